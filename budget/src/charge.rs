@@ -1,0 +1,140 @@
+//! A charge: one priced call attributed to a run. What `meter` books for each usage event.
+
+use std::sync::Arc;
+
+use pricing::cost::{Cost, Unpriced};
+use pricing::{Attrs, Money, Timestamp, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::scope::Ref;
+
+/// Whom a run or a call is for, beside its namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Subject {
+    /// Agent name.
+    pub agent: Option<Arc<str>>,
+    /// Team.
+    pub team: Option<Arc<str>>,
+    /// Environment, such as `prod`.
+    pub environment: Option<Arc<str>>,
+    /// Labels, sorted by key.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
+}
+
+/// What was called.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Called {
+    /// A model.
+    Model {
+        /// Provider id.
+        provider: Arc<str>,
+        /// Model of the response, as sent.
+        model: Arc<str>,
+        /// Model of the request, when it differs.
+        request_model: Option<Arc<str>>,
+        /// The provider's id of the response.
+        response_id: Option<Arc<str>>,
+    },
+    /// A tool.
+    Tool {
+        /// Tool name.
+        tool: Arc<str>,
+        /// MCP server.
+        mcp_server: Option<Arc<str>>,
+    },
+    /// A human approval.
+    Approval,
+}
+
+/// How the call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CallOutcome {
+    /// It worked.
+    Ok,
+    /// It failed.
+    Error,
+    /// It was cut off; usage is what is known.
+    Aborted,
+}
+
+impl CallOutcome {
+    /// `ok`, `error`, `aborted`: the metric label and the wire's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Error => "error",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Where an amount came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Basis {
+    /// Computed from a price table.
+    Priced,
+    /// Stated by a trusted source.
+    Reported,
+}
+
+/// The price of a call, or why there is none.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Priced {
+    /// Computed from a table.
+    Cost(Cost),
+    /// No price: counts as a call, moves tokens, moves no money.
+    Unpriced(Unpriced),
+}
+
+/// One call, priced and attributed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Charge {
+    /// The event's id, as sent.
+    pub event_id: Arc<str>,
+    /// The event's source, as sent.
+    pub source: Arc<str>,
+    /// How it came in: `api`, `otlp` … a closed set (the metric label `source`).
+    pub via: Arc<str>,
+    /// First 16 bytes of sha256 over (tenant, source, id): the dedup key.
+    pub key: u128,
+    /// First 16 bytes of sha256 over (tenant, provider, response id), when there is one.
+    pub response_key: Option<u128>,
+    /// First 8 bytes of sha256 over the normalised event: the same id with another body is a conflict.
+    pub body: u64,
+    /// The event's own time.
+    pub time: Timestamp,
+    /// The run.
+    pub execution: Ref,
+    /// Whom the call is for; what the event leaves out is filled from the run.
+    pub subject: Subject,
+    /// The run that started this run.
+    pub parent: Option<Ref>,
+    /// Conversation.
+    pub conversation: Option<Arc<str>>,
+    /// Model, tool or approval.
+    pub called: Called,
+    /// Usage as declared (inclusive totals); empty when missing.
+    pub usage: Usage,
+    /// Served attributes that decide the price.
+    pub attrs: Attrs,
+    /// How the call ended.
+    pub outcome: CallOutcome,
+    /// The usage is an estimate.
+    pub estimated: bool,
+    /// The price.
+    pub priced: Priced,
+    /// What the source said it cost; recorded beside, never instead.
+    pub reported_cost: Option<Money>,
+}
+
+impl Charge {
+    /// Money to book: zero while unpriced.
+    #[must_use]
+    pub fn amount(&self) -> Money {
+        match &self.priced {
+            Priced::Cost(cost) => cost.total,
+            Priced::Unpriced(_) => Money::ZERO,
+        }
+    }
+}

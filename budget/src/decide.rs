@@ -1,0 +1,134 @@
+//! `decide`: the heart. State, time and a command in; a verdict and the facts to make durable out. Nothing is mutated.
+
+use std::sync::Arc;
+
+use pricing::{Money, Timestamp};
+
+use crate::charge::Charge;
+use crate::entry::{Applied, Fact, Opened, Phase};
+use crate::scope::Ref;
+use crate::signal::{Attempt, Channel, CounterAt, Proof};
+use crate::state::State;
+
+/// What somebody wants to happen. Dedup by event id is done before: a `Charge` that comes here is new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Open a run or update its description.
+    Open(Opened),
+    /// End a run.
+    End {
+        /// The run.
+        execution: Ref,
+        /// Terminal phase.
+        phase: Phase,
+    },
+    /// Book a call.
+    Charge(Box<Charge>),
+    /// Create or change a resource (its `generation` is set by `decide`).
+    Apply(Applied),
+    /// Remove a resource.
+    Remove {
+        /// Kind.
+        kind: Arc<str>,
+        /// Name.
+        id: Ref,
+    },
+    /// A price table came into force.
+    Pin(pricing::cost::TableRef),
+    /// An operator kills a run.
+    Kill {
+        /// The run.
+        execution: Ref,
+        /// Why.
+        reason: Arc<str>,
+        /// Who.
+        by: Arc<str>,
+    },
+    /// A delivery attempt was made.
+    Sent {
+        /// The kill.
+        kill: Arc<str>,
+        /// The channel.
+        channel: Channel,
+        /// The result.
+        attempt: Attempt,
+    },
+    /// The agent acknowledged a kill.
+    Ack {
+        /// The run it claims to be.
+        execution: Ref,
+        /// The kill.
+        kill: Arc<str>,
+        /// How it came.
+        channel: Channel,
+    },
+    /// The killed run is proven gone.
+    Confirm {
+        /// The kill.
+        kill: Arc<str>,
+        /// How it is known.
+        proof: Proof,
+    },
+}
+
+/// The answer to a command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Done; facts were written.
+    Done,
+    /// It was so already; nothing was written.
+    Unchanged,
+    /// The call is booked.
+    Booked {
+        /// Its cost; `None` while it has no price.
+        cost: Option<Money>,
+        /// The run was fenced before or by this call.
+        fenced: bool,
+    },
+    /// The run is fenced; this is its kill.
+    Killed {
+        /// The kill.
+        kill: Arc<str>,
+    },
+    /// The command names a run that is not known.
+    UnknownExecution,
+    /// The command names a kill that is not known, or that is of another run.
+    UnknownKill,
+    /// The run is over; a terminal phase does not change.
+    AlreadyEnded(Phase),
+    /// An amount would leave the range of 38 digits; nothing was written.
+    OutOfRange,
+}
+
+/// Why nothing more may be spent: a fence, or the counter that lacks headroom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The run is fenced by this kill.
+    Fenced(Arc<str>),
+    /// The run is over.
+    Ended(Phase),
+    /// This counter has no headroom left.
+    Limit(CounterAt),
+}
+
+/// What a run may still spend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// `None`: go on.
+    pub denial: Option<Denial>,
+    /// Every counter that binds the run, at this moment.
+    pub counters: Vec<CounterAt>,
+}
+
+/// Decides one command: appends the facts that make it true to `facts` and answers. Pure.
+pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<Fact>) -> Verdict {
+    let _ = (state, now, command, facts);
+    Verdict::Unchanged
+}
+
+/// What a run may still spend at `now`; for a run nobody opened, what `subject` would be bound by. Pure.
+#[must_use]
+pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allowance> {
+    let _ = (state, now, execution);
+    None
+}

@@ -1,0 +1,21 @@
+//! meterd: usage in, priced and durable ledger entries out; everything else is computed from those entries.
+//!
+//! The rooms and who may import whom are in ARCHITECTURE.md; `tests/tidy` holds the table.
+
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod event;
+pub mod follow;
+pub mod ingest;
+pub mod ledger;
+pub mod meter;
+pub mod metrics;
+pub mod reconcile;
+pub mod resource;
+pub mod server;
+pub mod signal;
+pub mod watch;
+
+pub mod api;

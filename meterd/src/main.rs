@@ -1,0 +1,2 @@
+//! The `meterd` binary: hands over to `cli`.
+fn main() {}

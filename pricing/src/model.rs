@@ -1,0 +1,1 @@
+//! Model and tool names: normalisation and match precedence. Never a price.
