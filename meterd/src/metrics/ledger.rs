@@ -69,7 +69,6 @@ impl LedgerMetrics {
         }
         self.seq = entry.seq;
         let at = entry.at;
-        self.sweep(at);
         match &entry.fact {
             Fact::Applied(applied) => self.applied(applied),
             Fact::Removed { kind, id } => self.removed(kind, id),
@@ -87,6 +86,7 @@ impl LedgerMetrics {
         if !matches!(entry.fact, Fact::Charged(_) | Fact::Warned { .. } | Fact::Reached { .. } | Fact::Killed { .. }) {
             self.last_charge = None;
         }
+        self.sweep(at);
     }
 
     /// A namespace and a team as their series are labelled now: `_other` for what no cap let in.

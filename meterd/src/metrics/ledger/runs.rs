@@ -146,16 +146,12 @@ impl LedgerMetrics {
         for (token_type, tokens) in words::tokens(&charge.usage) {
             let token_type = self.families.closed(token_type);
             let values = [provider, model, namespace, agent, team, token_type];
-            if tokens > 0 {
-                self.families.add(Counter::Tokens, &values, i128::from(tokens), None);
-            } else {
-                self.families.zero(Counter::Tokens, &values);
-            }
+            self.call(Counter::Tokens, &values, tokens);
         }
         for outcome in words::OUTCOMES {
             let label = self.families.closed(outcome.as_str());
             let values = [provider, model, namespace, agent, team, label];
-            self.call(Counter::ModelCalls, &values, outcome == charge.outcome);
+            self.call(Counter::ModelCalls, &values, u64::from(outcome == charge.outcome));
         }
     }
 
@@ -168,14 +164,15 @@ impl LedgerMetrics {
         self.families.add(Counter::ToolCost, &[tool, namespace, agent, team], spent, None);
         for outcome in words::OUTCOMES {
             let label = self.families.closed(outcome.as_str());
-            self.call(Counter::ToolCalls, &[tool, namespace, agent, team, label], outcome == charge.outcome);
+            let calls = if outcome == charge.outcome { words::tool_calls(&charge.usage) } else { 0 };
+            self.call(Counter::ToolCalls, &[tool, namespace, agent, team, label], calls);
         }
     }
 
-    /// One call in its outcome's series; the other outcomes become known at 0.
-    fn call(&mut self, counter: Counter, values: &[Value], happened: bool) {
-        if happened {
-            self.families.add(counter, values, 1, None);
+    /// So many more in one series of a closed set; the others of the set become known at 0.
+    fn call(&mut self, counter: Counter, values: &[Value], by: u64) {
+        if by > 0 {
+            self.families.add(counter, values, i128::from(by), None);
         } else {
             self.families.zero(counter, values);
         }
@@ -203,7 +200,7 @@ impl LedgerMetrics {
         };
         for code in words::UNPRICED {
             let label = self.families.closed(code);
-            self.call(Counter::Unpriced, &[provider, label], code == words::unpriced(reason));
+            self.call(Counter::Unpriced, &[provider, label], u64::from(code == words::unpriced(reason)));
         }
     }
 

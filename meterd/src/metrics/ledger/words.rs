@@ -3,7 +3,7 @@
 use budget::charge::{CallOutcome, Called};
 use budget::entry::Phase;
 use budget::{Action, Source, Window};
-use pricing::{Unpriced, Usage};
+use pricing::{Unpriced, Usage, UsageKey};
 
 /// `basis` of an amount computed from a price table.
 pub(super) const PRICED: &str = "priced";
@@ -117,8 +117,19 @@ pub(super) const fn unpriced(reason: &Unpriced) -> &'static str {
     }
 }
 
-/// Tokens of a call by disjoint `token_type`.
+/// Tokens of a call by disjoint `token_type`; usage that cannot be has none.
 pub(super) fn tokens(usage: &Usage) -> [(&'static str, u64); 5] {
-    let _ = usage;
-    [("input", 0), ("cache_read", 0), ("cache_write", 0), ("output", 0), ("reasoning", 0)]
+    let tokens = usage.tokens().unwrap_or_default();
+    [
+        ("input", tokens.input),
+        ("cache_read", tokens.cache_read),
+        ("cache_write", tokens.cache_write),
+        ("output", tokens.output),
+        ("reasoning", tokens.reasoning),
+    ]
+}
+
+/// How many tool calls an event stands for: one, unless it says so.
+pub(super) fn tool_calls(usage: &Usage) -> u64 {
+    usage.get(UsageKey::Calls).and_then(|calls| calls.as_u64()).unwrap_or(1)
 }
