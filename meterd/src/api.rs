@@ -138,7 +138,7 @@ async fn observe(State(app): State<App>, path: Option<MatchedPath>, request: Req
     };
     let begin = Instant::now();
     let response = next.run(request).await;
-    let handler = path.as_ref().map_or("other", MatchedPath::as_str);
+    let handler = path.as_ref().map_or("other", |path| openapi::handler(path.as_str()));
     app.metrics.http(handler, method, response.status().as_u16(), begin.elapsed().as_secs_f64());
     response
 }

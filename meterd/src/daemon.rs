@@ -41,6 +41,9 @@ pub enum StartError {
     /// A directory cannot be watched.
     #[error(transparent)]
     Watch(#[from] watch::WatchError),
+    /// The metric families contradict each other.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(String),
     /// The system refused a thread.
     #[error("cannot start the meter's thread: {0}")]
     Thread(std::io::Error),
@@ -81,9 +84,9 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let restored = meter::restore(&dir)?;
     told_of(&restored);
     let reader = restored.writer.reader();
-    let metrics = DaemonMetrics::new();
-    metrics.replayed(restored.replayed);
-    metrics.ledger_bytes(restored.writer.bytes());
+    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.wal_replayed(restored.replayed);
+    metrics.wal_bytes(restored.writer.bytes());
     let ledger_metrics = MetricsView::open(&dir, &reader, config.metrics.caps())?;
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
@@ -159,7 +162,7 @@ impl Daemon {
         let ended = (&mut self.ended).await;
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
-        self.app.ledger_metrics.save(&self.dir)?;
+        self.app.ledger_metrics.save()?;
         let _ = std::fs::remove_file(self.dir.endpoints());
         // A failure that `failed` has told already is not told twice.
         ended.unwrap_or(Ok(()))
@@ -190,10 +193,10 @@ fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
 fn on_commit(metrics: DaemonMetrics) -> meter::OnCommit {
     Box::new(move |commit: Commit| {
         if commit.failed {
-            metrics.ledger_error("append");
+            metrics.wal_error("append");
         } else {
             metrics.fsync(commit.fsync.as_secs_f64());
-            metrics.ledger_bytes(commit.ledger_bytes);
+            metrics.wal_bytes(commit.ledger_bytes);
         }
     })
 }

@@ -3,6 +3,8 @@
 //! Holds ids and numbers only: no prompt, completion or tool argument ever gets this far. Everything has a bound, and every
 //! decoder ends in `UsageEvent::validate`. No I/O.
 
+pub mod charge;
+
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};

@@ -10,6 +10,7 @@ pub mod ledger;
 mod negotiate;
 mod state;
 pub mod text;
+mod view;
 
 use budget::State;
 use pricing::Timestamp;
@@ -20,6 +21,7 @@ pub use self::ledger::{Caps, LedgerMetrics};
 pub use self::negotiate::negotiate;
 pub use self::state::render_state;
 pub use self::text::{Format, Writer};
+pub use self::view::{MetricsFollower, MetricsView};
 
 /// One whole answer to a scrape. `state` is one snapshot, so that the budget figures belong together.
 #[must_use]

@@ -55,7 +55,8 @@ pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Respo
     let format = metrics::negotiate(header_text(&headers, &header::ACCEPT));
     let now = app.clock.now();
     let (depth, capacity) = app.meter.depth();
-    app.metrics.queue(depth, capacity);
+    app.metrics.queue_depth(depth);
+    app.metrics.queue_capacity(capacity);
     // The scrape shows everything that was durable when it came.
     app.ledger_metrics.reach(app.view.ledger().committed()).await;
     let text = app

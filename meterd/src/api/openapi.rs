@@ -179,6 +179,12 @@ pub fn document() -> Value {
     })
 }
 
+/// The route as a metric label: one of the paths above.
+pub(super) fn handler(matched: &str) -> &'static str {
+    let paths = OPERATIONS.iter().map(|operation| operation.path).chain(["/metrics"]);
+    paths.into_iter().find(|path| *path == matched).unwrap_or("other")
+}
+
 impl Operation {
     fn describe(&self) -> Value {
         let of_types = |types: &[&str]| -> Map<String, Value> {

@@ -15,11 +15,8 @@ use crate::ingest::otlp::{self, Encoding};
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
 
-const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
-
 pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let encoding = encoding(&headers)?;
+    let encoding = Encoding::from_content_type(header_text(&headers, &header::CONTENT_TYPE))?;
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let batch = otlp::decode_traces(&plain, encoding, &otlp::Defaults::default())?;
@@ -33,7 +30,7 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
                 rejected_spans: i64::try_from(refused).unwrap_or(i64::MAX),
                 error_message: message,
             });
-            typed(StatusCode::OK, PROTOBUF, ExportTraceServiceResponse { partial_success }.encode_to_vec())
+            typed(StatusCode::OK, encoding.content_type(), ExportTraceServiceResponse { partial_success }.encode_to_vec())
         }
         Encoding::Json => {
             let answer = if refused > 0 {
@@ -42,20 +39,7 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
             } else {
                 json!({})
             };
-            typed(StatusCode::OK, JSON, answer.to_string())
+            typed(StatusCode::OK, encoding.content_type(), answer.to_string())
         }
     })
-}
-
-fn encoding(headers: &HeaderMap) -> Result<Encoding, Problem> {
-    let content_type = header_text(headers, &header::CONTENT_TYPE).unwrap_or_default();
-    match content_type.split(';').next().unwrap_or_default().trim() {
-        PROTOBUF | "application/protobuf" => Ok(Encoding::Protobuf),
-        JSON => Ok(Encoding::Json),
-        _ => Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "unsupported_media_type",
-            format!("OTLP/HTTP comes as {PROTOBUF} or {JSON}; set the content-type header"),
-        )),
-    }
 }

@@ -55,7 +55,8 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
-    let Batch { items, single } = json::decode(&plain, kind)?;
+    let Batch { items } = json::decode(&plain, kind)?;
+    let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
     let outcome = take(&app, items, "api").await?;
     if single {
         single_problem(&outcome)?;
@@ -109,7 +110,7 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
         match item.event.and_then(|event| in_time(app, now, event)) {
             Ok(event) => {
                 let charge = charge(&book, event, LOCAL_TENANT, via);
-                app.metrics.lag(via, seconds_between(charge.time, now));
+                app.metrics.lag(via, charge.time, now);
                 shown.push((id, charge.priced.clone()));
                 slots.push(None);
                 charges.push(charge);
@@ -129,11 +130,10 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
             }
         };
         outcome.count(&result);
-        app.metrics.ingest(via, result.status);
+        if result.status != "rejected" {
+            app.metrics.ingest(via, result.status);
+        }
         outcome.results.push(result);
-    }
-    if outcome.accepted > 0 || outcome.quarantined > 0 {
-        app.metrics.last_event(via, now);
     }
     Ok(outcome)
 }
@@ -148,10 +148,6 @@ impl Outcome {
             _ => self.rejected += 1,
         }
     }
-}
-
-fn seconds_between(earlier: Timestamp, later: Timestamp) -> f64 {
-    std::time::Duration::from_nanos(u64::try_from(later.since(earlier)).unwrap_or(0)).as_secs_f64()
 }
 
 /// Too old to tell from a duplicate, or further in the future than clocks differ: refused with the reason.

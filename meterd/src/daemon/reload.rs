@@ -13,6 +13,7 @@ use super::{first_problem, tell, warn_all};
 use crate::api::App;
 use crate::config::Config;
 use crate::ledger::{self, DataDir, LedgerError};
+use crate::metrics::TableInfo;
 use crate::resource::Resource;
 use crate::watch::{self, FileProblem, WatchError, WatchGuard};
 
@@ -27,7 +28,14 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
         }
         tell(app, Command::Pin(reference.clone()), "a price table").await;
     }
-    app.metrics.prices_loaded(&book, app.clock.now());
+    let infos = book.tables().iter().map(|table| TableInfo {
+        source: Arc::clone(&table.reference().name),
+        version: Arc::clone(&table.reference().version),
+        digest: Arc::clone(&table.reference().digest),
+        entries: table.entries(),
+        effective: None,
+    });
+    app.metrics.price_tables(infos.collect(), app.clock.now());
     app.prices.store(Arc::new(book));
     Ok(())
 }
@@ -53,7 +61,7 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
         tracing::info!(%kind, %id, "resource removed from its directory");
         tell(app, Command::Remove { kind, id }, "a resource's removal").await;
     }
-    app.metrics.config_loaded(app.clock.now());
+    app.metrics.config_loaded(true, app.clock.now());
 }
 
 /// Watches every directory of the configuration.
@@ -93,7 +101,9 @@ async fn reload_prices(app: &App, dir: &DataDir, loaded: Result<(PriceBook, Vec<
         Err(problems) => first_problem(&problems),
     };
     tracing::error!("prices not reloaded, the last good ones stay in force: {failed}");
-    app.metrics.prices_failed();
+    for table in app.prices.load().tables() {
+        app.metrics.price_tables_failed(&table.reference().name);
+    }
     app.readiness.warn("prices", failed);
 }
 
@@ -108,7 +118,7 @@ async fn reload_resources(app: &App, loaded: Result<(Vec<Resource>, Vec<FileProb
         Err(problems) => {
             let failed = first_problem(&problems);
             tracing::error!("resources not reloaded, the last good ones stay in force: {failed}");
-            app.metrics.config_failed();
+            app.metrics.config_loaded(false, app.clock.now());
             app.readiness.warn("resources", failed);
         }
     }

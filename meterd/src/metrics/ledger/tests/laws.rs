@@ -61,7 +61,7 @@ fn charged(feed: &Feed) -> i128 {
         .map(|entry| match &entry.fact {
             Fact::Charged(charge) => match &charge.priced {
                 Priced::Cost(cost) => cost.total.scaled(),
-                Priced::Unpriced(_) => 0,
+                Priced::Unpriced(_) | Priced::Zero(_) => 0,
             },
             _ => 0,
         })
