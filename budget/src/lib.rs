@@ -6,8 +6,10 @@
 
 pub mod budget;
 pub mod charge;
+pub mod counter;
 pub mod decide;
 pub mod entry;
+mod limits;
 pub mod scope;
 pub mod signal;
 pub mod state;
