@@ -2,10 +2,16 @@
 //!
 //! Pure: text and values in, values out. No clock, file, socket, environment or randomness ever comes in here, and no
 //! binary float (ARCHITECTURE.md, invariants I1, I2, I10).
-#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::disallowed_types, clippy::disallowed_methods)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods
+)]
 
 pub mod book;
 pub mod cost;
+mod decimal;
 pub mod document;
 pub mod model;
 pub mod money;
