@@ -109,15 +109,24 @@ impl Slot {
         self.rows.get(usize::try_from(row).ok()?)
     }
 
-    pub(crate) fn row_mut(&mut self, row: u32) -> Option<&mut Row> {
-        self.rows.get_mut(usize::try_from(row).ok()?)
+    /// Books a charge to a row of a shared window.
+    pub(crate) fn book(&mut self, row: u32, now: Timestamp, time: Timestamp, delta: i128) {
+        if let Some(row) = usize::try_from(row).ok().and_then(|row| self.rows.get_mut(row)) {
+            row.book(&self.calendar, now, time, delta);
+        }
+    }
+
+    /// Notes what was reported about a shared window.
+    pub(crate) fn mark(&mut self, row: u32, window: Span, note: impl FnOnce(&mut Tally)) {
+        if let Some(row) = usize::try_from(row).ok().and_then(|row| self.rows.get_mut(row)) {
+            row.mark(&self.calendar, window, note);
+        }
     }
 
     /// The number of the row that a counter names.
     pub(crate) fn find(&self, counter: &CounterAt) -> Option<u32> {
-        let same = |row: &Row| {
-            row.unit == counter.unit && row.window == counter.window && row.share.label() == counter.agent
-        };
+        let same =
+            |row: &Row| row.unit == counter.unit && row.window == counter.window && row.share.label() == counter.agent;
         (0_u32..).zip(&self.rows).find(|(_, row)| same(row)).map(|(at, _)| at)
     }
 

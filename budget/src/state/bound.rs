@@ -1,7 +1,8 @@
 //! Which counters bind a call. One walk for decisions, allowances and the fold, so that they cannot differ.
 //!
 //! A call counts towards every per-run limit of its run, whomever the call is for; towards the per-run limits that
-//! match the call's own subject; and towards the shared limits that match the call's own subject.
+//! match the call's own subject; and towards the shared limits that match the call's own subject. An agent's share of
+//! any limit counts that agent's calls only.
 
 use std::borrow::Cow;
 
@@ -18,14 +19,14 @@ use crate::window::{Span, Window};
 
 /// A call's run and whom the call is for.
 #[derive(Clone, Copy)]
-pub(crate) struct Who<'a> {
+pub(crate) struct Who<'a, 'c> {
     /// The run's number, if it is open.
     pub(crate) number: Option<u32>,
     pub(crate) run: &'a Run,
     /// The run's subject, as it is after the call.
-    pub(crate) subject: &'a Subject,
+    pub(crate) subject: &'c Subject,
     /// The call's subject.
-    pub(crate) call: &'a Subject,
+    pub(crate) call: &'c Subject,
 }
 
 /// One counter that binds a call.
@@ -39,7 +40,7 @@ pub(crate) struct Bound<'a> {
     pub(crate) whole_run: bool,
 }
 
-impl<'a> Who<'a> {
+impl<'a> Who<'a, 'a> {
     /// A run that makes no call.
     pub(crate) fn run(number: u32, run: &'a Run) -> Self {
         Self { number: Some(number), run, subject: &run.execution.subject, call: &run.execution.subject }
@@ -48,7 +49,7 @@ impl<'a> Who<'a> {
 
 impl State {
     /// Every counter that binds a call: the run's own budget, its per-run limits, shared limits.
-    pub(crate) fn each_bound<'a>(&'a self, who: Who<'a>, mut each: impl FnMut(Bound<'a>)) {
+    pub(crate) fn each_bound<'a>(&'a self, who: Who<'a, '_>, mut each: impl FnMut(Bound<'a>)) {
         if let Some(own) = &who.run.own {
             for (row, found) in own.bound(who.call.agent.as_ref()) {
                 if let Some(cap) = &found.cap {
@@ -57,10 +58,15 @@ impl State {
             }
         }
         let run_class = self.class_of(who, who.subject);
-        self.each_row(&run_class.run, true, &mut each);
         if who.call == who.subject {
+            self.each_row(&run_class.run, true, &mut each);
             self.each_row(&run_class.shared, false, &mut each);
         } else {
+            self.each_row(&run_class.run, true, |bound: Bound<'a>| {
+                if bound.row.share.binds(who.call.agent.as_ref(), &bound.slot.budget.by_agent) {
+                    each(bound);
+                }
+            });
             let class = self.class_of(who, who.call);
             for at in class.run.iter().filter(|at| !run_class.run.contains(at)) {
                 self.each_row(std::slice::from_ref(at), false, &mut each);
@@ -69,7 +75,7 @@ impl State {
         }
     }
 
-    fn each_row<'a>(&'a self, rows: &[RowRef], whole_run: bool, each: &mut impl FnMut(Bound<'a>)) {
+    fn each_row<'a>(&'a self, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
         for at in rows {
             let slot = self.truth.limits.slot(at.slot);
             let row = slot.and_then(|slot| slot.row(at.row));
@@ -81,7 +87,7 @@ impl State {
         }
     }
 
-    fn class_of<'a>(&'a self, who: Who<'a>, subject: &Subject) -> Cow<'a, Class> {
+    fn class_of<'a>(&'a self, who: Who<'_, '_>, subject: &Subject) -> Cow<'a, Class> {
         let limits = &self.truth.limits;
         let run = who.run;
         if let Some(number) = who.number
@@ -152,7 +158,7 @@ impl State {
     }
 
     /// Money charged to each budget since it was created, all windows together; it never falls at a window's end.
-    pub fn charged(&self) -> impl Iterator<Item = (Source, &Ref, Money)> {
+    pub fn charged_by_budget(&self) -> impl Iterator<Item = (Source, &Ref, Money)> {
         self.truth.limits.iter().map(|(_, slot)| (slot.budget.source, &slot.budget.id, slot.charged))
     }
 }

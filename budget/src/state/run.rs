@@ -62,7 +62,15 @@ impl Run {
             revision: 0,
         };
         let own = opened.budget.clone().map(|budget| Box::new(Slot::new(budget, at)));
-        Self { execution, inherit: opened.inherit_from_agent, parent: None, height: 0, own, counters: Vec::new(), bound_at: 0 }
+        Self {
+            execution,
+            inherit: opened.inherit_from_agent,
+            parent: None,
+            height: 0,
+            own,
+            counters: Vec::new(),
+            bound_at: 0,
+        }
     }
 
     /// Takes what a new description says; what it leaves out stays.
@@ -126,18 +134,19 @@ impl Run {
         }
     }
 
-    fn first_tally(&self, row: &Row, whole_run: bool) -> Tally {
+    /// The tally of a per-run limit that the run has no counter of yet.
+    pub(crate) fn first_tally(&self, row: &Row, whole_run: bool) -> Tally {
         let whole = whole_run && row.share == Share::Whole;
         Tally { spent: if whole { self.total(row.unit) } else { 0 }, ..Tally::default() }
     }
 
-    /// Changes a tally, which is made when it is new.
-    pub(crate) fn change(&mut self, at: RowRef, row: &Row, whole_run: bool, change: impl FnOnce(&mut Tally)) {
+    /// Changes a tally, which starts as `first` when it is new.
+    pub(crate) fn change(&mut self, at: RowRef, first: Tally, change: impl FnOnce(&mut Tally)) {
         if let Some(counter) = self.counters.iter_mut().find(|counter| counter.at == at) {
             change(&mut counter.tally);
             return;
         }
-        let mut tally = self.first_tally(row, whole_run);
+        let mut tally = first;
         change(&mut tally);
         self.counters.push(RunCounter { at, tally });
     }
@@ -160,11 +169,16 @@ impl Run {
         self.bound_at = limits.generation;
     }
 
+    /// When the run will have started once a call of this time is booked: with its earliest call.
+    pub(crate) fn started_with(&self, time: Timestamp) -> Timestamp {
+        if self.execution.calls() == 0 { time } else { self.execution.started_at.min(time) }
+    }
+
     /// Adds a charge to the run's own totals.
     pub(crate) fn book(&mut self, moved: &Moved, time: Timestamp) {
+        let started_at = self.started_with(time);
         let execution = &mut self.execution;
-        let first = execution.calls() == 0;
-        execution.started_at = if first { time } else { execution.started_at.min(time) };
+        execution.started_at = started_at;
         if execution.phase == Phase::Pending {
             execution.phase = Phase::Running;
         }

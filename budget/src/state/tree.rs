@@ -28,13 +28,12 @@ impl State {
     /// The runs from this one upwards, itself first.
     pub(crate) fn ancestry(&self, from: u32) -> impl Iterator<Item = (u32, &Run)> {
         let mut next = Some(from);
-        let steps = (0..DEPTH_MAX).map_while(move |_| {
+        (0..DEPTH_MAX).map_while(move |_| {
             let at = next?;
             let run = self.run(at)?;
             next = run.parent;
             Some((at, run))
-        });
-        steps
+        })
     }
 
     /// Names a run's parent, unless it has one.
