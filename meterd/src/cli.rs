@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError, Flag};
 use output::Output;
 
 /// Bad configuration, prices or resources (sysexits' `EX_CONFIG`).
@@ -102,18 +102,23 @@ struct ConfigArgs {
 }
 
 impl ConfigArgs {
+    /// The file, with the environment and these flags over it. Warnings are logged.
     fn resolve(&self) -> Result<Config, ConfigError> {
-        let mut flags: Vec<(&str, String)> = Vec::new();
-        if let Some(dir) = &self.data_dir {
-            flags.push(("dataDir", dir.display().to_string()));
+        let data_dir = self.data_dir.as_ref().map(|dir| dir.display().to_string());
+        let given = [
+            ("dataDir", "--data-dir", data_dir),
+            ("listen.api", "--listen", self.listen.clone()),
+            ("listen.metrics", "--metrics-listen", self.metrics_listen.clone()),
+        ];
+        let flags: Vec<Flag> = given
+            .into_iter()
+            .filter_map(|(key, name, value)| Some(Flag { key, name, values: vec![value?] }))
+            .collect();
+        let loaded = config::load(self.config.as_deref(), &config::environment(), &flags)?;
+        for warning in &loaded.warnings {
+            tracing::warn!("{warning}");
         }
-        if let Some(address) = &self.listen {
-            flags.push(("listen.api", address.clone()));
-        }
-        if let Some(address) = &self.metrics_listen {
-            flags.push(("listen.metrics", address.clone()));
-        }
-        load::config(self.config.as_deref(), &flags)
+        Ok(loaded.config)
     }
 }
 
@@ -128,7 +133,11 @@ enum Failure {
 
 impl<E: Into<anyhow::Error>> From<E> for Failure {
     fn from(error: E) -> Self {
-        Self::Other(error.into())
+        // Bad configuration has an exit code of its own, wherever it comes up.
+        match error.into().downcast::<ConfigError>() {
+            Ok(config) => Self::Config(config.to_string().trim_end().to_owned()),
+            Err(other) => Self::Other(other),
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::follow::follow;
 use crate::ledger::{self, DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
-use crate::metrics::{DaemonMetrics, MetricsView};
+use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::{self, BindError, Limits};
 use crate::server::body::BodyLimits;
@@ -87,7 +87,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.wal_replayed(restored.replayed);
     metrics.wal_bytes(restored.writer.bytes());
-    let ledger_metrics = MetricsView::open(&dir, &reader, config.metrics.caps())?;
+    let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
@@ -115,7 +115,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     };
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await;
-    let watches = reload::watch_all(&app, &dir, config)?;
+    let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
         metrics: address(&metrics_listener, config.listen.metrics),
@@ -188,6 +188,15 @@ impl Daemon {
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
+}
+
+fn caps(config: &Config) -> Caps {
+    Caps {
+        series_max: config.metrics.series_max,
+        agents_max: config.metrics.agents_max,
+        models_per_provider_max: config.metrics.models_per_provider_max,
+        ..Caps::default()
+    }
 }
 
 fn on_commit(metrics: DaemonMetrics) -> meter::OnCommit {

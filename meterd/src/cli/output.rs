@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use clap::ValueEnum;
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 
-use crate::metrics::catalog;
+use crate::metrics::{Layout, print_catalog};
 
 /// `-o`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -34,7 +35,7 @@ impl Rows {
     /// As a table without lines, like kubectl's.
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(self.header.iter().map(|name| name.to_uppercase()));
         for row in &self.rows {
             table.add_row(row);
@@ -78,8 +79,8 @@ pub(super) fn print(text: &str) -> io::Result<()> {
 /// `meterd metrics --catalog`.
 pub(super) fn catalog(output: Output, out: &mut dyn io::Write) -> io::Result<()> {
     let layout = match output {
-        Output::Json | Output::Yaml => catalog::Layout::Json,
-        Output::Table | Output::Csv => catalog::Layout::Table,
+        Output::Json | Output::Yaml => Layout::Json,
+        Output::Table | Output::Csv => Layout::Table,
     };
-    catalog::print_catalog(out, layout)
+    print_catalog(out, layout)
 }

@@ -64,22 +64,28 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
     app.metrics.config_loaded(true, app.clock.now());
 }
 
-/// Watches every directory of the configuration.
-pub(super) fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Result<Vec<WatchGuard>, WatchError> {
+/// Watches every directory of the configuration, and reads once more what may have changed before the watch began.
+pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Result<Vec<WatchGuard>, WatchError> {
     let runtime = tokio::runtime::Handle::current();
     let mut guards = Vec::new();
     if !config.prices.dirs.is_empty() {
         let (app, dir, prices, runtime) = (app.clone(), dir.clone(), config.prices.clone(), runtime.clone());
         let dirs = prices.dirs.clone();
-        guards.push(watch::spawn(&dirs, watch::DEBOUNCE, move || {
+        guards.push(watch::spawn(dirs, watch::DEBOUNCE, move || {
             runtime.block_on(reload_prices(&app, &dir, watch::load_prices(&prices.dirs, prices.seed)));
         })?);
     }
     if let Some(resources) = config.resources.dir.clone() {
         let app = app.clone();
-        guards.push(watch::spawn(&[resources.clone()], watch::DEBOUNCE, move || {
+        guards.push(watch::spawn(vec![resources.clone()], watch::DEBOUNCE, move || {
             runtime.block_on(reload_resources(&app, watch::load_resources(&resources)));
         })?);
+    }
+    if !config.prices.dirs.is_empty() {
+        reload_prices(app, dir, watch::load_prices(&config.prices.dirs, config.prices.seed)).await;
+    }
+    if let Some(resources) = &config.resources.dir {
+        reload_resources(app, watch::load_resources(resources)).await;
     }
     Ok(guards)
 }

@@ -184,7 +184,8 @@ impl LedgerMetrics {
         let (provider_known, model_known) = match &charge.priced {
             Priced::Cost(_) | Priced::Unpriced(Unpriced::NoRateForUnit(_) | Unpriced::NoRateAtTime) => (true, true),
             Priced::Unpriced(Unpriced::UnknownModel) => (true, false),
-            Priced::Unpriced(_) => (false, false),
+            // A call that cost nothing was not looked up.
+            Priced::Unpriced(_) | Priced::Zero(_) => (false, false),
         };
         let families = &mut self.families;
         let (symbols, caps) = (&mut families.symbols, &families.caps);
