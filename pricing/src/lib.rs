@@ -11,6 +11,7 @@
 
 pub mod book;
 pub mod cost;
+mod decimal;
 pub mod document;
 pub mod model;
 pub mod money;

@@ -1,5 +1,8 @@
 //! Money: an `i128` count of 10⁻¹⁸ US dollars. Checked arithmetic only; text in, text out; never a binary float.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -83,18 +86,22 @@ impl Money {
 }
 
 impl fmt::Display for Money {
-    /// The shortest exact decimal: `0.62`, `-3`, `0.000000000000000001`. Never an exponent.
+    /// The shortest exact decimal: `0.62`, `-3`, `0.000000000000000001`. Never an exponent, never an allocation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let magnitude = self.0.unsigned_abs();
         let one = ONE.unsigned_abs();
         let sign = if self.0 < 0 { "-" } else { "" };
         let whole = magnitude.checked_div(one).unwrap_or(0);
-        let fraction = magnitude.checked_rem(one).unwrap_or(0);
+        let mut fraction = magnitude.checked_rem(one).unwrap_or(0);
         if fraction == 0 {
             return write!(f, "{sign}{whole}");
         }
-        let digits = format!("{fraction:018}");
-        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+        let mut width: usize = 18;
+        while fraction.checked_rem(10) == Some(0) {
+            fraction = fraction.checked_div(10).unwrap_or(0);
+            width = width.saturating_sub(1);
+        }
+        write!(f, "{sign}{whole}.{fraction:0width$}")
     }
 }
 

@@ -1,50 +1,51 @@
 //! What was used: inclusive totals with named subsets, and the disjoint leaves they stand for.
 //!
-//! Never a price here. Parents are the sum of their leaves by construction, so no token can be counted twice.
+//! Never a price here. A leaf is its total less everything declared below it, so no token can be counted twice; a
+//! remainder below zero is refused, never guessed.
 
-use std::sync::Arc;
+mod attrs;
+mod declared;
+mod key;
+mod leaves;
+mod quantity;
+#[cfg(test)]
+mod tests;
 
-use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
+pub use attrs::Attrs;
+pub use declared::Usage;
+pub use key::{Family, UsageKey};
+pub use leaves::{Leaves, TokenTotals};
+pub use quantity::{DECIMALS_MAX, NotAQuantity, QUANTITY_MAX, Quantity};
 
-/// A non-negative exact quantity, at most 10¹⁵: a whole count, or a decimal for seconds and hours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Quantity(Decimal);
-
-/// A name of usage, as in the native event: an inclusive total, one of its subsets, or another unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum UsageKey {
-    /// Prompt tokens, all of them.
-    InputTokens,
-    /// Completion tokens, all of them.
-    OutputTokens,
+/// Usage that cannot be what happened: a part larger than its whole, a fraction of a token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUsage {
+    /// A token or a count must be whole.
+    #[error("{} must be a whole number, not {quantity}", key.as_str())]
+    Fractional {
+        /// What was counted.
+        key: UsageKey,
+        /// The fraction given.
+        quantity: Quantity,
+    },
+    /// Disjoint parts add up to more than the total that contains them.
+    #[error("{parts} is more than {} ({given})", total.as_str())]
+    ExceedsTotal {
+        /// The total.
+        total: UsageKey,
+        /// Its declared quantity.
+        given: Quantity,
+        /// The parts and their sum, such as `cache_read_tokens + cache_write_tokens = 700`.
+        parts: String,
+    },
+    /// A part is given without the total that contains it.
+    #[error("{} is {quantity} but {}, which contains it, is not given", part.as_str(), total.as_str())]
+    TotalMissing {
+        /// The part.
+        part: UsageKey,
+        /// Its quantity.
+        quantity: Quantity,
+        /// The missing total.
+        total: UsageKey,
+    },
 }
-
-impl Serialize for UsageKey {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("input_tokens")
-    }
-}
-impl<'de> Deserialize<'de> for UsageKey {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Ok(Self::InputTokens)
-    }
-}
-impl Serialize for Quantity {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str("0")
-    }
-}
-impl<'de> Deserialize<'de> for Quantity {
-    fn deserialize<D: serde::Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
-        Ok(Self::default())
-    }
-}
-
-/// Declared usage: few pairs, sorted by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage(Vec<(UsageKey, Quantity)>);
-
-/// Served attributes that decide a price: few pairs, sorted by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attrs(Vec<(Arc<str>, Arc<str>)>);

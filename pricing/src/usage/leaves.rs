@@ -1,0 +1,129 @@
+//! From inclusive totals to disjoint leaves: a leaf is its total less every leaf declared below it.
+
+use rust_decimal::Decimal;
+
+use super::{InvalidUsage, Quantity, Usage, UsageKey};
+
+/// Room for every key.
+const LEAVES_MAX: usize = UsageKey::ALL.len();
+
+/// The disjoint leaves of one call, in the order of the keys' codes. `input_tokens` here means what no declared subset
+/// covers, and so for every total.
+#[derive(Clone, Debug)]
+pub struct Leaves {
+    leaves: [(UsageKey, Quantity); LEAVES_MAX],
+    len: usize,
+}
+
+impl Leaves {
+    /// Each leaf and its quantity; zeros are among them.
+    pub fn iter(&self) -> impl Iterator<Item = (UsageKey, Quantity)> + '_ {
+        self.leaves.iter().take(self.len).copied()
+    }
+
+    /// From pairs sorted by key, each key once.
+    pub(super) fn of(declared: &[(UsageKey, Quantity)]) -> Result<Self, InvalidUsage> {
+        let mut leaves = Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: declared.len() };
+        for (leaf, pair) in leaves.leaves.iter_mut().zip(declared) {
+            *leaf = *pair;
+        }
+        // The narrowest first: what a key contains is a leaf by the time the key is reduced.
+        for depth in (0..=DEPTH_MAX).rev() {
+            for &(key, given) in declared {
+                if key.wider().len() == depth {
+                    leaves.reduce(key, given)?;
+                }
+            }
+        }
+        refuse_without_total(declared)?;
+        Ok(leaves)
+    }
+
+    fn reduce(&mut self, key: UsageKey, given: Quantity) -> Result<(), InvalidUsage> {
+        let within = |leaf: &(UsageKey, Quantity)| leaf.0 != key && leaf.0.is_within(key);
+        let below =
+            self.iter().filter(within).try_fold(Decimal::ZERO, |sum, (_, part)| sum.checked_add(part.decimal()));
+        // Both are bounded by 64 × 10¹⁵ with 12 decimals, which a Decimal holds exactly.
+        let rest = below.and_then(|below| given.decimal().checked_sub(below)).and_then(Quantity::from_decimal);
+        let Some(rest) = rest else {
+            let parts: Vec<&str> =
+                self.iter().filter(within).filter(|leaf| !leaf.1.is_zero()).map(|leaf| leaf.0.as_str()).collect();
+            let sum = below.unwrap_or_default().normalize();
+            return Err(InvalidUsage::ExceedsTotal {
+                total: key,
+                given,
+                parts: format!("{} = {sum}", parts.join(" + ")),
+            });
+        };
+        if let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == key) {
+            leaf.1 = rest;
+        }
+        Ok(())
+    }
+}
+
+/// The longest list of wider totals.
+const DEPTH_MAX: usize = 3;
+
+/// Token subsets say nothing without their direction's total: whether the sender includes or excludes them is unknown.
+fn refuse_without_total(declared: &[(UsageKey, Quantity)]) -> Result<(), InvalidUsage> {
+    for &(part, quantity) in declared {
+        for &total in part.wider() {
+            let is_root = matches!(total, UsageKey::InputTokens | UsageKey::OutputTokens);
+            if is_root && !quantity.is_zero() && !declared.iter().any(|(key, _)| *key == total) {
+                return Err(InvalidUsage::TotalMissing { part, quantity, total });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Disjoint token counts of one call: they add up to its tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenTotals {
+    /// Prompt tokens neither read from nor written to a cache.
+    pub input: u64,
+    /// Prompt tokens read from a cache.
+    pub cache_read: u64,
+    /// Prompt tokens written to a cache.
+    pub cache_write: u64,
+    /// Completion tokens without reasoning.
+    pub output: u64,
+    /// Completion tokens spent on reasoning.
+    pub reasoning: u64,
+}
+
+impl TokenTotals {
+    /// All tokens.
+    #[must_use]
+    pub const fn total(&self) -> u64 {
+        // Each is at most 10¹⁵ × the number of keys, far from the edge.
+        self.input
+            .saturating_add(self.cache_read)
+            .saturating_add(self.cache_write)
+            .saturating_add(self.output)
+            .saturating_add(self.reasoning)
+    }
+
+    pub(super) fn of(usage: &Usage) -> Result<Self, InvalidUsage> {
+        let mut totals = Self::default();
+        for (key, quantity) in usage.leaves()?.iter() {
+            let count = quantity.as_u64().unwrap_or(0);
+            let bucket = if key.is_within(UsageKey::CacheReadTokens) {
+                &mut totals.cache_read
+            } else if key.is_within(UsageKey::CacheWriteTokens) {
+                &mut totals.cache_write
+            } else if key.is_within(UsageKey::InputTokens) {
+                &mut totals.input
+            } else if key == UsageKey::OutputReasoningTokens {
+                &mut totals.reasoning
+            } else if key.is_within(UsageKey::OutputTokens) {
+                &mut totals.output
+            } else {
+                continue;
+            };
+            *bucket = bucket.saturating_add(count);
+        }
+        Ok(totals)
+    }
+}
