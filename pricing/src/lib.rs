@@ -13,6 +13,7 @@ pub mod book;
 pub mod cost;
 mod decimal;
 pub mod document;
+pub mod import;
 pub mod model;
 pub mod money;
 pub mod table;
