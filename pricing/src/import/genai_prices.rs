@@ -9,8 +9,6 @@ mod narrow;
 mod rates;
 mod regex;
 mod source;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 
@@ -117,6 +115,9 @@ impl Reader<'_> {
         let rates = rates::rules(body, is_free_by_name(&model.id))?;
         for unit in &rates.unknown_units {
             self.leave_out(Some(&model.id), unit, "no such unit of usage");
+        }
+        if rates.rules.iter().all(|rule| rule.set.is_empty()) {
+            return Err("none of its prices can be said".to_owned());
         }
         let matching = matching::matching(&body.matching);
         for (what, why) in &matching.left_out {

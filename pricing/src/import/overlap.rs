@@ -113,3 +113,6 @@ fn mark(places: &mut [bool], index: usize) {
         *place = true;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,14 +8,8 @@ use crate::usage::Family;
 const LINE_CHARS_MAX: usize = 160;
 
 /// The families whose blocks a table states.
-const FAMILIES: [Family; 6] = [
-    Family::Tokens,
-    Family::Characters,
-    Family::Requests,
-    Family::ToolCalls,
-    Family::Durations,
-    Family::DocumentPages,
-];
+const FAMILIES: [Family; 6] =
+    [Family::Tokens, Family::Characters, Family::Requests, Family::ToolCalls, Family::Durations, Family::DocumentPages];
 
 /// The document's text, with a comment on top that says where it came from.
 pub(super) fn document(table: &Table, generated_by: &str) -> String {
@@ -43,16 +37,7 @@ pub(super) fn document(table: &Table, generated_by: &str) -> String {
         ),
     );
     line(&mut text, "  models:");
-    let mut inherited = None;
-    for model in &table.models {
-        if model.inherited.as_deref() != inherited {
-            inherited = model.inherited.as_deref();
-            if let Some(from) = inherited {
-                line(&mut text, &format!("    # Inherited from {from}: its list prices, for ids not named above."));
-            }
-        }
-        entry(&mut text, model);
-    }
+    table.models.iter().for_each(|model| entry(&mut text, model));
     text
 }
 
@@ -66,6 +51,9 @@ fn comment(text: &mut String, provenance: &Provenance, generated_by: &str) {
 fn entry(text: &mut String, model: &Model) {
     line(text, &format!("    - provider: {}", scalar(&model.provider)));
     line(text, &format!("      id: {}", scalar(&model.id)));
+    if let Some(from) = &model.inherited {
+        line(text, &format!("      inherited: {}", scalar(from)));
+    }
     matching(text, &model.patterns);
     line(text, "      rates:");
     for rule in &model.rates {
@@ -78,16 +66,16 @@ fn entry(text: &mut String, model: &Model) {
 }
 
 fn matching(text: &mut String, patterns: &[Pattern]) {
-    let kinds: [(&str, fn(&Pattern) -> Option<&str>); 3] = [
-        ("exact", |pattern| if let Pattern::Exact(id) = pattern { Some(id) } else { None }),
-        ("prefix", |pattern| if let Pattern::Prefix(prefix) = pattern { Some(prefix) } else { None }),
-        ("glob", |pattern| if let Pattern::Glob(glob) = pattern { Some(glob) } else { None }),
-    ];
-    let lists: Vec<(&str, Vec<String>)> = kinds
-        .into_iter()
-        .map(|(kind, of_kind)| (kind, patterns.iter().filter_map(of_kind).map(scalar).collect::<Vec<_>>()))
-        .filter(|(_, ids)| !ids.is_empty())
-        .collect();
+    let mut lists = [("exact", Vec::new()), ("prefix", Vec::new()), ("glob", Vec::new())];
+    let [(_, exact), (_, prefix), (_, glob)] = &mut lists;
+    for pattern in patterns {
+        match pattern {
+            Pattern::Exact(id) => exact.push(scalar(id)),
+            Pattern::Prefix(start) => prefix.push(scalar(start)),
+            Pattern::Glob(signs) => glob.push(scalar(signs)),
+        }
+    }
+    let lists: Vec<(&str, Vec<String>)> = lists.into_iter().filter(|(_, ids)| !ids.is_empty()).collect();
     let flow = join(lists.iter().map(|(kind, ids)| format!("{kind}: [{}]", ids.join(", "))));
     let flow = format!("      match: {{ {flow} }}");
     if flow.chars().count() <= LINE_CHARS_MAX {

@@ -21,11 +21,13 @@ pub(super) fn narrow(models: &mut [Model]) -> Vec<(usize, String)> {
     let has_rival = |index: usize, glob: &str| {
         open.iter().any(|(other, rival)| *other != index && rival.len() == glob.len() && may_meet(rival, glob))
     };
-    let clashing: Vec<(usize, String)> =
-        open.iter().filter(|(index, glob)| has_rival(*index, glob)).cloned().collect();
+    let clashing: Vec<(usize, String)> = open.iter().filter(|(index, glob)| has_rival(*index, glob)).cloned().collect();
     for (index, glob) in &clashing {
         if let Some(model) = models.get_mut(*index) {
             model.patterns.retain(|pattern| !matches!(pattern, Pattern::Glob(own) if own == glob));
+            // The model's own id goes on to mean it, wherever the text stands in it.
+            let id = Pattern::Exact(model.id.to_lowercase());
+            model.patterns.extend(Some(id).filter(|id| Pattern::Glob(glob.clone()).covers(id)));
             model.patterns.extend(prefixes(&model.provider, glob));
             model.patterns.sort();
             model.patterns.dedup();
@@ -48,7 +50,8 @@ fn prefixes(provider: &str, glob: &str) -> Vec<Pattern> {
     let text = glob.trim_start_matches('*');
     let (text, is_open) = text.strip_suffix('*').map_or((text, false), |text| (text, true));
     let routes = ROUTES.iter().find(|(id, _)| *id == provider).map_or(&[][..], |(_, routes)| routes);
-    let makers = MAKERS.iter().filter(|(start, _)| provider == "aws" && text.starts_with(start)).map(|(_, maker)| *maker);
+    let makers =
+        MAKERS.iter().filter(|(start, _)| provider == "aws" && text.starts_with(start)).map(|(_, maker)| *maker);
     let names: Vec<String> = std::iter::once("").chain(makers).map(|maker| format!("{maker}{text}")).collect();
     let is_routed = routes.iter().any(|route| begins_with(text, route));
     let fronts = std::iter::once("").chain(routes.iter().copied().filter(|_| !is_routed));
@@ -68,3 +71,6 @@ fn begins_with(text: &str, route: &str) -> bool {
     let mut signs = text.chars();
     route.chars().all(|wanted| signs.next().is_some_and(|sign| sign == wanted || wanted == '?'))
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,7 +68,11 @@ fn condition(constraint: Option<&Constraint>) -> Result<When, String> {
             when.from = Some(format!("{day}T00:00:00Z"));
         }
         Some(Constraint::Daily(daily)) => {
-            when.windows.push((time_of_day(&daily.start_time)?, time_of_day(&daily.end_time)?));
+            let window = (time_of_day(&daily.start_time)?, time_of_day(&daily.end_time)?);
+            if window.0 == window.1 {
+                return Err(format!("the daily window at {} is empty", window.0));
+            }
+            when.windows.push(window);
         }
     }
     Ok(when)
@@ -115,8 +119,13 @@ impl Rates {
 
 /// `cache_read_mtok` → `cache_read_tokens`: the source names the unit with its block of a million, a thousand, an hour.
 fn unit(key: &str) -> Option<UsageKey> {
-    const BLOCKS: [(&str, &str); 5] =
-        [("_mtok", "_tokens"), ("_mchars", "_characters"), ("_hours", "_seconds"), ("_kpages", "_pages"), ("_kcount", "")];
+    const BLOCKS: [(&str, &str); 5] = [
+        ("_mtok", "_tokens"),
+        ("_mchars", "_characters"),
+        ("_hours", "_seconds"),
+        ("_kpages", "_pages"),
+        ("_kcount", ""),
+    ];
     let (stem, ending) = BLOCKS.iter().find_map(|(block, unit)| Some((key.strip_suffix(block)?, unit)))?;
     UsageKey::parse(&format!("{stem}{ending}"))
 }

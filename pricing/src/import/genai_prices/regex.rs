@@ -146,9 +146,13 @@ impl Alternative {
                 Some(vec![Pattern::Exact(text.strip_suffix(date)?.to_owned())])
             }
             (Some(first), false) => {
-                let head = text.get(..first).filter(|_| shape.ends_with('d') && first.checked_add(1) == Some(shape.len()))?;
+                let head =
+                    text.get(..first).filter(|_| shape.ends_with('d') && first.checked_add(1) == Some(shape.len()))?;
                 Some(('0'..='9').map(|digit| Pattern::Prefix(format!("{head}{digit}"))).collect())
             }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
