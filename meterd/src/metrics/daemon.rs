@@ -3,6 +3,7 @@
 //! The `prometheus` crate keeps them; it tells children apart by a hash over the values run together, so a value that
 //! comes from outside never gets in here. Starts at 0 with the process.
 
+mod decisions;
 mod loads;
 mod process;
 mod register;
@@ -10,9 +11,11 @@ mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use budget::decide::Allowance;
 use pricing::Timestamp;
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+use self::decisions::Decisions;
 use self::loads::Loads;
 pub use self::loads::TableInfo;
 pub use self::write::render_daemon;
@@ -24,21 +27,40 @@ pub const RESULTS: [&str; 5] = ["accepted", "duplicate", "conflict", "rejected",
 /// The value of a closed label for what is not in its set.
 pub const OTHER: &str = "other";
 /// Why a usage event is refused: the label `reason`. A code that is not here counts as `other`.
-pub const REJECTIONS: [&str; 18] = [
-    "malformed",
-    "unknown_kind",
+pub const REJECTIONS: [&str; 37] = [
+    "malformed_json",
+    "malformed_protobuf",
+    "malformed_gzip",
+    "body_too_large",
+    "compression_ratio",
+    "unsupported_encoding",
+    "unsupported_media_type",
+    "empty_body",
+    "too_many_events",
+    "too_many_spans",
+    "too_many",
+    "too_long",
+    "too_deep",
     "missing_field",
-    "invalid_field",
+    "missing_span",
+    "empty_value",
+    "duplicate_field",
+    "unexpected_field",
+    "unknown_kind",
+    "unknown_usage_key",
+    "invalid_type",
+    "invalid_value",
     "invalid_quantity",
+    "invalid_amount",
+    "negative_amount",
     "invalid_usage",
     "invalid_time",
+    "invalid_span_id",
+    "inconsistent_usage",
+    "control_character",
     "too_old",
     "in_future",
-    "too_long",
-    "too_large",
-    "too_deep",
-    "too_many",
-    "unsupported",
+    "out_of_range",
     "forbidden",
     "queue_full",
     "unavailable",
@@ -74,6 +96,7 @@ struct Families {
     wal_fsync: Histogram,
     wal_replayed: IntCounter,
     loads: Mutex<Loads>,
+    decisions: Mutex<Decisions>,
 }
 
 /// `value` if the set has it, else `other`.
@@ -178,6 +201,15 @@ impl DaemonMetrics {
     /// The configuration (its file and the resources it watches) was loaded, or not.
     pub fn config_loaded(&self, ok: bool, now: Timestamp) {
         self.loads(|loads| loads.config_loaded(ok, now));
+    }
+
+    /// A budget check was answered.
+    pub fn decided(&self, allowance: &Allowance) {
+        self.decisions(|decisions| decisions.answered(allowance));
+    }
+
+    fn decisions<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> T {
+        change(&mut self.0.decisions.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn loads<T>(&self, change: impl FnOnce(&mut Loads) -> T) -> T {

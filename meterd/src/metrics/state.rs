@@ -25,7 +25,11 @@ const PARTS_PER_MILLION: u32 = 6;
 /// Writes every gauge of the state. `ledger` says which namespaces and teams have series of their own.
 pub fn render_state(state: &State, now: Timestamp, ledger: &LedgerMetrics, writer: &mut Writer) {
     executions(state, ledger, writer);
-    let figures = Figures { budgets: Vec::new(), counters: Vec::new(), run_utilization: Vec::new() };
+    let figures = Figures {
+        budgets: state.budgets().collect(),
+        counters: state.counters(now),
+        run_utilization: state.run_utilization(),
+    };
     budgets(&figures, writer);
     kills(state.kills(), writer);
 }

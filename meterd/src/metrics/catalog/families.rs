@@ -75,6 +75,8 @@ families! {
     BUDGET_THRESHOLDS: Counter Ledger "meterd_budget_threshold_events_total" ""
         ["agent_namespace" "budget" "window" "threshold" "action"]
         "Times that a threshold was crossed.";
+    BUDGET_DECISIONS: Counter Daemon "meterd_budget_decisions_total" "" ["agent_namespace" "budget" "result"]
+        "Answers given to budget checks.";
 
     // Kill signals.
     KILLS_SENT: Counter Ledger "meterd_kill_signals_sent_total" "" ["channel" "agent_namespace"]

@@ -1,11 +1,14 @@
 //! Registers the daemon's families with the `prometheus` crate, from the catalogue, enumerated values at 0.
 
+use std::sync::Mutex;
+
 use prometheus::core::Collector;
 use prometheus::{
     Error, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry,
 };
 
+use super::decisions::Decisions;
 use super::loads::Loads;
 use super::{DROPS, Families, JOURNAL_OPS, QUEUES, REJECTIONS, RESULTS, SOURCES};
 use crate::metrics::catalog::{self, Family};
@@ -33,7 +36,8 @@ pub(super) fn families() -> Result<Families, Error> {
         wal_errors: kept(&registry, counters(&catalog::WAL_ERRORS))?,
         wal_fsync: kept(&registry, Histogram::with_opts(histogram_opts(&catalog::WAL_FSYNC, &FSYNC_SECONDS)))?,
         wal_replayed: kept(&registry, IntCounter::with_opts(opts(&catalog::WAL_REPLAYED)))?,
-        loads: std::sync::Mutex::new(Loads::default()),
+        loads: Mutex::new(Loads::default()),
+        decisions: Mutex::new(Decisions::default()),
         registry,
     };
     zero(&families)?;

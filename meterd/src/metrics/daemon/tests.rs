@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use budget::decide::Allowance;
+use budget::{Denial, Source};
 use pricing::Timestamp;
 
 use super::{
     DROPS, DaemonMetrics, JOURNAL_OPS, METHODS, OTHER, QUEUES, REJECTIONS, RESULTS, SOURCES, TableInfo, render_daemon,
 };
-use crate::metrics::tests::Exposition;
+use crate::metrics::tests::{Exposition, budget_of, counter_at, usd};
 use crate::metrics::text::{Format, Writer};
 
 fn exposed(daemon: &DaemonMetrics) -> Exposition {
@@ -142,4 +144,24 @@ fn the_process_shows_itself() {
     assert!(start > boot, "{start}");
     let build = format!(r#"meterd_build_info{{version="{}",revision="#, env!("CARGO_PKG_VERSION"));
     assert!(exposed.text.contains(&build));
+}
+
+#[test]
+fn an_answer_counts_for_the_budgets_that_gave_it() {
+    let daemon = DaemonMetrics::new().unwrap();
+    let counter = |source, name| counter_at(&budget_of(source, name, "t", usd("5")), usd("5"));
+    let (day, agent) = (counter(Source::Budget, "b"), counter(Source::Agent, "b"));
+    let counters = vec![day.clone(), day.clone(), agent, counter(Source::Execution, "r1")];
+    daemon.decided(&Allowance { denial: None, counters: counters.clone() });
+    daemon.decided(&Allowance { denial: Some(Denial::Limit(day)), counters: counters.clone() });
+    daemon.decided(&Allowance { denial: Some(Denial::Fenced("kill-1".into())), counters });
+    let exposed = exposed(&daemon);
+    let series = |budget, result| {
+        format!(r#"meterd_budget_decisions_total{{agent_namespace="ns",budget="{budget}",result="{result}"}}"#)
+    };
+    exposed.check(&series("b", "allow"), "1");
+    exposed.check(&series("b", "deny"), "1");
+    exposed.check(&series("agent/b", "allow"), "1");
+    exposed.check(&series("agent/b", "deny"), "0");
+    assert_eq!(exposed.family("meterd_budget_decisions_total").count(), 4);
 }

@@ -26,6 +26,7 @@ pub fn render_daemon(daemon: &DaemonMetrics, writer: &mut Writer) {
             }
         }
     }
+    daemon.decisions(|decisions| decisions.write(writer));
     daemon.loads(|loads| loads.write(writer));
     writer.family(&BUILD_INFO);
     let build = writer.sample(&BUILD_INFO, "").label("version", env!("CARGO_PKG_VERSION"));

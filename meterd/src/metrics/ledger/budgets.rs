@@ -7,13 +7,14 @@ use std::sync::Arc;
 
 use budget::entry::Applied;
 use budget::signal::CounterAt;
-use budget::{Action, Budget, Charge, Ref, Scope, Source, Window};
+use budget::{Action, Budget, Charge, Ref, Scope, Source};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerMetrics;
 use super::caps::Value;
 use super::families::Families;
 use super::kinds::Counter;
+use super::series::Symbol;
 use super::words;
 
 /// The budgets of every resource in force.
@@ -29,22 +30,17 @@ struct Bound {
     id: Ref,
     scope: Scope,
     action: Action,
-    /// An agent's per-run limits bind only runs that inherit them.
-    only_runs: bool,
-    namespace: LabelOf,
-    label: LabelOf,
+    /// Its labels, kept so that a charge looks nothing up.
+    namespace: Symbol,
+    label: Symbol,
 }
-
-/// A label value kept with its budget, so that a charge looks nothing up.
-type LabelOf = super::series::Symbol;
 
 impl Budgets {
     /// Adds a charge to every budget that binds it, once for each budget however many limits it has.
-    pub(super) fn charged(&self, families: &mut Families, charge: &Charge, inherits: bool, spent: i128) {
+    pub(super) fn charged(&self, families: &mut Families, charge: &Charge, spent: i128) {
         for budgets in self.of_resource.values() {
             for budget in budgets {
-                let inherited = inherits || !(budget.source == Source::Agent && budget.only_runs);
-                if inherited && budget.scope.matches(&charge.execution, &charge.subject) {
+                if budget.scope.matches(&charge.execution, &charge.subject) {
                     let values = [Value::of(budget.namespace), Value::of(budget.label)];
                     families.add(Counter::BudgetCharged, &values, spent, None);
                 }
@@ -113,7 +109,6 @@ impl LedgerMetrics {
             id: budget.id.clone(),
             scope: budget.scope.clone(),
             action: budget.on_hard_limit,
-            only_runs: budget.limits.iter().all(|limit| limit.window == Window::Run),
             namespace: namespace.symbol,
             label: label.symbol,
         })

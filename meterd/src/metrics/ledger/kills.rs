@@ -90,22 +90,15 @@ impl LedgerMetrics {
         }
     }
 
+    /// A terminal phase proves a kill that some transport took; one that nobody was told of had nothing to stop.
     pub(super) fn kill_confirmed(&mut self, at: Timestamp, kill: &str, proof: Proof) {
-        if let Some(open) = self.kills.remove(kill) {
-            let channel = match proof {
-                Proof::ProcessGone => Some(Channel::Process),
-                Proof::PhaseTerminal => open.channel,
-            };
-            self.closed(at, &open, channel, words::CONFIRMED);
-        }
-    }
-
-    /// A terminal phase proves a kill that was sent; one that nobody was told of had nothing to stop.
-    pub(super) fn run_of_kill_ended(&mut self, at: Timestamp, kill: &str) {
-        if let Some(open) = self.kills.remove(kill) {
-            let outcome = if open.channel.is_some() { words::CONFIRMED } else { words::MOOT };
-            self.closed(at, &open, open.channel, outcome);
-        }
+        let Some(open) = self.kills.remove(kill) else { return };
+        let channel = match proof {
+            Proof::ProcessGone => Some(Channel::Process),
+            Proof::PhaseTerminal => open.channel,
+        };
+        let outcome = if channel.is_some() { words::CONFIRMED } else { words::MOOT };
+        self.closed(at, &open, channel, outcome);
     }
 
     fn closed(&mut self, at: Timestamp, open: &OpenKill, channel: Option<Channel>, outcome: &str) {

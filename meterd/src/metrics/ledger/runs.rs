@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use budget::charge::Called;
 use budget::entry::{Opened, Phase};
+use budget::signal::Proof;
 use budget::{Charge, Priced, Ref, Subject};
 use pricing::{Timestamp, Unpriced};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,6 @@ use super::words;
 pub(super) struct Run {
     pub(super) agent: Option<Arc<str>>,
     pub(super) team: Option<Arc<str>>,
-    /// Takes the agent's per-run limits.
-    pub(super) inherits: bool,
     /// Own cost so far, in 10⁻¹⁸ USD.
     pub(super) cost: i128,
     /// The kill that fenced it.
@@ -60,11 +59,10 @@ impl LedgerMetrics {
         let Subject { agent, team, .. } = &opened.subject;
         let whose = self.whose(&opened.execution.namespace, agent.as_deref(), team.as_deref(), at);
         self.known(whose);
-        let fresh = || Run { agent: None, team: None, inherits: true, cost: 0, kill: None };
+        let fresh = || Run { agent: None, team: None, cost: 0, kill: None };
         let run = self.runs.entry(opened.execution.clone()).or_insert_with(fresh);
-        run.agent.clone_from(agent);
-        run.team.clone_from(team);
-        run.inherits = opened.inherit_from_agent;
+        run.agent = agent.clone().or(run.agent.take());
+        run.team = team.clone().or(run.team.take());
     }
 
     /// Everything about this subject that can be known before its first charge, at 0.
@@ -96,8 +94,9 @@ impl LedgerMetrics {
         self.families.add(Counter::Executions, &[namespace, agent, team, outcome], 1, None);
         let cause = cause(execution, run.cost, at);
         self.families.observe(Histogram::ExecutionCost, &[namespace, team], run.cost, Some(cause));
+        // The confirmation that follows this entry is the same one, and finds the kill closed.
         if let Some(kill) = run.kill {
-            self.run_of_kill_ended(at, &kill);
+            self.kill_confirmed(at, &kill, Proof::PhaseTerminal);
         }
     }
 
@@ -115,10 +114,12 @@ impl LedgerMetrics {
         if let Priced::Unpriced(reason) = &charge.priced {
             self.unpriced(charge, reason);
         }
-        let inherits = self.runs.get(&charge.execution).is_none_or(|run| run.inherits);
-        self.budgets.charged(&mut self.families, charge, inherits, spent);
+        self.budgets.charged(&mut self.families, charge, spent);
         if let Some(run) = self.runs.get_mut(&charge.execution) {
             run.cost = run.cost.saturating_add(amount);
+            // A run that was opened without an agent or a team takes them from its calls.
+            run.agent = run.agent.take().or_else(|| agent.clone());
+            run.team = run.team.take().or_else(|| team.clone());
             if let Some(kill) = run.kill.as_ref().and_then(|kill| self.kills.get_mut(kill)) {
                 kill.overshoot = kill.overshoot.saturating_add(spent);
             }

@@ -190,3 +190,12 @@ fn unpriced_usage_is_counted_by_provider_and_reason() {
     exposed.check(&series("_other", "unknown_provider"), "1");
     exposed.check(&series("", "unknown_tool"), "1");
 }
+
+#[test]
+fn a_run_takes_its_team_from_its_calls_when_its_opening_names_none() {
+    let mut feed = Feed::default();
+    feed.open("r1", "", "").charge(WHO, model("p", "m"), cost(usd("1"))).end("r1", Phase::Succeeded);
+    let exposed = exposed(&feed);
+    exposed.check(&format!(r#"meterd_executions_total{{{A_T},outcome="ok"}}"#), "1");
+    exposed.check(r#"meterd_execution_cost_usd_sum{agent_namespace="ns",team="t"}"#, "1");
+}
