@@ -7,7 +7,7 @@ use budget::decide::allowance;
 use budget::entry::Applied;
 use budget::signal::CounterAt;
 use budget::state::State;
-use budget::{Budget, Ref, Unit, Window};
+use budget::{Budget, Unit, Window};
 use pricing::Timestamp;
 
 use super::{Json, ordered, shown, unit_word};
@@ -36,32 +36,24 @@ pub fn budget_document(applied: &Applied, state: &State, now: Timestamp) -> Json
     document
 }
 
-/// Every counter of these budgets, once, as the newest runs that they bind see them.
+/// Every counter of these budgets: the shared ones, and those of the newest runs that they bind.
 fn counters_of(budgets: &[Budget], state: &State, now: Timestamp) -> Vec<CounterAt> {
-    let mut counters: Vec<(Option<Ref>, CounterAt)> = Vec::new();
+    let ours = |counter: &CounterAt| {
+        budgets.iter().any(|budget| budget.source == counter.source && budget.id == counter.budget)
+    };
+    let mut counters: Vec<CounterAt> = state.counters(now).into_iter().filter(ours).collect();
+    let per_run = |budget: &&Budget| budget.limits.iter().any(|limit| limit.window == Window::Run);
+    if !budgets.iter().any(|budget| per_run(&budget)) {
+        return counters;
+    }
     for execution in state.executions().rev().take(RUNS_READ_MAX) {
         if !budgets.iter().any(|budget| budget.scope.matches(&execution.id, &execution.subject)) {
             continue;
         }
-        let found = allowance(state, now, &execution.id).map(|allowance| allowance.counters).unwrap_or_default();
-        for counter in found {
-            let ours = |budget: &Budget| budget.source == counter.source && budget.id == counter.budget;
-            // A run's own counter is another for each run; the rest are shared.
-            let run = (counter.window == Window::Run).then(|| execution.id.clone());
-            let same = |(of, seen): &(Option<Ref>, CounterAt)| {
-                *of == run
-                    && seen.budget == counter.budget
-                    && seen.source == counter.source
-                    && seen.unit == counter.unit
-                    && seen.window == counter.window
-                    && seen.agent == counter.agent
-            };
-            if budgets.iter().any(ours) && !counters.iter().any(same) {
-                counters.push((run, counter));
-            }
-        }
+        let bound = allowance(state, now, &execution.id).map(|allowance| allowance.counters).unwrap_or_default();
+        counters.extend(bound.into_iter().filter(|counter| counter.window == Window::Run && ours(counter)));
     }
-    counters.into_iter().map(|(_, counter)| counter).collect()
+    counters
 }
 
 pub(super) fn budget_status(applied: &Applied, counters: &[CounterAt]) -> Vec<(&'static str, Json)> {
