@@ -47,8 +47,6 @@ pub struct Listen {
     pub api: SocketAddr,
     /// `/metrics`, `/healthz`, `/readyz`.
     pub metrics: SocketAddr,
-    /// Unix socket with the same API; `None` is off.
-    pub unix_socket: Option<PathBuf>,
 }
 
 /// `prices`.
@@ -108,7 +106,7 @@ impl Default for Config {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            listen: Listen { api: loopback(7460), metrics: loopback(9460), unix_socket: None },
+            listen: Listen { api: loopback(7460), metrics: loopback(9460) },
             data_dir: PathBuf::from("./meterd-data"),
             prices: Prices { dirs: Vec::new(), seed: true },
             resources: Resources { dir: None },
@@ -129,17 +127,6 @@ impl Default for Config {
     }
 }
 
-/// A flag of the command line that stands for a key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Flag {
-    /// The key's path, such as `listen.api`.
-    pub key: &'static str,
-    /// The flag, for messages, such as `--listen`.
-    pub name: &'static str,
-    /// Its values; one, but for lists.
-    pub values: Vec<String>,
-}
-
 /// A usable configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Loaded {
@@ -149,8 +136,29 @@ pub struct Loaded {
     pub warnings: Vec<FileProblem>,
 }
 
-/// Reads `file`, if there is one, and puts environment and flags over it.
-pub fn load(file: Option<&Path>, environment: &[(String, String)], flags: &[Flag]) -> Result<Loaded, ConfigError> {
+impl Config {
+    /// Reads `file`, if there is one, and puts the environment and then the flags over it: pairs of a key's path, such as
+    /// `listen.api`, and its value. Warnings are logged.
+    pub fn load(
+        file: Option<&Path>,
+        environment: impl IntoIterator<Item = (String, String)>,
+        flags: &[(&str, String)],
+    ) -> Result<Self, ConfigError> {
+        let environment: Vec<(String, String)> = environment.into_iter().collect();
+        let Loaded { config, warnings } = load(file, &environment, flags)?;
+        for warning in &warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+}
+
+/// Like `Config::load`, with the warnings.
+pub fn load(
+    file: Option<&Path>,
+    environment: &[(String, String)],
+    flags: &[(&str, String)],
+) -> Result<Loaded, ConfigError> {
     match file {
         None => resolve(None, environment, flags),
         Some(path) => match read_bounded(path, FILE_BYTES_MAX) {
@@ -164,16 +172,15 @@ pub fn load(file: Option<&Path>, environment: &[(String, String)], flags: &[Flag
 pub fn resolve(
     file: Option<(&Path, &str)>,
     environment: &[(String, String)],
-    flags: &[Flag],
+    flags: &[(&str, String)],
 ) -> Result<Loaded, ConfigError> {
     let mut raw = Raw::default();
     if let Some((path, text)) = file {
         raw.file(path, text);
     }
     raw.environment(environment.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    for flag in flags {
-        let values: Vec<&str> = flag.values.iter().map(String::as_str).collect();
-        raw.outside(flag.key, flag.name, &values);
+    for (key, value) in flags {
+        raw.flag(key, value);
     }
     let (config, mut problems) = resolve::resolve(raw);
     problems.sort_by(|a, b| (&a.file, a.problem.place).cmp(&(&b.file, b.problem.place)));

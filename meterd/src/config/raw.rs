@@ -33,7 +33,7 @@ pub(crate) const KEYS: [KeySpec; 31] = [
     key("listen.api"),
     key("listen.metrics"),
     fixed("listen.otlpGrpc", "null"),
-    key("listen.unixSocket"),
+    fixed("listen.unixSocket", "null"),
     fixed("listen.tls", "null"),
     key("dataDir"),
     key("prices.dirs"),
@@ -62,6 +62,9 @@ pub(crate) const KEYS: [KeySpec; 31] = [
     key("server.bodyTimeout"),
     key("server.drainTimeout"),
 ];
+/// Keys that have a flag.
+const FLAGS: [(&str, &str); 3] =
+    [("listen.api", "--listen"), ("listen.metrics", "--metrics-listen"), ("dataDir", "--data-dir")];
 /// Keys whose value is a list of paths; the environment separates them with colons.
 const LISTS: [&str; 1] = ["prices.dirs"];
 /// Variables with the prefix that are not keys.
@@ -174,8 +177,18 @@ impl Raw {
         }
     }
 
+    /// Adds what the flag of a key says. Flags stand for keys that exist; another path is a problem of the caller's, said
+    /// all the same.
+    pub(crate) fn flag(&mut self, path: &str, value: &str) {
+        let flag = FLAGS.iter().find(|(key, _)| *key == path).map_or(path, |(_, flag)| flag);
+        match KEYS.iter().find(|spec| spec.path == path) {
+            Some(spec) => self.outside(spec.path, flag, &[value]),
+            None => self.problems.push(FileProblem::of_file(Path::new(flag), "no setting has this name", None)),
+        }
+    }
+
     /// Adds a setting from outside the file: `name` is the flag or the variable.
-    pub(crate) fn outside(&mut self, path: &'static str, name: &str, values: &[&str]) {
+    fn outside(&mut self, path: &'static str, name: &str, values: &[&str]) {
         let node = |value: Value| Node { place: Place::default(), value };
         let scalar = |text: &str| node(Value::Scalar { text: text.to_owned(), quoted: true });
         let value = match values {

@@ -89,7 +89,7 @@ impl Reader {
                 self.raw.problems.push(found);
             }
         }
-        Listen { api, metrics, unix_socket: self.path("listen.unixSocket").or(default.unix_socket) }
+        Listen { api, metrics }
     }
 
     /// The value of a key, read by `parse`; `None` when absent or refused.

@@ -67,7 +67,7 @@ fn a_flag_beats_the_environment_beats_the_file() {
         ("METERD_SERVICE_HOST", "10.0.0.1"),
         ("HOME", "/root"),
     ]);
-    let flags = [Flag { key: "listen.metrics", name: "--metrics", values: vec!["[::1]:4".to_owned()] }];
+    let flags = [("listen.metrics", "[::1]:4".to_owned())];
     let Loaded { config, warnings } = resolve(file, &environment, &flags).unwrap();
     assert_eq!(warnings, Vec::new());
     assert_eq!((config.listen.api.port(), config.listen.metrics.to_string()), (3, "[::1]:4".to_owned()));
@@ -146,8 +146,8 @@ meterd.yaml:9:1: error: the configuration is one document; this is a second
 fn problems_from_outside_the_file_name_their_variable_or_flag() {
     let environment =
         environment_of(&[("METERD_LISTEN_API", "x"), ("METERD_AUTH_TOKENS", "secret"), ("METERD_DATADIR", "y")]);
-    let flags = [Flag { key: "listen.metrics", name: "--metrics", values: vec!["z".to_owned()] }];
-    let expected = r#"--metrics: error: "z" is no socket address (listen.metrics)
+    let flags = [("listen.metrics", "z".to_owned())];
+    let expected = r#"--metrics-listen: error: "z" is no socket address (listen.metrics)
   hint: write an address and a port, such as 127.0.0.1:7460
 METERD_AUTH_TOKENS: error: auth.tokens is not supported by this version (auth.tokens)
   hint: remove it: only [] is supported

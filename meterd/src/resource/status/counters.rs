@@ -2,12 +2,11 @@
 //!
 //! Reads the state; never changes it, never decides.
 
-use budget::budget::Limit;
 use budget::decide::allowance;
 use budget::entry::Applied;
 use budget::signal::CounterAt;
 use budget::state::State;
-use budget::{Budget, Ref, Unit, Window};
+use budget::{Budget, Unit, Window};
 use pricing::Timestamp;
 
 use super::{Json, ordered, shown, unit_word};
@@ -27,79 +26,72 @@ pub fn budget_document(applied: &Applied, state: &State, now: Timestamp) -> Json
     if applied.budgets.is_empty() && applied.kind.as_ref() != "Budget" {
         return document;
     }
-    let counters = counters_of(&applied.budgets, state, now);
+    let held = held_by(&applied.budgets, state, now);
     let mut status = document.remove("status").unwrap_or(Json::Map(Vec::new()));
-    for (key, value) in budget_status(applied, &counters) {
+    for (key, value) in budget_status(applied, &held) {
         status.set(key, value);
     }
     document.set("status", status);
     document
 }
 
-/// Every counter of these budgets, once, as the newest runs that they bind see them.
-fn counters_of(budgets: &[Budget], state: &State, now: Timestamp) -> Vec<CounterAt> {
-    let mut counters: Vec<(Option<Ref>, CounterAt)> = Vec::new();
-    for execution in state.executions().rev().take(RUNS_READ_MAX) {
-        if !budgets.iter().any(|budget| budget.scope.matches(&execution.id, &execution.subject)) {
-            continue;
-        }
-        let found = allowance(state, now, &execution.id).map(|allowance| allowance.counters).unwrap_or_default();
-        for counter in found {
-            let ours = |budget: &Budget| budget.source == counter.source && budget.id == counter.budget;
-            // A run's own counter is another for each run; the rest are shared.
-            let run = (counter.window == Window::Run).then(|| execution.id.clone());
-            let same = |(of, seen): &(Option<Ref>, CounterAt)| {
-                *of == run
-                    && seen.budget == counter.budget
-                    && seen.source == counter.source
-                    && seen.unit == counter.unit
-                    && seen.window == counter.window
-                    && seen.agent == counter.agent
-            };
-            if budgets.iter().any(ours) && !counters.iter().any(same) {
-                counters.push((run, counter));
+/// What the counters of some budgets hold.
+pub(super) struct Held {
+    /// Those that runs share.
+    pub(super) shared: Vec<CounterAt>,
+    /// Those of each run, newest run first.
+    pub(super) runs: Vec<Vec<CounterAt>>,
+}
+
+fn held_by(budgets: &[Budget], state: &State, now: Timestamp) -> Held {
+    let ours = |counter: &CounterAt| {
+        budgets.iter().any(|budget| budget.source == counter.source && budget.id == counter.budget)
+    };
+    let shared = state.counters(now).into_iter().filter(ours).collect();
+    let mut runs = Vec::new();
+    let limits_runs = |budget: &Budget| budget.limits.iter().any(|limit| limit.window == Window::Run);
+    if budgets.iter().any(limits_runs) {
+        for execution in state.executions().rev().take(RUNS_READ_MAX) {
+            if budgets.iter().any(|budget| budget.scope.matches(&execution.id, &execution.subject)) {
+                let bound =
+                    allowance(state, now, &execution.id).map(|allowance| allowance.counters).unwrap_or_default();
+                runs.push(bound.into_iter().filter(|at| at.window == Window::Run && ours(at)).collect());
             }
         }
     }
-    counters.into_iter().map(|(_, counter)| counter).collect()
+    Held { shared, runs }
 }
 
-pub(super) fn budget_status(applied: &Applied, counters: &[CounterAt]) -> Vec<(&'static str, Json)> {
-    let soft: u64 = applied
-        .budgets
-        .iter()
-        .filter_map(|budget| budget.soft_levels.first())
-        .map(|level| u64::from(level.0))
-        .min()
-        .unwrap_or(u64::MAX);
+pub(super) fn budget_status(applied: &Applied, held: &Held) -> Vec<(&'static str, Json)> {
+    let levels = applied.budgets.iter().filter_map(|budget| budget.soft_levels.first());
+    let soft = levels.map(|level| i128::from(level.0)).min();
     let over_hard = |counter: &CounterAt| counter.spent >= counter.limit;
-    let over_soft =
-        |counter: &CounterAt| counter.spent.saturating_mul(1_000_000) >= counter.limit.saturating_mul(i128::from(soft));
-    let shared = |counter: &&CounterAt| counter.window != Window::Run;
-    let runs = |over: &dyn Fn(&CounterAt) -> bool| {
-        let over = counters.iter().filter(|counter| counter.window == Window::Run && over(counter)).count();
-        Json::count(i128::try_from(over).unwrap_or(i128::MAX))
+    let over_soft = |counter: &CounterAt| {
+        soft.is_some_and(|soft| counter.spent.saturating_mul(1_000_000) >= counter.limit.saturating_mul(soft))
     };
-    let phase = if counters.iter().filter(shared).any(over_hard) {
+    let phase = if held.shared.iter().any(over_hard) {
         "Exceeded"
-    } else if counters.iter().filter(shared).any(over_soft) {
+    } else if held.shared.iter().any(over_soft) {
         "SoftLimitReached"
     } else {
         "Active"
     };
     let mut status = vec![("phase", Json::text(phase)), ("observedGeneration", Json::count(applied.generation))];
     for (key, window) in [("monthSpentUsd", Window::Month), ("daySpentUsd", Window::Day)] {
-        let limited = |limit: &Limit| limit.unit == Unit::Usd && limit.window == window;
-        if applied.budgets.iter().flat_map(|budget| &budget.limits).any(limited) {
-            let of =
-                |counter: &&CounterAt| counter.unit == Unit::Usd && counter.window == window && counter.agent.is_none();
-            let spent = counters.iter().find(of).map_or(0, |counter| counter.spent);
+        let of =
+            |counter: &&CounterAt| counter.unit == Unit::Usd && counter.window == window && counter.agent.is_none();
+        // The whole is never less than the part of it that unlisted agents share.
+        if let Some(spent) = held.shared.iter().filter(of).map(|counter| counter.spent).max() {
             status.push((key, amount(Unit::Usd, spent)));
         }
     }
-    let recent = Json::map([("overSoftLimit", runs(&over_soft)), ("overHardLimit", runs(&over_hard))]);
+    let runs_over = |over: &dyn Fn(&CounterAt) -> bool| {
+        let runs = held.runs.iter().filter(|counters| counters.iter().any(over)).count();
+        Json::count(i128::try_from(runs).unwrap_or(i128::MAX))
+    };
+    let recent = Json::map([("overSoftLimit", runs_over(&over_soft)), ("overHardLimit", runs_over(&over_hard))]);
     status.push(("recentRuns", recent));
-    status.push(("counters", Json::List(counters.iter().filter(shared).map(counter_document).collect())));
+    status.push(("counters", Json::List(held.shared.iter().map(counter_document).collect())));
     status
 }
 

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
-use budget::charge::Subject;
+use budget::charge::{CallOutcome, Called, Charge, Priced, Subject};
 use budget::entry::Phase;
+use budget::entry::{Entry, Origin};
 use budget::signal::Channel;
 use budget::signal::CounterAt;
 use budget::state::{State, Tokens};
 use budget::window::Span;
-use budget::{Ref, Source, Window};
-use pricing::cost::TableRef;
+use budget::{Command, Ref, Source, Verdict, Window, decide};
+use pricing::cost::{Cost, TableRef};
+use pricing::{Attrs, Usage};
 
-use super::counters::{budget_document, budget_status};
+use super::counters::{Held, budget_document, budget_status};
 use super::*;
 
 fn at(text: &str) -> Timestamp {
@@ -173,20 +175,92 @@ fn a_budget_shows_what_its_counters_hold() {
     let Some(budget::Command::Apply(mut applied)) = resources[0].command(budget::entry::Origin::Api) else { panic!() };
     applied.generation = 3;
     const USD: i128 = 1_000_000_000_000_000_000;
-    let counters = [
-        counter(Unit::Usd, Window::Day, 5 * USD, 4 * USD),
-        counter(Unit::Usd, Window::Run, USD, USD),
-        counter(Unit::Usd, Window::Run, USD, 1),
-    ];
-    let status = Json::map(budget_status(&applied, &counters)).to_json();
+    let held = Held {
+        shared: vec![counter(Unit::Usd, Window::Day, 5 * USD, 4 * USD)],
+        runs: vec![
+            vec![counter(Unit::Usd, Window::Run, USD, USD), counter(Unit::Tokens, Window::Run, 1, 1)],
+            vec![counter(Unit::Usd, Window::Run, USD, 1)],
+        ],
+    };
+    let status = Json::map(budget_status(&applied, &held)).to_json();
     assert_eq!(
         status,
         concat!(
-            r#"{"phase":"SoftLimitReached","observedGeneration":3,"monthSpentUsd":0,"daySpentUsd":4,"#,
+            r#"{"phase":"SoftLimitReached","observedGeneration":3,"daySpentUsd":4,"#,
             r#""recentRuns":{"overSoftLimit":1,"overHardLimit":1},"counters":[{"unit":"USD","window":"day","limit":5,"#,
             r#""spent":4,"held":0.000000000000000001,"remaining":0.999999999999999999,"resetsAt":"2026-05-11T00:00:00Z"}]}"#
         )
     );
-    let document = budget_document(&applied, &State::default(), at("2026-05-10T10:00:00Z")).to_yaml();
-    assert!(document.contains("status:\n  phase: Active\n  observedGeneration: 3\n  monthSpentUsd: 0\n"), "{document}");
+}
+
+/// A call of one tool that costs `usd`, for a run of `execution`.
+fn charge(execution: &Ref, usd: &str, key: u128) -> Charge {
+    let table = TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") };
+    Charge {
+        event_id: Arc::from(key.to_string()),
+        source: Arc::from("test"),
+        via: Arc::from("api"),
+        key,
+        response_key: None,
+        body: 0,
+        time: at("2026-05-10T10:00:00Z"),
+        execution: execution.clone(),
+        subject: Subject::default(),
+        parent: None,
+        conversation: None,
+        called: Called::Tool { tool: Arc::from("search"), mcp_server: None },
+        usage: Usage::default(),
+        attrs: Attrs::default(),
+        outcome: CallOutcome::Ok,
+        estimated: false,
+        priced: Priced::Cost(Cost { total: usd.parse().unwrap(), lines: Vec::new(), table }),
+        reported_cost: None,
+    }
+}
+
+#[test]
+fn a_document_goes_in_and_its_live_counters_come_out() {
+    let text = "
+{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b, namespace: ns},
+ spec: {limits: {dailyUsd: 5, perRunUsd: 1}, enforcement: {onHardLimit: alert}, allocation: {byAgent: {a: 0.5}}}}
+---
+{apiVersion: joch.dev/v1alpha1, kind: Execution, metadata: {name: run-1, namespace: ns}, spec: {agent: a}}
+---
+{apiVersion: joch.dev/v1alpha1, kind: Execution, metadata: {name: run-2, namespace: ns}}
+";
+    let (resources, _) = crate::resource::read(text).unwrap();
+    let now = at("2026-05-10T10:00:00Z");
+    let mut state = State::default();
+    let mut seq = 0;
+    let mut run = |state: &mut State, command| {
+        let mut facts = Vec::new();
+        let verdict = decide(state, now, command, &mut facts);
+        for fact in facts {
+            seq += 1;
+            state.apply(&Entry { seq, at: now.saturating_add(i64::try_from(seq).unwrap()), fact });
+        }
+        verdict
+    };
+    for resource in &resources {
+        assert_eq!(run(&mut state, resource.command(Origin::Api).unwrap()), Verdict::Done);
+    }
+    for (key, name, usd) in [(1, "run-1", "0.123456789012345678"), (2, "run-2", "3.4")] {
+        let charge = charge(&Ref::new("ns", name), usd, key);
+        assert!(matches!(run(&mut state, Command::Charge(Box::new(charge))), Verdict::Booked { .. }));
+    }
+    let id = Ref::new("ns", "b");
+    let document = budget_document(state.resource("Budget", &id).unwrap(), &state, now.saturating_add(1_000));
+    let status = document.get("status").unwrap();
+    let shown = |key: &str| status.get(key).unwrap().to_json();
+    assert_eq!(shown("daySpentUsd"), "3.523456789012345678");
+    assert_eq!(shown("recentRuns"), r#"{"overSoftLimit":1,"overHardLimit":1}"#);
+    assert_eq!(shown("phase"), r#""Active""#);
+    assert_eq!(status.get("monthSpentUsd"), None, "no monthly limit, no monthly figure");
+    let agent = r#""limit":2.5,"spent":0.123456789012345678,"held":0,"remaining":2.376543210987654322,"agent":"a","#;
+    assert!(shown("counters").contains(agent), "{}", shown("counters"));
+    // Applying the document that was read back changes nothing.
+    let (again, _) = crate::resource::read(&document.to_yaml()).unwrap();
+    assert_eq!(run(&mut state, again[0].command(Origin::Api).unwrap()), Verdict::Unchanged);
+    let execution = execution_document(state.execution(&Ref::new("ns", "run-1")).unwrap(), now);
+    assert!(execution.to_json().contains(r#""costUsd":0.123456789012345678,"#), "{execution}");
 }
