@@ -98,6 +98,8 @@ fn bodies_have_a_bound_before_and_after_decompression() {
     assert!(bomb.len() < 300_000, "a small body that unpacks to 256 MiB: {}", bomb.len());
     let encoded = [JSON, ("content-encoding", "gzip")];
     daemon.request("POST", "/v1/usage", &encoded, &bomb).problem(413, "body_too_large");
+    let small_bomb = gzip(&vec![b' '; 1024 * 1024]);
+    daemon.request("POST", "/v1/usage", &encoded, &small_bomb).problem(413, "compression_ratio");
     let traces = [("content-type", "application/x-protobuf"), ("content-encoding", "gzip")];
     assert_eq!(daemon.request("POST", "/v1/traces", &traces, &bomb).status, 413);
     let event = gzip(model_call("a-1", "exec-1").to_string().as_bytes());
@@ -110,7 +112,7 @@ fn unknown_encodings_types_and_methods_are_refused_by_name() {
     let daemon = Daemon::start();
     let event = model_call("a-1", "exec-1").to_string();
     let answer = daemon.request("POST", "/v1/usage", &[JSON, ("content-encoding", "br")], event.as_bytes());
-    let problem = answer.problem(415, "unsupported_content_encoding");
+    let problem = answer.problem(415, "unsupported_encoding");
     assert!(
         problem["detail"].as_str().is_some_and(|detail| detail.contains("gzip")),
         "it says what would do: {problem}"

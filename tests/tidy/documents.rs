@@ -25,7 +25,7 @@ const WORDS_REFUSED: &[&str] = &[
     "enterprise-grade",
     "battle-tested",
     "best-in-class",
-    "todo",
+    "todo:",
     "fixme",
     "tbd",
     "lorem ipsum",
