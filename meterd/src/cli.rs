@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use crate::config::{self, Config, ConfigError, Flag};
+use crate::config::{self, Config, ConfigError};
 use output::Output;
 
 /// Bad configuration, prices or resources (sysexits' `EX_CONFIG`).
@@ -106,19 +106,12 @@ impl ConfigArgs {
     fn resolve(&self) -> Result<Config, ConfigError> {
         let data_dir = self.data_dir.as_ref().map(|dir| dir.display().to_string());
         let given = [
-            ("dataDir", "--data-dir", data_dir),
-            ("listen.api", "--listen", self.listen.clone()),
-            ("listen.metrics", "--metrics-listen", self.metrics_listen.clone()),
+            ("dataDir", data_dir),
+            ("listen.api", self.listen.clone()),
+            ("listen.metrics", self.metrics_listen.clone()),
         ];
-        let flags: Vec<Flag> = given
-            .into_iter()
-            .filter_map(|(key, name, value)| Some(Flag { key, name, values: vec![value?] }))
-            .collect();
-        let loaded = config::load(self.config.as_deref(), &config::environment(), &flags)?;
-        for warning in &loaded.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(loaded.config)
+        let flags: Vec<(&str, String)> = given.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Config::load(self.config.as_deref(), config::environment(), &flags)
     }
 }
 
