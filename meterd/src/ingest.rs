@@ -5,6 +5,7 @@
 pub mod amount;
 pub mod body;
 pub mod json;
+pub mod otlp;
 
 use std::sync::Arc;
 
