@@ -5,6 +5,7 @@
 //! `event` builds what counts. Nothing is held between requests here.
 
 mod attributes;
+mod call;
 mod dialect;
 mod event;
 mod json;

@@ -7,8 +7,9 @@ use pricing::{Attrs, Quantity, Timestamp, Usage, UsageKey};
 
 use super::Defaults;
 use super::attributes::{Attributes, Field, cut};
+use super::call::Call;
 use super::dialect::{Class, classify};
-use super::relatives::{Call, Family};
+use super::relatives::Family;
 use super::span::{Span, hex};
 use crate::event::{MODEL_BYTES_MAX, NAME_BYTES_MAX, Rejection, SOURCE_BYTES_MAX, UsageEvent, VALUE_BYTES_MAX};
 use crate::ingest::{Item, NOTE_INCONSISTENT_USAGE};
@@ -132,19 +133,12 @@ fn named(name: &str) -> Option<Arc<str>> {
     (!name.is_empty()).then(|| printable(name, NAME_BYTES_MAX))
 }
 
-/// One call, and how long it took.
+/// One call. How long the span took is its observer's measure, not a quantity that the tool reported.
 fn tool_usage(span: &Span) -> Result<Usage, Rejection> {
-    let refuse = |message: String| Rejection::new("invalid_quantity", span.place.pointer(""), message);
     let mut usage = Usage::new();
     let one = Quantity::from_u64(1).unwrap_or_default();
+    let refuse = |message: String| Rejection::new("invalid_quantity", span.place.pointer(""), message);
     usage.set(UsageKey::Calls, one).map_err(|invalid| refuse(invalid.to_string()))?;
-    if let Some(nanos) = span.end_nanos.checked_sub(span.start_nanos).filter(|_| span.start_nanos > 0) {
-        let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-        let quantity: Quantity = format!("{seconds}.{rest:09}")
-            .parse()
-            .map_err(|error: pricing::usage::NotAQuantity| refuse(error.to_string()))?;
-        usage.set(UsageKey::DurationSeconds, quantity).map_err(|invalid| refuse(invalid.to_string()))?;
-    }
     Ok(usage)
 }
 
