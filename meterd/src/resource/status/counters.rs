@@ -69,19 +69,19 @@ pub(super) fn budget_status(applied: &Applied, held: &Held) -> Vec<(&'static str
     let over_soft = |counter: &CounterAt| {
         soft.is_some_and(|soft| counter.spent.saturating_mul(1_000_000) >= counter.limit.saturating_mul(soft))
     };
-    let phase = if held.shared.iter().any(over_hard) {
+    // An agent's share that is used up is not yet the budget.
+    let whole = || held.shared.iter().filter(|counter| counter.agent.is_none());
+    let phase = if whole().any(over_hard) {
         "Exceeded"
-    } else if held.shared.iter().any(over_soft) {
+    } else if whole().any(over_soft) {
         "SoftLimitReached"
     } else {
         "Active"
     };
     let mut status = vec![("phase", Json::text(phase)), ("observedGeneration", Json::count(applied.generation))];
     for (key, window) in [("monthSpentUsd", Window::Month), ("daySpentUsd", Window::Day)] {
-        let of =
-            |counter: &&CounterAt| counter.unit == Unit::Usd && counter.window == window && counter.agent.is_none();
-        // The whole is never less than the part of it that unlisted agents share.
-        if let Some(spent) = held.shared.iter().filter(of).map(|counter| counter.spent).max() {
+        let of = |counter: &&CounterAt| counter.unit == Unit::Usd && counter.window == window;
+        if let Some(spent) = whole().find(of).map(|counter| counter.spent) {
             status.push((key, amount(Unit::Usd, spent)));
         }
     }
