@@ -128,12 +128,13 @@ fn a_terminating_budget_warns_kills_and_records_the_acknowledgement() {
     daemon.wait_for_metric("meterd_kill_signals_acked_total", &[("channel", "stream")], "1");
     assert_eq!(daemon.usage(&model_call("a-4", "exec-1"))[0]["status"], "accepted", "late spend is still a fact");
     assert_eq!(literal(&daemon.get(&format!("/v1/namespaces/{NS}/executions/exec-1")).text(), "costUsd"), "0.001692");
-    let kills = daemon
-        .entries(NS, "exec-1")
-        .iter()
-        .filter(|entry| entry["kind"] == "killed" || entry["kind"] == "kill")
-        .count();
-    assert_eq!(kills, 1, "one kill, however much is spent after it: {:?}", daemon.entries(NS, "exec-1"));
+    let kills = daemon.get("/v1/kills").expect(200).json();
+    let kills = kills["kills"].as_array().unwrap_or_else(|| panic!("no kills in {kills}"));
+    assert_eq!(kills.len(), 1, "one kill, however much is spent after it: {kills:?}");
+    let status = &daemon.execution(NS, "exec-1")["status"];
+    assert_eq!(status["kill"]["id"], kill.as_str());
+    assert_eq!(status["kill"]["state"], "Acked");
+    assert_eq!(status["callsAfterFence"], 1);
 }
 
 /// A subscriber that comes late, comes again or comes after a restart still gets the kill.
@@ -234,7 +235,7 @@ fn a_broken_budget_is_refused_with_its_place() {
     check(&budget("cap", "dailyUsd: -1", "deny"), "dailyUsd");
     check(&budget("cap", "dailyUsd: lots", "deny"), "dailyUsd");
     check(&budget("cap", "dailyUsd: 1", "explode"), "onHardLimit");
-    check("kind: Budget\nmetadata: {", "2:");
+    check("kind: Budget\nmetadata: {", "line ");
     let text = daemon.get(&format!("/v1/namespaces/{NS}/budgets/cap")).expect(200).text();
     assert_eq!(literal(&text, "dailyUsd"), "0.5");
 }

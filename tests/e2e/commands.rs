@@ -196,7 +196,8 @@ fn verify_finds_a_changed_byte() {
         "{}",
         proven.stdout
     );
-    cli::run(&["verify", "--data-dir", &argument, "--execution", "exec-1", "-n", NS], folder.path()).expect_code(0);
+    cli::run(&["verify", "--data-dir", &argument, "--execution", &format!("{NS}/exec-1")], folder.path())
+        .expect_code(0);
     let file = largest_file(&data_dir);
     let mut bytes = fs::read(&file).unwrap();
     let at = bytes

@@ -12,13 +12,15 @@ fn the_demo_kills_one_run_and_leaves_a_verified_ledger() {
     let folder = tempfile::tempdir().unwrap();
     let data_dir = folder.path().join("demo");
     let begun = Instant::now();
-    let mut command = meterd(&["demo", "--once", "--seed", "7", "--data-dir"]);
+    let ports = ["--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+    let mut command = meterd(&["demo", "--once", "--seed", "7"]);
+    command.args(ports).arg("--data-dir");
     let ended = Process::start(command.arg(&data_dir).current_dir(folder.path()), "demo", folder.path())
         .wait(DEMO_MAX)
         .expect_code(0);
     assert!(begun.elapsed() < DEMO_MAX);
     let lines: Vec<&str> = ended.stdout.lines().collect();
-    let killed: Vec<&&str> = lines.iter().filter(|line| line.to_lowercase().contains("killed")).collect();
+    let killed: Vec<&&str> = lines.iter().filter(|line| line.to_lowercase().contains("kill")).collect();
     assert!(!killed.is_empty(), "a killed execution in the table:\n{}", ended.stdout);
     assert!(killed.iter().any(|line| line.contains("0.") || line.contains('$')), "with its cost:\n{}", ended.stdout);
     let succeeded = lines.iter().filter(|line| line.contains("Succeeded")).count();

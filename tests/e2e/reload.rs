@@ -76,6 +76,7 @@ fn a_broken_file_keeps_the_last_good_snapshot_and_says_why() {
     until("the place in the log", SOON, || daemon.log().contains("budget.yaml:6").then_some(()));
     let ready = http::request(daemon.metrics_address(), "GET", "/readyz", &[], &[]).unwrap();
     assert_eq!(ready.status, 200, "it goes on with what it has: {}", ready.text());
+    assert!(ready.text().contains("budget.yaml"), "and says what it could not read: {}", ready.text());
     write(&daemon, "{ not: [ yaml");
     daemon.usage(&model_call("a-1", "exec-1"));
     assert_eq!(limit(&daemon).as_deref(), Some("1"));

@@ -89,7 +89,7 @@ fn a_child_that_ends_by_itself_passes_its_exit_code_on() {
 #[test]
 fn a_child_that_ignores_sigterm_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (ended, _) = run(folder.path(), None, &["--max-usd", "0.05", "--grace", "500ms"], &["9", "ignore"]);
+    let (ended, _) = run(folder.path(), None, &["--max-usd", "0.05", "--grace", "1"], &["9", "ignore"]);
     let ended = ended.expect_code(124);
     assert_eq!(acknowledged(&ended).len(), 9);
 }
@@ -117,4 +117,6 @@ fn the_child_gets_the_addresses_and_its_name() {
     assert_eq!(environment["METERD_URL"], daemon.api());
     assert_eq!(environment["OTEL_EXPORTER_OTLP_ENDPOINT"], daemon.api());
     assert_eq!(environment["OTEL_EXPORTER_OTLP_PROTOCOL"], "http/protobuf");
+    let attributes = environment["OTEL_RESOURCE_ATTRIBUTES"].as_str().unwrap_or_default();
+    assert!(attributes.contains("joch.execution.id=e1"), "{attributes}");
 }

@@ -3,7 +3,9 @@
 use std::fs;
 
 use crate::none;
-use crate::rooms::{EVERYTHING, IMPURE_PATHS, PURE_CRATES, PURE_ROOMS, allowed, rooms};
+use crate::rooms::{
+    EVERYTHING, IMPURE_IN_CRATES, IMPURE_PATHS, LEDGER_WRITER, LEDGER_WRITERS, PURE_CRATES, PURE_ROOMS, allowed, rooms,
+};
 use crate::source::{File, is_word, root, rust_files, word};
 
 /// The room that a file of the daemon belongs to.
@@ -126,6 +128,31 @@ fn each_room_of_the_daemon_is_in_the_import_table() {
     none(&unknown);
 }
 
+/// I9: only the meter writes the ledger. The type that appends is named nowhere else.
+#[test]
+fn only_the_meter_writes_the_ledger() {
+    let ledger = fs::read_to_string(root().join("meterd/src/ledger.rs")).expect("the ledger's room");
+    let exported = ledger.lines().any(|line| line.starts_with("pub use") && line.contains(LEDGER_WRITER));
+    assert!(exported, "ledger.rs exports no `{LEDGER_WRITER}`: what does this test hold?");
+    let mut findings = Vec::new();
+    for file in rust_files().iter().filter(|file| !file.is_test()) {
+        if room(&file.path).is_none_or(|room| LEDGER_WRITERS.contains(&room)) {
+            continue;
+        }
+        for (offset, _) in file.code.match_indices("ledger::") {
+            let path = file.code[offset..].split(';').next().unwrap_or_default();
+            if path.split(|char: char| !char.is_alphanumeric() && char != '_').any(|name| name == LEDGER_WRITER) {
+                let line = file.line(offset);
+                findings.push(format!(
+                    "{}:{line}: names the ledger's `{LEDGER_WRITER}`: send a command to `meter`",
+                    file.path
+                ));
+            }
+        }
+    }
+    none(&findings);
+}
+
 #[test]
 fn the_pure_code_knows_no_time_file_or_socket() {
     let mut findings = Vec::new();
@@ -135,7 +162,8 @@ fn the_pure_code_knows_no_time_file_or_socket() {
         if !pure_crate && !pure_room {
             continue;
         }
-        for path in IMPURE_PATHS {
+        let more = if pure_crate { IMPURE_IN_CRATES } else { &[] };
+        for path in IMPURE_PATHS.iter().chain(more) {
             for (offset, _) in file.code.match_indices(path) {
                 if offset == 0 || !is_word(file.code.as_bytes()[offset - 1]) {
                     let line = file.line(offset);
@@ -180,4 +208,5 @@ fn paths_are_read_from_single_and_grouped_imports() {
     assert_eq!(judged, ["meterd/src/follow/x.rs:2: `follow` may not use `meter`: move the code, or pass the value in"]);
     assert_eq!(judge(&file("meterd/src/follow/x.rs", "use super::super::meter;"), "follow").len(), 1);
     assert!(judge(&file("meterd/src/follow/x.rs", "use super::Batch; use crate::ledger;"), "follow").is_empty());
+    assert_eq!(judge(&file("meterd/src/server/x.rs", "use crate::daemon::start;"), "server").len(), 1);
 }

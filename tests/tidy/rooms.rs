@@ -10,49 +10,55 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["clock"], &["pricing"]),
     (&["event"], &["pricing", "budget"]),
     (&["ingest"], &["pricing", "budget", "event"]),
-    (&["resource"], &["pricing", "budget"]),
-    (&["config"], &["pricing"]),
-    (&["ledger"], &["pricing", "budget", "clock"]),
-    (&["meter"], &["pricing", "budget", "event", "ledger", "clock"]),
-    (&["follow"], &["pricing", "budget", "ledger", "clock"]),
-    (&["metrics", "signal", "reconcile"], &["pricing", "budget", "event", "follow", "clock", "config"]),
-    (&["server"], &["config", "metrics", "clock"]),
+    (&["resource"], &["pricing", "budget", "event"]),
+    (&["config"], &["pricing", "resource"]),
+    (&["watch"], &["pricing", "budget", "config", "resource"]),
+    (&["ledger"], &["pricing", "budget", "event"]),
+    (&["meter"], &["pricing", "budget", "clock", "ledger"]),
+    (&["follow"], &["budget", "ledger"]),
+    (&["metrics"], &["pricing", "budget", "follow", "ledger"]),
+    (&["signal"], &["pricing", "budget", "follow"]),
+    (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
+    (&["server"], &[]),
     (
         &["api"],
         &[
             "pricing",
             "budget",
+            "clock",
             "event",
             "ingest",
-            "meter",
             "ledger",
-            "follow",
-            "resource",
-            "reconcile",
-            "signal",
+            "meter",
             "metrics",
-            "config",
+            "reconcile",
+            "resource",
             "server",
-            "clock",
+            "signal",
         ],
     ),
-    (&["watch"], &["pricing", "budget", "resource", "config", "meter", "metrics", "clock"]),
     (&["daemon", "cli"], &[EVERYTHING]),
 ];
 
 /// Crates that a pure crate may name, beside `core`, `alloc` and the harmless part of `std`.
 pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
-    ("pricing", &["jiff", "rust_decimal", "saphyr_parser", "serde", "serde_json", "sha2", "thiserror"]),
+    ("pricing", &["jiff", "rust_decimal", "rustc_hash", "saphyr_parser", "serde", "serde_json", "sha2", "thiserror"]),
     ("budget", &["jiff", "pricing", "rustc_hash", "serde", "thiserror"]),
 ];
 
 /// Rooms of the daemon that do no I/O either.
 pub(crate) const PURE_ROOMS: &[&str] = &["event", "ingest", "resource"];
 
+/// The one type that appends to the ledger, and the rooms that may name it.
+pub(crate) const LEDGER_WRITER: &str = "Writer";
+pub(crate) const LEDGER_WRITERS: &[&str] = &["ledger", "meter"];
+
+/// Paths that only the pure crates must not name: the rooms read bytes in memory with them.
+pub(crate) const IMPURE_IN_CRATES: &[&str] = &["std::io"];
+
 /// Paths that mean a clock, a file, a socket, a thread, the environment or chance.
 pub(crate) const IMPURE_PATHS: &[&str] = &[
     "std::fs",
-    "std::io",
     "std::net",
     "std::env",
     "std::process",
