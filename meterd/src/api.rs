@@ -146,7 +146,10 @@ async fn observe(State(app): State<App>, path: Option<MatchedPath>, request: Req
 impl From<meter::Refused> for Problem {
     fn from(refused: meter::Refused) -> Self {
         match refused {
-            meter::Refused::Full => Self::unavailable("queue_full", "the intake queue is full; nothing of this request was taken, send it again"),
+            meter::Refused::Full => Self::unavailable(
+                "queue_full",
+                "the intake queue is full; nothing of this request was taken, send it again",
+            ),
             meter::Refused::TooMany => Self::new(
                 axum::http::StatusCode::PAYLOAD_TOO_LARGE,
                 "too_many_events",
@@ -163,6 +166,10 @@ impl From<meter::Refused> for Problem {
 impl From<crate::ledger::LedgerError> for Problem {
     fn from(error: crate::ledger::LedgerError) -> Self {
         tracing::error!(%error, "ledger read failed");
-        Self::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "ledger_unreadable", "the ledger could not be read; the log says where")
+        Self::new(
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            "ledger_unreadable",
+            "the ledger could not be read; the log says where",
+        )
     }
 }

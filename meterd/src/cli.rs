@@ -1,7 +1,7 @@
 //! The command line: one file a subcommand. Data on stdout, words on stderr, exit codes 0, 1, 2 (clap's) and 78.
 
-pub mod check;
 mod apply;
+pub mod check;
 mod client;
 mod demo;
 mod describe;

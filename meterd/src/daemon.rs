@@ -21,8 +21,8 @@ use crate::ledger::{self, DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
-use crate::server::{self, BindError, Limits};
 use crate::server::body::BodyLimits;
+use crate::server::{self, BindError, Limits};
 use crate::signal::Hub;
 use crate::watch::{self, FileProblem, WatchGuard};
 
@@ -218,7 +218,10 @@ fn told_of(restored: &meter::Restored) {
         );
     }
     tracing::info!(
-        entries = restored.state.seq(), snapshot = restored.snapshot_seq, replayed = restored.replayed, "ledger open"
+        entries = restored.state.seq(),
+        snapshot = restored.snapshot_seq,
+        replayed = restored.replayed,
+        "ledger open"
     );
 }
 

@@ -83,7 +83,13 @@ pub struct Meter {
 }
 
 /// Starts the writer's thread on a recovered ledger.
-pub fn start(dir: DataDir, restored: Restored, clock: Clock, rules: &Rules, on_commit: OnCommit) -> std::io::Result<Meter> {
+pub fn start(
+    dir: DataDir,
+    restored: Restored,
+    clock: Clock,
+    rules: &Rules,
+    on_commit: OnCommit,
+) -> std::io::Result<Meter> {
     let (handle, queue) = queue::channel(rules.queue_events_max);
     let mut core = Core {
         dir,

@@ -33,7 +33,9 @@ pub struct Limits {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody listens there already.
-    #[error("{what} cannot listen on {address}: the port is in use; stop what listens there, or choose another with {flag}")]
+    #[error(
+        "{what} cannot listen on {address}: the port is in use; stop what listens there, or choose another with {flag}"
+    )]
     InUse {
         /// Which listener.
         what: &'static str,
@@ -108,6 +110,9 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
     }
     drop(listener);
     if tokio::time::timeout(limits.drain_timeout, graceful.shutdown()).await.is_err() {
-        tracing::warn!(seconds = limits.drain_timeout.as_secs(), "requests still under way at the end of the drain time");
+        tracing::warn!(
+            seconds = limits.drain_timeout.as_secs(),
+            "requests still under way at the end of the drain time"
+        );
     }
 }

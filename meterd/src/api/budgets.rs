@@ -31,7 +31,8 @@ pub(super) async fn list(
     let now = app.clock.now();
     let wanted = |namespace: &str| params.namespace.as_deref().is_none_or(|only| only == namespace);
     let items = app.view.read_fresh(|state| {
-        let budgets = state.resources().filter(|resource| &*resource.kind == "Budget" && wanted(&resource.id.namespace));
+        let budgets =
+            state.resources().filter(|resource| &*resource.kind == "Budget" && wanted(&resource.id.namespace));
         budgets.map(|resource| budget_document(resource, state, now)).collect::<Vec<Json>>()
     });
     let list = Json::map([
@@ -50,9 +51,9 @@ pub(super) async fn get(
 ) -> Result<Response, Problem> {
     let now = app.clock.now();
     let id = Ref::new(&namespace, &name);
-    let document = app.view.read_fresh(|state| {
-        state.resource("Budget", &id).map(|resource| budget_document(resource, state, now))
-    });
+    let document = app
+        .view
+        .read_fresh(|state| state.resource("Budget", &id).map(|resource| budget_document(resource, state, now)));
     let document = document.await.ok_or_else(|| Problem::not_found(format!("no budget {id}")))?;
     Ok(Form::of(params.format.as_deref(), &headers).answer(&document))
 }
@@ -60,9 +61,8 @@ pub(super) async fn get(
 pub(super) async fn kills(State(app): State<App>, Query(params): Query<Params>) -> Response {
     let kills = app.view.read_fresh(|state| {
         let newest = state.kills().rev();
-        let wanted = newest.filter(|kill| {
-            params.namespace.as_deref().is_none_or(|only| only == &*kill.execution.namespace)
-        });
+        let wanted =
+            newest.filter(|kill| params.namespace.as_deref().is_none_or(|only| only == &*kill.execution.namespace));
         wanted.take(KILLS_MAX).map(kill_json).collect::<Vec<Value>>()
     });
     typed(StatusCode::OK, "application/json", json!({ "kills": kills.await }).to_string())

@@ -109,14 +109,18 @@ pub(super) async fn list_all(
 async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &HeaderMap) -> Result<Response, Problem> {
     let parse = |name: &'static str, text: &Option<String>| match text {
         None => Ok(None),
-        Some(text) => text.parse::<Timestamp>().map(Some).map_err(|error| {
-            Problem::bad_request("invalid_parameter", format!("{name}: {error}"))
-        }),
+        Some(text) => text
+            .parse::<Timestamp>()
+            .map(Some)
+            .map_err(|error| Problem::bad_request("invalid_parameter", format!("{name}: {error}"))),
     };
     let since = parse("since", &params.since)?;
-    let over: Option<Money> = params.over_usd.as_deref().map(str::parse).transpose().map_err(|error| {
-        Problem::bad_request("invalid_parameter", format!("over_usd: {error}"))
-    })?;
+    let over: Option<Money> = params
+        .over_usd
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| Problem::bad_request("invalid_parameter", format!("over_usd: {error}")))?;
     let wanted = |run: &Execution| {
         namespace.is_none_or(|namespace| *run.id.namespace == *namespace)
             && params.phase.as_deref().is_none_or(|phase| run.phase.as_str().eq_ignore_ascii_case(phase))
@@ -217,7 +221,8 @@ pub(super) async fn allowance(
 ) -> Result<Response, Problem> {
     let id = Ref::new(&namespace, &name);
     let now = app.clock.now();
-    let allowance = app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
+    let allowance =
+        app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
     let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
     let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
     let remaining = tightest.and_then(Money::from_scaled).map(|money| money.to_string());

@@ -19,7 +19,10 @@ pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response
     let (resources, warnings) = resources(&app, body).await?;
     let tables = resources.iter().filter(|resource| matches!(resource, Resource::PriceTable { .. }));
     if let Some(table) = tables.map(Resource::meta).next() {
-        let detail = format!("PriceTable {}: price tables come from prices.dirs, which are watched; put the file there", table.id);
+        let detail = format!(
+            "PriceTable {}: price tables come from prices.dirs, which are watched; put the file there",
+            table.id
+        );
         return Err(Problem::bad_request("unsupported_kind", detail));
     }
     let mut results = Vec::with_capacity(resources.len());
@@ -29,12 +32,20 @@ pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response
         let status = match app.meter.command(command).await? {
             Verdict::Unchanged => "unchanged",
             Verdict::AlreadyEnded(phase) => {
-                let detail = format!("{} {} is over ({}); what stood before it in the request was applied", meta.kind, meta.id, phase.as_str());
-                return Err(Problem::new(StatusCode::CONFLICT, "execution_ended", detail).with("results", results.into()));
+                let detail = format!(
+                    "{} {} is over ({}); what stood before it in the request was applied",
+                    meta.kind,
+                    meta.id,
+                    phase.as_str()
+                );
+                return Err(
+                    Problem::new(StatusCode::CONFLICT, "execution_ended", detail).with("results", results.into())
+                );
             }
             _ => "applied",
         };
-        results.push(json!({ "kind": meta.kind, "namespace": meta.id.namespace, "name": meta.id.name, "status": status }));
+        results
+            .push(json!({ "kind": meta.kind, "namespace": meta.id.namespace, "name": meta.id.name, "status": status }));
     }
     let answer = json!({ "results": results, "warnings": faults(&warnings) });
     Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
@@ -54,7 +65,10 @@ pub(super) async fn validate(State(app): State<App>, body: Body) -> Result<Respo
 async fn resources(app: &App, body: Body) -> Result<(Vec<Resource>, Vec<Fault>), Problem> {
     let raw = read(body, app.body).await?;
     let text = std::str::from_utf8(&raw).map_err(|error| {
-        Problem::bad_request("not_utf8", format!("the body is not UTF-8 text: first bad byte at {}", error.valid_up_to()))
+        Problem::bad_request(
+            "not_utf8",
+            format!("the body is not UTF-8 text: first bad byte at {}", error.valid_up_to()),
+        )
     })?;
     resource::read(text).map_err(|problems| refused(StatusCode::BAD_REQUEST, "invalid_resource", &problems))
 }

@@ -50,7 +50,12 @@ pub(super) async fn get(
     let last_id = header_text(&headers, &header::HeaderName::from_static("last-event-id"));
     let after = match last_id.map(str::parse::<u64>) {
         Some(Ok(seq)) => Some(seq),
-        Some(Err(_)) => return Err(Problem::bad_request("invalid_last_event_id", "Last-Event-ID is the id of a signal, a whole number")),
+        Some(Err(_)) => {
+            return Err(Problem::bad_request(
+                "invalid_last_event_id",
+                "Last-Event-ID is the id of a signal, a whole number",
+            ));
+        }
         None => params.after,
     };
     // Listen first, then look back: nothing falls between.
@@ -227,7 +232,10 @@ pub(super) async fn ack(
         AckBody::default()
     } else {
         serde_json::from_slice(&raw).map_err(|error| {
-            Problem::bad_request("invalid_ack", format!(r#"expected {{"channel"?, "proof"?: "process_gone"}}: {error}"#))
+            Problem::bad_request(
+                "invalid_ack",
+                format!(r#"expected {{"channel"?, "proof"?: "process_gone"}}: {error}"#),
+            )
         })?
     };
     let channel = match body.channel.as_deref() {

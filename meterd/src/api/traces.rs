@@ -30,7 +30,11 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
                 rejected_spans: i64::try_from(refused).unwrap_or(i64::MAX),
                 error_message: message,
             });
-            typed(StatusCode::OK, encoding.content_type(), ExportTraceServiceResponse { partial_success }.encode_to_vec())
+            typed(
+                StatusCode::OK,
+                encoding.content_type(),
+                ExportTraceServiceResponse { partial_success }.encode_to_vec(),
+            )
         }
         Encoding::Json => {
             let answer = if refused > 0 {

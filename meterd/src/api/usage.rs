@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::{App, LOCAL_TENANT};
 use crate::event::{Rejection, UsageEvent, charge::charge};
-use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::Item;
+use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::json::{self, Batch, BodyKind};
 use crate::meter::Booked;
 use crate::server::body::{header_text, read};
@@ -223,20 +223,23 @@ fn result_of(
             )),
             ..blank
         },
-        Booked::OutOfRange => rejected(app, via, blank.id, Rejection {
-            code: "out_of_range",
-            pointer: "/usage".to_owned(),
-            message: "the run's cost would pass 10^20 USD; nothing was booked".to_owned(),
-        }),
+        Booked::OutOfRange => rejected(
+            app,
+            via,
+            blank.id,
+            Rejection {
+                code: "out_of_range",
+                pointer: "/usage".to_owned(),
+                message: "the run's cost would pass 10^20 USD; nothing was booked".to_owned(),
+            },
+        ),
     })
 }
 
 fn with_price(result: EventResult, priced: &Priced) -> EventResult {
     match priced {
         Priced::Cost(cost) => EventResult { cost_usd: Some(cost.total.to_string()), ..result },
-        Priced::Zero(zero) => {
-            EventResult { cost_usd: Some("0".to_owned()), reason: Some(zero.code()), ..result }
-        }
+        Priced::Zero(zero) => EventResult { cost_usd: Some("0".to_owned()), reason: Some(zero.code()), ..result },
         Priced::Unpriced(reason) => EventResult {
             status: "quarantined",
             reason: Some(reason.code()),

@@ -33,7 +33,10 @@ impl Apply {
                 let answer = runtime.block_on(sent).with_context(|| name.clone())?.json()?;
                 let list = |name: &str| answer.get(name).and_then(Value::as_array).cloned().unwrap_or_default();
                 for warning in list("warnings") {
-                    say(&format!("{name}: warning: {}", warning.get("message").and_then(Value::as_str).unwrap_or_default()));
+                    say(&format!(
+                        "{name}: warning: {}",
+                        warning.get("message").and_then(Value::as_str).unwrap_or_default()
+                    ));
                 }
                 for result in list("results") {
                     let text = |name: &str| result.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -62,7 +65,9 @@ fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(path)
         .with_context(|| format!("cannot list {}", path.display()))?
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json"))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml" || extension == "json")
+        })
         .collect();
     files.sort();
     files.iter().map(|path| read(path)).collect()

@@ -62,7 +62,12 @@ impl Client {
         self.send(Method::PUT, path, Some(("application/json", body.to_string()))).await?.taken()
     }
 
-    pub(super) async fn post_text(&self, path: &str, content_type: &'static str, text: String) -> anyhow::Result<Answer> {
+    pub(super) async fn post_text(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        text: String,
+    ) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, Some((content_type, text))).await?.taken()
     }
 
@@ -79,12 +84,7 @@ impl Client {
         Ok(response)
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<(&'static str, String)>,
-    ) -> anyhow::Result<Answer> {
+    async fn send(&self, method: Method, path: &str, body: Option<(&'static str, String)>) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let mut bytes = Bytes::new();
         if let Some((content_type, text)) = body {
@@ -96,7 +96,8 @@ impl Client {
             let status = response.status();
             Ok::<_, anyhow::Error>(Answer { status, body: response.into_body().collect().await?.to_bytes() })
         };
-        let answer = tokio::time::timeout(TIMEOUT, ask).await.with_context(|| format!("{} did not answer in time", self.base));
+        let answer =
+            tokio::time::timeout(TIMEOUT, ask).await.with_context(|| format!("{} did not answer in time", self.base));
         answer?.with_context(|| {
             format!("cannot reach a daemon at {}: start one with `meterd serve`, or name another with --url", self.base)
         })

@@ -60,7 +60,10 @@ impl Demo {
         })?;
         let proof = verify(&DataDir::new(&data_dir), None, |_, _| {})?;
         print(&format!("\n{}", sentence(&proof)))?;
-        say(&format!("\nlook closer: meterd describe execution research-wild -n {NAMESPACE} --data-dir {}", data_dir.display()));
+        say(&format!(
+            "\nlook closer: meterd describe execution research-wild -n {NAMESPACE} --data-dir {}",
+            data_dir.display()
+        ));
         if self.once && !killed {
             return Err(anyhow::anyhow!("the wild run was not killed").into());
         }
@@ -142,7 +145,15 @@ async fn table(client: &Client) -> anyhow::Result<(String, bool)> {
         }
         let status = |name: &str| at(&run, &["status", name]);
         let agent = at(&run, &["spec", "agentRef", "name"]);
-        runs.rows.push(vec![name, agent, status("phase"), status("costUsd"), status("modelCalls"), status("toolCalls"), why]);
+        runs.rows.push(vec![
+            name,
+            agent,
+            status("phase"),
+            status("costUsd"),
+            status("modelCalls"),
+            status("toolCalls"),
+            why,
+        ]);
     }
     let list = Json::parse(&client.get("/v1/budgets").await?.text()).unwrap_or(Json::Null);
     let mut budgets = Rows::new(&["budget", "day spent usd", "day limit usd", "phase"]);

@@ -101,7 +101,8 @@ impl Get {
                 let only = self.namespace.as_deref().map(|name| format!("?namespace={}", segment(name)));
                 let answer = client.get(&format!("/v1/kills{}", only.unwrap_or_default())).await?;
                 let kills = items(&Json::parse(&answer.text()).unwrap_or(Json::Null), "kills");
-                let wanted = |kill: &Json| name.as_ref().is_none_or(|name| kill.get("id").map(text).as_ref() == Some(name));
+                let wanted =
+                    |kill: &Json| name.as_ref().is_none_or(|name| kill.get("id").map(text).as_ref() == Some(name));
                 Ok(kills.into_iter().filter(wanted).collect())
             }
         }

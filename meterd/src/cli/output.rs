@@ -54,7 +54,11 @@ impl Rows {
     /// RFC 4180.
     pub(super) fn csv(&self) -> String {
         let quote = |cell: &str| {
-            if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell.to_owned() }
+            if cell.contains([',', '"', '\n', '\r']) {
+                format!("\"{}\"", cell.replace('"', "\"\""))
+            } else {
+                cell.to_owned()
+            }
         };
         let mut text = self.header.join(",");
         text.push('\n');

@@ -22,14 +22,15 @@ use crate::daemon::{self, Daemon};
 use crate::resource::print::Json;
 use child::{Child, Ended};
 
-
 /// The exit code of `timeout`, for the same reason: the limit ended it.
 const EXIT_KILLED: u8 = 124;
 
 /// See the command's help.
 #[derive(Debug, Args)]
-#[command(after_help = "Exit code: the program's own (128 + N when a signal ended it), or 124 when a budget ended it.\n\
-    The program finds METERD_URL, METERD_EXECUTION, METERD_NAMESPACE, JOCH_EXECUTION_ID and OTEL_EXPORTER_OTLP_* set.")]
+#[command(
+    after_help = "Exit code: the program's own (128 + N when a signal ended it), or 124 when a budget ended it.\n\
+    The program finds METERD_URL, METERD_EXECUTION, METERD_NAMESPACE, JOCH_EXECUTION_ID and OTEL_EXPORTER_OTLP_* set."
+)]
 pub(super) struct Run {
     /// Name of the execution
     #[arg(long, value_name = "NAME")]

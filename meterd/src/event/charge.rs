@@ -17,7 +17,9 @@ use super::UsageEvent;
 pub fn charge(book: &PriceBook, event: UsageEvent, tenant: &str, via: &'static str) -> Charge {
     let key = key(&[tenant, &event.source, &event.id]);
     let response_key = match &event.called {
-        Called::Model { provider, response_id: Some(response), .. } => Some(self::key(&[tenant, "response", provider, response])),
+        Called::Model { provider, response_id: Some(response), .. } => {
+            Some(self::key(&[tenant, "response", provider, response]))
+        }
         _ => None,
     };
     let body = body_hash(&event);
@@ -33,12 +35,7 @@ pub fn charge(book: &PriceBook, event: UsageEvent, tenant: &str, via: &'static s
         body,
         time: event.time,
         execution,
-        subject: Subject {
-            agent: event.agent,
-            team: event.team,
-            environment: event.environment,
-            labels: event.labels,
-        },
+        subject: Subject { agent: event.agent, team: event.team, environment: event.environment, labels: event.labels },
         parent,
         conversation: event.conversation,
         called: event.called,

@@ -98,7 +98,8 @@ impl DataDir {
     /// Reads along beside an owner, or at rest: checks that this is a data directory.
     pub fn visit(&self) -> Result<(), LedgerError> {
         let path = self.root.join("FORMAT");
-        let found = fs::read_to_string(&path).map_err(LedgerError::io("read (is this a meterd data directory?)", &path))?;
+        let found =
+            fs::read_to_string(&path).map_err(LedgerError::io("read (is this a meterd data directory?)", &path))?;
         known(&path, found)
     }
 
@@ -112,7 +113,11 @@ impl DataDir {
     }
 
     fn create(&self, path: &Path) -> Result<(), LedgerError> {
-        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(LedgerError::io("create the directory", path))
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(LedgerError::io("create the directory", path))
     }
 }
 

@@ -126,7 +126,8 @@ impl Walk {
         let mut frames = Frames::open(path, HEADER_LEN as u64)?;
         let mut good = frames.offset();
         loop {
-            let damaged = |offset, what: &str| LedgerError::Damaged { path: path.to_owned(), offset, what: what.to_owned() };
+            let damaged =
+                |offset, what: &str| LedgerError::Damaged { path: path.to_owned(), offset, what: what.to_owned() };
             let Some(frame) = frames.next_frame()? else { break };
             let Some(body) = frame.body() else { break };
             if body.first_seq != self.next_seq || !body.chains_to(&self.chain) {

@@ -152,7 +152,12 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
         }
     }
     if next_seq <= committed {
-        return Err(LedgerError::Missing { path: dir.root().to_owned(), from: next_seq, to: committed, known_by: "a later segment" });
+        return Err(LedgerError::Missing {
+            path: dir.root().to_owned(),
+            from: next_seq,
+            to: committed,
+            known_by: "a later segment",
+        });
     }
     Ok(batches)
 }
@@ -241,7 +246,8 @@ impl Audit<'_> {
 /// Reads a pinned table back and checks that its content is what its digest says.
 fn pinned(dir: &DataDir, table: &TableRef) -> Result<PriceBook, String> {
     let path = dir.prices().join(format!("{}.json", table.digest));
-    let text = fs::read_to_string(&path).map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
     let unreadable = || format!("whose pinned copy {} is not a price table", path.display());
     let nodes = document::parse(&text).map_err(|_| unreadable())?;
     let (read, _) = PriceTable::from_node(nodes.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;

@@ -89,7 +89,15 @@ pub(super) fn fleet(seed: u64, round: u32) -> Vec<Plan> {
             prompt_tokens: 9_000,
             prompt_growth: 4_000,
             output_tokens: 1_500,
-            ..calm("research-wild", "research", "platform", "anthropic", "claude-sonnet-4-5", Some("web_fetch"), seed_of())
+            ..calm(
+                "research-wild",
+                "research",
+                "platform",
+                "anthropic",
+                "claude-sonnet-4-5",
+                Some("web_fetch"),
+                seed_of(),
+            )
         },
     ]
 }

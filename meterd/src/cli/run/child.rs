@@ -5,9 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Context;
 use rustix::io::Errno;
-use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid,
-};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
 
 /// A running program.
 pub(super) struct Child {
