@@ -1,5 +1,8 @@
 //! A budget as the core sees it: scope, limits, levels, actions. Never a counter, never YAML.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use pricing::Money;

@@ -66,6 +66,8 @@ pub(crate) struct Row {
     pub(crate) window: Window,
     pub(crate) share: Share,
     pub(crate) cap: Option<Cap>,
+    /// How often it came into force: what a run counted before is not counted on.
+    pub(crate) term: u32,
     /// By start; empty for a run's limit, whose tally is kept with the run.
     buckets: Vec<Bucket>,
 }
@@ -115,7 +117,7 @@ impl Tally {
 
 impl Row {
     pub(crate) fn new(unit: Unit, window: Window, share: Share) -> Self {
-        Self { unit, window, share, cap: None, buckets: Vec::new() }
+        Self { unit, window, share, cap: None, term: 0, buckets: Vec::new() }
     }
 
     pub(crate) fn is(&self, unit: Unit, window: Window, share: &Share) -> bool {
@@ -177,6 +179,9 @@ impl Row {
             }
         } else {
             self.buckets.clear();
+        }
+        if self.cap.is_none() && cap.is_some() {
+            self.term = self.term.saturating_add(1);
         }
         self.cap = cap;
     }

@@ -131,8 +131,10 @@ pub struct Allowance {
 /// Decides one command: appends the facts that make it true to `facts` and answers. Pure.
 ///
 /// The facts of one command are appended to the ledger together, directly after the entries that `state` was folded
-/// from and after those in `facts` already: a kill's id holds the sequence number that its entry will get.
+/// from and after those in `facts` already: a kill's id holds the sequence number that its entry will get. Log time
+/// never goes back, so a `now` before the newest entry counts as that entry's time.
 pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<Fact>) -> Verdict {
+    let now = now.max(state.log_time());
     match command {
         Command::Open(opened) => run::open(state, now, opened, facts),
         Command::End { execution, phase } => run::end(state, execution, phase, facts),
@@ -153,6 +155,7 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
 /// The denial is the fence, else the end of the run, else the first counter without headroom whose limit denies.
 #[must_use]
 pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allowance> {
+    let now = now.max(state.log_time());
     let (number, run) = state.find(execution)?;
     let ended = (!run.is_live()).then_some(Denial::Ended(run.execution.phase));
     let mut denial = run.execution.kill.clone().map(Denial::Fenced).or(ended);

@@ -51,7 +51,7 @@ pub(crate) struct Limits {
 pub(crate) struct Class {
     /// Budgets that match.
     pub(crate) slots: Vec<u32>,
-    /// Rows that count for each run.
+    /// Rows that count for each run, the shares of all agents among them: a run may hand over to another agent.
     pub(crate) run: Vec<RowRef>,
     /// Rows that count over runs.
     pub(crate) shared: Vec<RowRef>,
@@ -201,12 +201,13 @@ impl Limits {
         let mut class = Class::default();
         for (at, slot) in self.iter().filter(|(_, slot)| slot.budget.scope.matches(execution, subject)) {
             class.slots.push(at);
-            for (number, row) in slot.bound(subject.agent.as_ref()) {
+            let inherited = inherit || slot.budget.source != Source::Agent;
+            for (number, row) in (0_u32..).zip(&slot.rows).filter(|(_, row)| row.cap.is_some()) {
                 let row_ref = RowRef { slot: at, row: number };
-                if row.window != Window::Run {
-                    class.shared.push(row_ref);
-                } else if inherit || slot.budget.source != Source::Agent {
+                if row.window == Window::Run && inherited {
                     class.run.push(row_ref);
+                } else if row.window != Window::Run && row.share.binds(subject.agent.as_ref(), &slot.budget.by_agent) {
+                    class.shared.push(row_ref);
                 }
             }
         }

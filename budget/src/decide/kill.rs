@@ -37,7 +37,7 @@ impl<'a> Kills<'a> {
         }
     }
 
-    /// Fences every run of `runs` that `counter`, a shared window of `slot`, binds.
+    /// Fences every live run that `counter`, a shared window of `slot`, binds.
     pub(super) fn sharing(&mut self, slot: &Slot, row: u32, counter: &CounterAt, facts: &mut Vec<Fact>) {
         let state = self.state;
         for (number, run) in state.live_runs() {

@@ -58,29 +58,25 @@ impl State {
             }
         }
         let run_class = self.class_of(who, who.subject);
+        self.each_row(who.call, &run_class.run, true, &mut each);
         if who.call == who.subject {
-            self.each_row(&run_class.run, true, &mut each);
-            self.each_row(&run_class.shared, false, &mut each);
+            self.each_row(who.call, &run_class.shared, false, &mut each);
         } else {
-            self.each_row(&run_class.run, true, |bound: Bound<'a>| {
-                if bound.row.share.binds(who.call.agent.as_ref(), &bound.slot.budget.by_agent) {
-                    each(bound);
-                }
-            });
             let class = self.class_of(who, who.call);
             for at in class.run.iter().filter(|at| !run_class.run.contains(at)) {
-                self.each_row(std::slice::from_ref(at), false, &mut each);
+                self.each_row(who.call, std::slice::from_ref(at), false, &mut each);
             }
-            self.each_row(&class.shared, false, &mut each);
+            self.each_row(who.call, &class.shared, false, &mut each);
         }
     }
 
-    fn each_row<'a>(&'a self, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
+    fn each_row<'a>(&'a self, call: &Subject, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
         for at in rows {
             let slot = self.truth.limits.slot(at.slot);
             let row = slot.and_then(|slot| slot.row(at.row));
             if let (Some(slot), Some(row)) = (slot, row)
                 && let Some(cap) = &row.cap
+                && row.share.binds(call.agent.as_ref(), &slot.budget.by_agent)
             {
                 each(Bound { slot, row, cap, at: *at, whole_run });
             }

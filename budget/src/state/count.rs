@@ -71,8 +71,8 @@ impl State {
         let Some(run) = runs.get_mut(place(number)) else { return };
         let slot = if at.slot == OWN { run.own.as_deref() } else { limits.slot(at.slot) };
         let Some(row) = slot.and_then(|slot| slot.row(at.row)) else { return };
-        let first = run.first_tally(row, whole_run);
-        run.change(at, first, change);
+        let (term, total) = (row.term, run.whole_total(row, whole_run));
+        run.change(at, term, total, change);
     }
 
     fn slot_mut(&mut self, number: u32, slot: u32) -> Option<&mut Slot> {
@@ -90,7 +90,7 @@ impl State {
         let Some(slot) = self.slot_mut(number, slot_number) else { return };
         let Some(row) = slot.find(counter) else { return };
         if counter.window == Window::Run {
-            self.change(number, RowRef { slot: slot_number, row }, true, note);
+            self.change(number, RowRef { slot: slot_number, row }, false, note);
         } else {
             slot.mark(row, counter.span, note);
         }

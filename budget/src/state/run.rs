@@ -30,7 +30,19 @@ pub(crate) struct Run {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RunCounter {
     at: RowRef,
+    /// The row's term that it counts.
+    term: u32,
     tally: Tally,
+}
+
+impl RunCounter {
+    /// Follows a changed budget; false when its limit is gone.
+    fn follow(&mut self, slot: Option<&Slot>) -> bool {
+        let row = slot.and_then(|slot| slot.row(self.at.row)).filter(|row| row.term == self.term);
+        let Some(cap) = row.and_then(|row| row.cap.as_ref()) else { return false };
+        self.tally = self.tally.rearmed(cap);
+        true
+    }
 }
 
 impl Run {
@@ -92,11 +104,7 @@ impl Run {
         match (&mut self.own, budget) {
             (Some(own), Some(budget)) => {
                 own.replace(budget, now);
-                for counter in self.counters.iter_mut().filter(|counter| counter.at.slot == OWN) {
-                    if let Some(cap) = own.row(counter.at.row).and_then(|row| row.cap.as_ref()) {
-                        counter.tally = counter.tally.rearmed(cap);
-                    }
-                }
+                self.counters.retain_mut(|counter| counter.at.slot != OWN || counter.follow(Some(own)));
             }
             (own, Some(budget)) => *own = Some(Box::new(Slot::new(budget, now))),
             (own, None) => {
@@ -122,33 +130,36 @@ impl Run {
         }
     }
 
-    /// The tally of a per-run limit. A limit that is new to the run counts all that the run has used so far; a share
-    /// of it, or a limit that binds only some of its calls, starts at zero.
+    /// The tally of a per-run limit. What counts the whole run is the run's total, also where the limit came later; a
+    /// share of it, or a limit that binds only some of its calls, starts at zero.
     pub(crate) fn tally(&self, limits: &Limits, at: RowRef, row: &Row, whole_run: bool) -> Tally {
-        let Some(counter) = self.counters.iter().find(|counter| counter.at == at) else {
-            return self.first_tally(row, whole_run);
-        };
+        let total = self.whole_total(row, whole_run);
+        let known = self.counters.iter().find(|counter| counter.at == at && counter.term == row.term);
+        let mut tally = known.map_or_else(Tally::default, |counter| counter.tally);
+        tally.spent = total.unwrap_or(tally.spent);
         match &row.cap {
-            Some(cap) if self.bound_at != limits.generation && at.slot != OWN => counter.tally.rearmed(cap),
-            _ => counter.tally,
+            Some(cap) if self.bound_at != limits.generation && at.slot != OWN => tally.rearmed(cap),
+            _ => tally,
         }
     }
 
-    /// The tally of a per-run limit that the run has no counter of yet.
-    pub(crate) fn first_tally(&self, row: &Row, whole_run: bool) -> Tally {
-        let whole = whole_run && row.share == Share::Whole;
-        Tally { spent: if whole { self.total(row.unit) } else { 0 }, ..Tally::default() }
+    /// The run's total, if that is what a row counts.
+    pub(crate) fn whole_total(&self, row: &Row, whole_run: bool) -> Option<i128> {
+        (whole_run && row.share == Share::Whole).then(|| self.total(row.unit))
     }
 
-    /// Changes a tally, which starts as `first` when it is new.
-    pub(crate) fn change(&mut self, at: RowRef, first: Tally, change: impl FnOnce(&mut Tally)) {
+    /// Changes a tally, which is made when it is new. With a `total` its sum is taken from there first.
+    pub(crate) fn change(&mut self, at: RowRef, term: u32, total: Option<i128>, change: impl FnOnce(&mut Tally)) {
+        let set = |tally: &mut Tally| tally.spent = total.unwrap_or(tally.spent);
         if let Some(counter) = self.counters.iter_mut().find(|counter| counter.at == at) {
+            set(&mut counter.tally);
             change(&mut counter.tally);
             return;
         }
-        let mut tally = first;
+        let mut tally = Tally::default();
+        set(&mut tally);
         change(&mut tally);
-        self.counters.push(RunCounter { at, tally });
+        self.counters.push(RunCounter { at, term, tally });
     }
 
     /// Brings the counters to the present generation of the limits: those of limits out of force go.
@@ -156,16 +167,7 @@ impl Run {
         if self.bound_at == limits.generation {
             return;
         }
-        self.counters.retain_mut(|counter| {
-            if counter.at.slot == OWN {
-                return true;
-            }
-            let cap = limits.slot(counter.at.slot).and_then(|slot| slot.row(counter.at.row)?.cap.as_ref());
-            cap.is_some_and(|cap| {
-                counter.tally = counter.tally.rearmed(cap);
-                true
-            })
-        });
+        self.counters.retain_mut(|counter| counter.at.slot == OWN || counter.follow(limits.slot(counter.at.slot)));
         self.bound_at = limits.generation;
     }
 

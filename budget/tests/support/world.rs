@@ -14,7 +14,7 @@ pub struct World {
     pub state: State,
     pub entries: Vec<Entry>,
     pub now: Timestamp,
-    events: u64,
+    pub events: u64,
 }
 
 impl World {
