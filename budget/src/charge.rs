@@ -87,6 +87,28 @@ pub enum Priced {
     Cost(Cost),
     /// No price: counts as a call, moves tokens, moves no money.
     Unpriced(Unpriced),
+    /// Nothing to bill, and why that is known.
+    Zero(Zero),
+}
+
+/// Why a call costs nothing although no table says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Zero {
+    /// It failed or was cut off, and states no usage.
+    FailedWithoutUsage,
+    /// A tool that no table lists: tools are free unless priced.
+    UnlistedTool,
+}
+
+impl Zero {
+    /// The stable code, shown as a flag.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::FailedWithoutUsage => "failed_without_usage",
+            Self::UnlistedTool => "unlisted_tool",
+        }
+    }
 }
 
 /// One call, priced and attributed.
@@ -197,7 +219,7 @@ impl Charge {
     pub fn amount(&self) -> Money {
         match &self.priced {
             Priced::Cost(cost) => cost.total,
-            Priced::Unpriced(_) => Money::ZERO,
+            Priced::Unpriced(_) | Priced::Zero(_) => Money::ZERO,
         }
     }
 }

@@ -1,25 +1,115 @@
 //! PriceBook: the tables in force, in layers (list → contract → override), looked up by provider and model.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
-use crate::table::PriceTable;
+use rustc_hash::FxHashMap;
+
+use crate::cost::{Target, Unpriced};
+use crate::model::{canonical_provider, normal};
+use crate::table::{Entry, PriceTable, Unmatched};
+use crate::time::Timestamp;
 
 /// The tables in force. Cheap to share; never changes once built: a reload builds another.
 #[derive(Debug, Default)]
 pub struct PriceBook {
     tables: Vec<Arc<PriceTable>>,
+    /// By provider: the tables that know it, the highest layer first.
+    providers: FxHashMap<Box<str>, Vec<usize>>,
+}
+
+/// An entry and the table it stands in.
+pub(crate) struct Match<'a> {
+    pub(crate) table: &'a PriceTable,
+    pub(crate) entry: &'a Entry,
 }
 
 impl PriceBook {
     /// A book of these tables. A later table's entry for a model goes before an earlier one's.
     #[must_use]
     pub fn new(tables: Vec<Arc<PriceTable>>) -> Self {
-        Self { tables }
+        let mut providers: FxHashMap<Box<str>, Vec<usize>> = FxHashMap::default();
+        for (index, table) in tables.iter().enumerate().rev() {
+            for provider in table.providers() {
+                providers.entry(provider.into()).or_default().push(index);
+            }
+        }
+        Self { tables, providers }
     }
 
     /// The tables, lowest layer first.
     #[must_use]
     pub fn tables(&self) -> &[Arc<PriceTable>] {
         &self.tables
+    }
+
+    /// The table with that digest.
+    #[must_use]
+    pub fn find(&self, digest: &str) -> Option<&Arc<PriceTable>> {
+        self.tables.iter().rev().find(|table| *table.reference().digest == *digest)
+    }
+
+    /// Does any table price this model at some time or other? For bounding what becomes a metric label.
+    #[must_use]
+    pub fn has_model(&self, provider: &str, model: &str) -> bool {
+        let now = Timestamp::from_nanos(i64::MAX);
+        self.model(provider, model, None, now).is_ok()
+    }
+
+    /// What the highest table that says so wants done with a model that no table prices. Aside, where none says.
+    #[must_use]
+    pub fn unmatched_model(&self) -> Unmatched {
+        self.tables.iter().rev().find_map(|table| table.unmatched().model).unwrap_or(Unmatched::Quarantine)
+    }
+
+    /// What the highest table that says so wants done with a tool that no table prices. Nothing booked, where none says.
+    #[must_use]
+    pub fn unmatched_tool(&self) -> Unmatched {
+        self.tables.iter().rev().find_map(|table| table.unmatched().tool).unwrap_or(Unmatched::ZeroWithFlag)
+    }
+
+    pub(crate) fn lookup(&self, target: Target<'_>, at: Timestamp) -> Result<Match<'_>, Unpriced> {
+        let layers = || self.tables.iter().rev().map(|table| &**table);
+        match target {
+            Target::Model { provider, model, request_model } => self.model(provider, model, request_model, at),
+            Target::Tool { tool, mcp_server, .. } => layers()
+                .find_map(|table| table.tool(tool, mcp_server).map(|entry| Match { table, entry }))
+                .ok_or(Unpriced::UnknownTool),
+            // Minutes of approval are a unit of one nameless thing: without an entry, that unit has no rate.
+            Target::Approval => layers()
+                .find_map(|table| table.approval().map(|entry| Match { table, entry }))
+                .ok_or(Unpriced::NoRateForUnit(crate::usage::UsageKey::Minutes)),
+        }
+    }
+
+    /// The response's model in every layer, then the request's; under the provider's own name, then its common one.
+    fn model(
+        &self,
+        provider: &str,
+        model: &str,
+        request_model: Option<&str>,
+        at: Timestamp,
+    ) -> Result<Match<'_>, Unpriced> {
+        let provider = normal(provider);
+        let spellings = [Some(&*provider), canonical_provider(&provider)];
+        let known = || {
+            spellings
+                .iter()
+                .flatten()
+                .filter_map(|name| self.providers.get(*name).map(|tables| (*name, tables.as_slice())))
+        };
+        for name in [Some(model), request_model].into_iter().flatten() {
+            let name = normal(name);
+            for (provider, tables) in known() {
+                for table in tables.iter().filter_map(|index| self.tables.get(*index)) {
+                    if let Some(entry) = table.model(provider, &name, at) {
+                        return Ok(Match { table, entry });
+                    }
+                }
+            }
+        }
+        Err(if known().next().is_some() { Unpriced::UnknownModel } else { Unpriced::UnknownProvider })
     }
 }

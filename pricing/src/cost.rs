@@ -2,6 +2,12 @@
 //!
 //! An unknown price is a state, never zero. Rounds half-even once a line, at 10⁻¹⁸ USD, never at a total.
 
+pub(crate) mod exact;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -116,7 +122,7 @@ pub struct Line {
     /// The unit whose rate applied (a leaf without its own rate falls back to a wider one).
     pub rate_unit: UsageKey,
     /// USD per `per` units.
-    #[serde(with = "rust_decimal::serde::str")]
+    #[serde(with = "crate::decimal")]
     pub rate: Decimal,
     /// The rate's block: 1,000,000 for tokens …
     pub per: u32,
@@ -128,9 +134,53 @@ pub struct Line {
     pub amount: Money,
 }
 
+impl Unpriced {
+    /// The stable code: a metric label and part of the API.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownProvider => "unknown_provider",
+            Self::UnknownModel => "unknown_model",
+            Self::UnknownTool => "unknown_tool",
+            Self::NoRateForUnit(_) => "no_rate_for_unit",
+            Self::NoRateAtTime => "no_rate_at_time",
+            Self::MissingUsage => "missing_usage",
+            Self::InvalidUsage(_) => "invalid_usage",
+            Self::OutOfRange => "out_of_range",
+        }
+    }
+}
+
+impl fmt::Display for Unpriced {
+    /// The code, and what it is about: `no_rate_for_unit: web_searches`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())?;
+        match self {
+            Self::NoRateForUnit(unit) => write!(f, ": {unit}"),
+            Self::InvalidUsage(reason) => write!(f, ": {reason}"),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Prices one call against the book. Pure; the same inputs give the same bytes for ever.
 #[must_use]
 pub fn price(book: &PriceBook, call: &Call<'_>) -> Outcome {
-    let _ = (book, call);
-    Outcome::Unpriced(Unpriced::UnknownModel)
+    run::run(book, call, exact::Rounding::HalfEven)
+}
+
+/// As [`price`], but each line rounds up: what to reserve before a call whose usage is only estimated.
+#[must_use]
+pub fn estimate(book: &PriceBook, call: &Call<'_>) -> Outcome {
+    run::run(book, call, exact::Rounding::Up)
+}
+
+/// A line's amount from its own figures, as `price` booked it; `None` if they have no amount.
+#[must_use]
+pub fn recompute(line: &Line) -> Option<Money> {
+    let multiplier = match &line.multiplier {
+        Some(text) => Some(Decimal::from_str_exact(text).ok()?),
+        None => None,
+    };
+    exact::amount(line.quantity.decimal(), line.rate, multiplier, line.per, exact::Rounding::HalfEven)
 }

@@ -4,12 +4,15 @@
 //! keys, excess depth and size are refused here. Knows nothing of any kind of document.
 
 mod json;
+mod near;
 mod read;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+pub(crate) use json::plain_number;
+pub use near::nearest;
 pub use read::parse;
 
 /// A text longer than this is refused unread.

@@ -13,6 +13,7 @@ pub mod book;
 pub mod cost;
 mod decimal;
 pub mod document;
+pub mod import;
 pub mod model;
 pub mod money;
 pub mod table;
@@ -20,7 +21,7 @@ pub mod time;
 pub mod usage;
 
 pub use book::PriceBook;
-pub use cost::{Call, Cost, Line, Outcome, Target, Unpriced, price};
+pub use cost::{Call, Cost, Line, Outcome, Target, Unpriced, estimate, price, recompute};
 pub use money::Money;
 pub use table::PriceTable;
 pub use time::Timestamp;

@@ -1,21 +1,82 @@
 //! PriceTable: versioned rates for models and tools, read strictly, digested canonically, immutable once built.
+//!
+//! Reading compiles: looking a model up afterwards is a hash lookup or two, and running its rules allocates nothing.
+
+mod canonical;
+mod entry;
+mod read;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod tools;
+mod when;
 
 use std::sync::Arc;
 
+use rustc_hash::FxHashMap;
+
 use crate::cost::TableRef;
-use crate::document::{Node, Problem};
+use crate::document::{self, Node, Problem};
+use crate::model::{Names, spellings};
+use crate::time::Timestamp;
+
+pub(crate) use entry::{Cascade, Entry, Shape};
+use tools::Tools;
 
 /// One immutable version of a price table.
 #[derive(Debug)]
 pub struct PriceTable {
     reference: TableRef,
+    json: Arc<str>,
+    models: Vec<Entry>,
+    providers: FxHashMap<Box<str>, Names>,
+    tools: Tools,
+    approval: Option<Entry>,
+    unmatched: UnmatchedPolicy,
+}
+
+/// What to do with usage that no entry matches. Pricing says `unpriced` either way; who books it decides by this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmatched {
+    /// Keep it aside until a price is known.
+    Quarantine,
+    /// Book nothing for it, with a flag.
+    ZeroWithFlag,
+}
+
+/// `spec.unmatched`: what a table says, where it says something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnmatchedPolicy {
+    /// For models.
+    pub model: Option<Unmatched>,
+    /// For tools.
+    pub tool: Option<Unmatched>,
 }
 
 impl PriceTable {
     /// Reads one PriceTable resource (`kind: PriceTable`). Every problem at once; warnings come with the table.
     pub fn from_node(node: &Node) -> Result<(Self, Vec<Problem>), Vec<Problem>> {
-        let _ = node;
-        Err(Vec::new())
+        read::table(node)
+    }
+
+    /// Reads every PriceTable of a text; other kinds are errors. Every problem at once; warnings come with the tables.
+    pub fn parse(text: &str) -> Result<(Vec<Self>, Vec<Problem>), Vec<Problem>> {
+        let mut tables = Vec::new();
+        let mut problems = Vec::new();
+        let mut refused = false;
+        for node in document::parse(text)? {
+            match Self::from_node(&node) {
+                Ok((table, warnings)) => {
+                    tables.push(table);
+                    problems.extend(warnings);
+                }
+                Err(errors) => {
+                    refused = true;
+                    problems.extend(errors);
+                }
+            }
+        }
+        if refused { Err(problems) } else { Ok((tables, problems)) }
     }
 
     /// Name, version and digest.
@@ -27,12 +88,43 @@ impl PriceTable {
     /// The canonical JSON of the whole resource: what is pinned beside the ledger, and what `from_node` reads back.
     #[must_use]
     pub fn canonical_json(&self) -> Arc<str> {
-        Arc::from("")
+        Arc::clone(&self.json)
     }
 
     /// How many models and tools it prices.
     #[must_use]
     pub fn entries(&self) -> usize {
-        0
+        self.models.len().saturating_add(self.tools.len()).saturating_add(usize::from(self.approval.is_some()))
+    }
+
+    /// The provider and id of each model, in the order of the table.
+    pub fn models(&self) -> impl ExactSizeIterator<Item = (&str, &str)> + '_ {
+        self.models.iter().map(|entry| (&*entry.provider, &*entry.id))
+    }
+
+    /// What it says about usage that nothing matches.
+    #[must_use]
+    pub const fn unmatched(&self) -> UnmatchedPolicy {
+        self.unmatched
+    }
+
+    /// The providers it has models of, in no order.
+    pub(crate) fn providers(&self) -> impl Iterator<Item = &str> + '_ {
+        self.providers.keys().map(|provider| &**provider)
+    }
+
+    /// The entry for a model under the provider's name as the table spells it; `model` is normalised.
+    pub(crate) fn model(&self, provider: &str, model: &str, at: Timestamp) -> Option<&Entry> {
+        let names = self.providers.get(provider)?;
+        let index = spellings(model).find_map(|spelling| names.find(spelling, at))?;
+        self.models.get(usize::try_from(index).ok()?)
+    }
+
+    pub(crate) fn tool(&self, tool: &str, mcp_server: Option<&str>) -> Option<&Entry> {
+        self.tools.find(tool, mcp_server)
+    }
+
+    pub(crate) const fn approval(&self) -> Option<&Entry> {
+        self.approval.as_ref()
     }
 }

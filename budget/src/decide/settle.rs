@@ -59,6 +59,7 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     let Some(effects) = booking.effects(number, who, &charge) else { return Verdict::OutOfRange };
     let cost = match &charge.priced {
         Priced::Cost(cost) => Some(cost.total),
+        Priced::Zero(_) => Some(Money::ZERO),
         Priced::Unpriced(_) => None,
     };
     let execution = charge.execution.clone();

@@ -175,6 +175,7 @@ impl State {
             match &charge.priced {
                 Priced::Unpriced(_) => run.execution.unpriced_calls = run.execution.unpriced_calls.saturating_add(1),
                 Priced::Cost(cost) => pin(&mut run.execution.tables, &cost.table),
+                Priced::Zero(_) => {}
             }
         });
     }

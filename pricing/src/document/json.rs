@@ -83,7 +83,7 @@ pub(super) fn plain_bool(text: &str) -> Option<bool> {
 }
 
 /// A plain scalar that is a decimal number, in its shortest exact form.
-pub(super) fn plain_number(text: &str) -> Option<String> {
+pub(crate) fn plain_number(text: &str) -> Option<String> {
     let (negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, text.get(1..)?),
         b'+' => (false, text.get(1..)?),

@@ -144,3 +144,19 @@ fn helpers_read_what_is_there() {
     assert!(node.get("zzz").is_none());
     assert_eq!(node.as_map().unwrap()[0].0.place, Place { line: 1, column: 1 });
 }
+
+#[test]
+fn the_nearest_word_is_suggested_only_if_near() {
+    let words = ["rates", "adjust", "match", "provider"];
+    for (word, expected) in [
+        ("rate", Some("rates")),
+        ("raets", Some("rates")),
+        ("Provider", Some("provider")),
+        ("adjusts", Some("adjust")),
+        ("xyz", None),
+        ("", None),
+    ] {
+        assert_eq!(nearest(word, words), expected, "{word}");
+    }
+    assert_eq!(nearest("a", []), None);
+}

@@ -21,6 +21,40 @@ impl Leaves {
         self.leaves.iter().take(self.len).copied()
     }
 
+    /// The sum of the leaves within `key`, itself among them; `None` where none is declared.
+    pub(crate) fn sum_within(&self, key: UsageKey) -> Option<Decimal> {
+        let mut within = self.iter().filter(|leaf| leaf.0.is_within(key)).peekable();
+        within.peek()?;
+        within.try_fold(Decimal::ZERO, |sum, leaf| sum.checked_add(leaf.1.decimal()))
+    }
+
+    /// Adds to the leaf `key`, which is made if it is not there. `false` out of range.
+    pub(crate) fn raise(&mut self, key: UsageKey, by: Decimal) -> bool {
+        let found = self.iter().position(|leaf| leaf.0 == key);
+        let index = found.unwrap_or(self.len);
+        let Some(leaf) = self.leaves.get_mut(index) else { return false };
+        let before = if found.is_some() { leaf.1 } else { Quantity::ZERO };
+        let Some(after) = before.decimal().checked_add(by).and_then(Quantity::from_decimal) else { return false };
+        *leaf = (key, after);
+        self.len = self.len.max(index.saturating_add(1));
+        true
+    }
+
+    /// Takes from the leaves within `key`, the widest first, until `by` is gone.
+    pub(crate) fn lower(&mut self, key: UsageKey, by: Decimal) {
+        let mut left = by;
+        for depth in 0..=DEPTH_MAX {
+            for leaf in self.leaves.iter_mut().take(self.len) {
+                if leaf.0.is_within(key) && leaf.0.wider().len() == depth {
+                    let taken = left.min(leaf.1.decimal());
+                    let rest = leaf.1.decimal().checked_sub(taken).and_then(Quantity::from_decimal);
+                    leaf.1 = rest.unwrap_or(Quantity::ZERO);
+                    left = left.checked_sub(taken).unwrap_or(Decimal::ZERO);
+                }
+            }
+        }
+    }
+
     /// From pairs sorted by key, each key once.
     pub(super) fn of(declared: &[(UsageKey, Quantity)]) -> Result<Self, InvalidUsage> {
         let mut leaves = Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: declared.len() };

@@ -1,0 +1,111 @@
+//! From a call to its lines: find the entry, run its rules, shape the leaves, price each leaf once.
+
+use rust_decimal::Decimal;
+
+use super::exact::{Rounding, amount};
+use super::{Call, Cost, Line, Outcome, Target, Unpriced};
+use crate::book::{Match, PriceBook};
+use crate::money::Money;
+use crate::table::{Cascade, Entry, Shape};
+use crate::usage::{Leaves, Quantity, UsageKey};
+
+pub(super) fn run(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Outcome {
+    match cost(book, call, rounding) {
+        Ok(cost) => Outcome::Priced(cost),
+        Err(reason) => Outcome::Unpriced(reason),
+    }
+}
+
+fn cost(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Result<Cost, Unpriced> {
+    let Match { table, entry } = book.lookup(call.target, call.at)?;
+    let mut lines = Vec::new();
+    if !is_free_by_outcome(entry, call) {
+        price_leaves(entry, call, rounding, &mut lines)?;
+    }
+    let total = Money::checked_sum(lines.iter().map(|line| line.amount)).ok_or(Unpriced::OutOfRange)?;
+    Ok(Cost { total, lines, table: table.reference().clone() })
+}
+
+fn is_free_by_outcome(entry: &Entry, call: &Call<'_>) -> bool {
+    matches!(call.target, Target::Tool { outcome, .. } if !entry.bills(outcome))
+}
+
+fn price_leaves(entry: &Entry, call: &Call<'_>, rounding: Rounding, lines: &mut Vec<Line>) -> Result<(), Unpriced> {
+    if call.usage.is_empty() {
+        return Err(Unpriced::MissingUsage);
+    }
+    let mut leaves = call.usage.leaves().map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
+    let cascade = entry.cascade(call.at, call.usage, call.attrs);
+    if !cascade.has_rates() {
+        return Err(Unpriced::NoRateAtTime);
+    }
+    imply_request(&cascade, call, &mut leaves)?;
+    for shape in &entry.shapes {
+        apply(shape, &mut leaves)?;
+    }
+    lines.reserve_exact(leaves.iter().filter(|leaf| !leaf.1.is_zero()).count());
+    for (unit, quantity) in leaves.iter() {
+        if !quantity.is_zero() {
+            lines.push(line(entry, &cascade, call, unit, quantity, rounding)?);
+        }
+    }
+    Ok(())
+}
+
+/// A fee per request is owed by every call of a model, said or not.
+fn imply_request(cascade: &Cascade<'_>, call: &Call<'_>, leaves: &mut Leaves) -> Result<(), Unpriced> {
+    let is_unsaid = call.usage.get(UsageKey::Requests).is_none();
+    let is_model = matches!(call.target, Target::Model { .. });
+    if is_model
+        && is_unsaid
+        && cascade.own(UsageKey::Requests).is_some()
+        && !leaves.raise(UsageKey::Requests, Decimal::ONE)
+    {
+        return Err(Unpriced::OutOfRange);
+    }
+    Ok(())
+}
+
+/// Turns what was used into what is billed. Nothing used stays nothing billed.
+fn apply(shape: &Shape, leaves: &mut Leaves) -> Result<(), Unpriced> {
+    let Some(used) = leaves.sum_within(shape.key).filter(|used| !used.is_zero()) else { return Ok(()) };
+    let mut billed = shape.minimum.map_or(used, |minimum| used.max(minimum));
+    if let Some(step) = shape.increment {
+        let rest = billed.checked_rem(step).ok_or(Unpriced::OutOfRange)?;
+        let missing = if rest.is_zero() { Some(Decimal::ZERO) } else { step.checked_sub(rest) };
+        billed = missing.and_then(|missing| billed.checked_add(missing)).ok_or(Unpriced::OutOfRange)?;
+    }
+    billed = shape.cap.map_or(billed, |cap| billed.min(cap));
+    if billed > used {
+        let more = billed.checked_sub(used).ok_or(Unpriced::OutOfRange)?;
+        return if leaves.raise(shape.key, more) { Ok(()) } else { Err(Unpriced::OutOfRange) };
+    }
+    if billed < used {
+        leaves.lower(shape.key, used.checked_sub(billed).ok_or(Unpriced::OutOfRange)?);
+    }
+    Ok(())
+}
+
+fn line(
+    entry: &Entry,
+    cascade: &Cascade<'_>,
+    call: &Call<'_>,
+    unit: UsageKey,
+    quantity: Quantity,
+    rounding: Rounding,
+) -> Result<Line, Unpriced> {
+    let found = cascade.of_leaf(unit).ok_or(Unpriced::NoRateForUnit(unit))?;
+    let multiplier = entry.multiplier(found.unit.family(), call.at, call.usage, call.attrs);
+    let (factor, text) = multiplier.ok_or(Unpriced::OutOfRange)?.unzip();
+    let amount = amount(quantity.decimal(), found.rate.amount, factor, found.rate.per, rounding);
+    Ok(Line {
+        unit,
+        quantity,
+        rate_unit: found.unit,
+        rate: found.rate.amount,
+        per: found.rate.per,
+        rule: found.rule,
+        multiplier: text,
+        amount: amount.ok_or(Unpriced::OutOfRange)?,
+    })
+}

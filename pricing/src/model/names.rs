@@ -1,0 +1,111 @@
+//! The names of one provider's models, compiled: hash lookups for exact names, aliases and prefixes, a list of globs.
+
+use rustc_hash::FxHashMap;
+
+use super::Glob;
+use crate::time::Timestamp;
+
+/// Which entry answers to a name.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    exact: FxHashMap<Box<str>, u32>,
+    aliases: FxHashMap<Box<str>, Vec<Alias>>,
+    prefixes: FxHashMap<Box<str>, u32>,
+    /// The lengths of the prefixes, the longest first.
+    prefix_lens: Vec<usize>,
+    /// The longest first.
+    globs: Vec<(Glob, u32)>,
+}
+
+#[derive(Debug)]
+struct Alias {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    entry: u32,
+}
+
+/// Another entry that answers to the same names with the same rank.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Clash {
+    pub(crate) entry: u32,
+    /// The other's pattern, where it differs.
+    pub(crate) pattern: Option<String>,
+}
+
+impl Names {
+    /// The entry for `name` at that time.
+    pub(crate) fn find(&self, name: &str, at: Timestamp) -> Option<u32> {
+        if let Some(entry) = self.exact.get(name) {
+            return Some(*entry);
+        }
+        let alias = self.aliases.get(name).and_then(|aliases| aliases.iter().find(|alias| alias.holds(at)));
+        if let Some(alias) = alias {
+            return Some(alias.entry);
+        }
+        let prefixes = self.prefix_lens.iter().filter_map(|len| name.get(..*len));
+        if let Some(entry) = prefixes.filter_map(|prefix| self.prefixes.get(prefix)).next() {
+            return Some(*entry);
+        }
+        self.globs.iter().find(|(glob, _)| glob.covers(name)).map(|(_, entry)| *entry)
+    }
+
+    pub(crate) fn add_exact(&mut self, name: &str, entry: u32) -> Result<(), Clash> {
+        let known = *self.exact.entry(name.into()).or_insert(entry);
+        if known == entry { Ok(()) } else { Err(Clash { entry: known, pattern: None }) }
+    }
+
+    pub(crate) fn add_alias(
+        &mut self,
+        name: &str,
+        from: Option<Timestamp>,
+        until: Option<Timestamp>,
+        entry: u32,
+    ) -> Result<(), Clash> {
+        let alias = Alias { from, until, entry };
+        let known = self.aliases.entry(name.into()).or_default();
+        if let Some(other) = known.iter().find(|other| other.meets(&alias)) {
+            return Err(Clash { entry: other.entry, pattern: None });
+        }
+        known.push(alias);
+        Ok(())
+    }
+
+    pub(crate) fn add_prefix(&mut self, prefix: &str, entry: u32) -> Result<(), Clash> {
+        let known = *self.prefixes.entry(prefix.into()).or_insert(entry);
+        if known != entry {
+            return Err(Clash { entry: known, pattern: None });
+        }
+        if let Err(gap) = self.prefix_lens.binary_search_by(|len| prefix.len().cmp(len)) {
+            self.prefix_lens.insert(gap, prefix.len());
+        }
+        Ok(())
+    }
+
+    pub(crate) fn add_glob(&mut self, glob: Glob, entry: u32) -> Result<(), Clash> {
+        let rival = self
+            .globs
+            .iter()
+            .find(|(other, owner)| *owner != entry && other.rank() == glob.rank() && other.overlaps(&glob));
+        if let Some((other, owner)) = rival {
+            return Err(Clash { entry: *owner, pattern: Some(other.as_str().to_owned()) });
+        }
+        let gap = self.globs.partition_point(|(other, _)| other.rank() >= glob.rank());
+        self.globs.insert(gap, (glob, entry));
+        Ok(())
+    }
+}
+
+impl Alias {
+    fn holds(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
+    }
+
+    /// Do both hold at some time?
+    fn meets(&self, other: &Self) -> bool {
+        let starts_in_time = |one: &Self, two: &Self| match (one.from, two.until) {
+            (Some(from), Some(until)) => from < until,
+            _ => true,
+        };
+        starts_in_time(self, other) && starts_in_time(other, self)
+    }
+}

@@ -1,0 +1,196 @@
+//! A tree → a compiled PriceTable, or every problem found in it.
+
+mod models;
+mod rates;
+mod tools;
+mod when;
+
+use std::sync::Arc;
+
+use rust_decimal::Decimal;
+use rustc_hash::FxHashMap;
+
+use super::reader::{Path, Reader};
+use super::when::Calendar;
+use super::{PriceTable, Unmatched, UnmatchedPolicy, canonical};
+use crate::cost::TableRef;
+use crate::document::{Key, Node, Problem, Severity, Value, nearest};
+use crate::usage::Family;
+
+/// The API versions under which a PriceTable is known; the group may have a prefix.
+const API_GROUP_VERSION: &str = "joch.dev/v1alpha1";
+const SPEC_FIELDS: &[&str] =
+    &["version", "currency", "per", "rounding", "provenance", "calendars", "models", "tools", "approvals", "unmatched"];
+/// The largest block of a rate.
+const PER_MAX: u32 = 1_000_000_000;
+
+/// What the parts of a spec need of each other.
+pub(super) struct Context {
+    pers: Vec<(Family, u32)>,
+    calendars: FxHashMap<String, Arc<Calendar>>,
+}
+
+impl Context {
+    fn per(&self, family: Family) -> u32 {
+        let stated = self.pers.iter().find(|(known, _)| *known == family).map(|(_, per)| *per);
+        stated.unwrap_or(family.default_per())
+    }
+}
+
+/// Reads one resource.
+pub(super) fn table(node: &Node) -> Result<(PriceTable, Vec<Problem>), Vec<Problem>> {
+    let mut reader = Reader::default();
+    let table = resource(&mut reader, node);
+    reader.problems.sort_by_key(|problem| problem.place);
+    let refused = reader.problems.iter().any(|problem| problem.severity == Severity::Error);
+    match table {
+        Some(table) if !refused => Ok((table, reader.problems)),
+        _ => Err(reader.problems),
+    }
+}
+
+fn resource(reader: &mut Reader, node: &Node) -> Option<PriceTable> {
+    let root = Path::Root;
+    if !reader.fields(node, &root, &["apiVersion", "kind", "metadata", "spec", "status"]) {
+        return None;
+    }
+    check_kind(reader, node);
+    let name = name(reader, node);
+    let spec = reader.required(node, &root, "spec", "give the table's rates under spec")?;
+    let path = Path::Key(&root, "spec");
+    if !reader.fields(spec, &path, SPEC_FIELDS) {
+        return None;
+    }
+    let version = reader.required(spec, &path, "version", "give the table a version, such as \"2026.11.18+1\"");
+    let version = version.and_then(|version| reader.text(version, &Path::Key(&path, "version")));
+    check_constants(reader, spec, &path);
+    let context = Context { pers: pers(reader, spec, &path), calendars: when::calendars(reader, spec, &path) };
+    let (models, providers) = models::models(reader, &context, spec, &path);
+    let tools = tools::tools(reader, &context, spec, &path);
+    let approval = tools::approval(reader, &context, spec, &path);
+    let unmatched = unmatched(reader, spec, &path);
+    let canonical_spec = canonical::canonical(spec);
+    let digest = canonical::digest(&canonical_spec.to_json());
+    let (name, version) = (name?, version?);
+    let reference = TableRef { name: Arc::from(name), version: Arc::from(version), digest: Arc::from(digest) };
+    let json = Arc::from(whole(name, canonical_spec).to_json());
+    Some(PriceTable { reference, json, models, providers, tools, approval, unmatched })
+}
+
+fn check_kind(reader: &mut Reader, node: &Node) {
+    let root = Path::Root;
+    if let Some(kind) = reader.required(node, &root, "kind", "write kind: PriceTable")
+        && kind.text() != Some("PriceTable")
+    {
+        let path = Path::Key(&root, "kind");
+        let found = kind.text().unwrap_or(kind.kind_name());
+        reader.error(kind.place, &path, format!("not a PriceTable but {found}"), "write kind: PriceTable");
+    }
+    let hint = "write apiVersion: joch.dev/v1alpha1";
+    if let Some(api) = reader.required(node, &root, "apiVersion", hint) {
+        let text = api.text().unwrap_or_default();
+        let group = text.strip_suffix(API_GROUP_VERSION);
+        if !group.is_some_and(|group| group.is_empty() || group.ends_with('.')) {
+            reader.error(api.place, &Path::Key(&root, "apiVersion"), format!("unknown API version {text:?}"), hint);
+        }
+    }
+}
+
+fn name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
+    let root = Path::Root;
+    let metadata = reader.required(node, &root, "metadata", "write metadata: { name: … }")?;
+    let path = Path::Key(&root, "metadata");
+    let name = reader.required(metadata, &path, "name", "give the table a name, such as list-2026-11-18")?;
+    reader.text(name, &Path::Key(&path, "name"))
+}
+
+/// What has one value today, and provenance, which is only kept.
+fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
+    if let Some(currency) = spec.get("currency") {
+        let hint = "only USD is booked; convert the rates and name the exchange rate in provenance";
+        if currency.text() != Some("USD") {
+            let found = currency.text().unwrap_or(currency.kind_name());
+            reader.error(currency.place, &Path::Key(path, "currency"), format!("unknown currency {found:?}"), hint);
+        }
+    }
+    if let Some(rounding) = spec.get("rounding") {
+        let path = Path::Key(path, "rounding");
+        reader.fields(rounding, &path, &["scale", "mode", "at"]);
+        for (field, only) in [("scale", "18"), ("mode", "half_even"), ("at", "line")] {
+            if let Some(value) = rounding.get(field)
+                && value.text() != Some(only)
+            {
+                let hint = format!("write {field}: {only}, or leave it out");
+                reader.error(value.place, &Path::Key(&path, field), "this rounding is not offered", hint);
+            }
+        }
+    }
+    if let Some(provenance) = spec.get("provenance") {
+        let path = Path::Key(path, "provenance");
+        for (index, source) in reader.list(provenance, &path).iter().enumerate() {
+            let path = Path::Index(&path, index);
+            for (key, value) in reader.pairs(source, &path) {
+                reader.text(value, &Path::Key(&path, &key.name));
+            }
+        }
+    }
+}
+
+fn pers(reader: &mut Reader, spec: &Node, path: &Path<'_>) -> Vec<(Family, u32)> {
+    let Some(node) = spec.get("per") else { return Vec::new() };
+    let path = Path::Key(path, "per");
+    let mut pers = Vec::new();
+    for (key, value) in reader.pairs(node, &path) {
+        let path = Path::Key(&path, &key.name);
+        let family = family(reader, &key.name, key.place, &path);
+        let Some(number) = reader.decimal(value, &path) else { continue };
+        let per = if number.is_integer() { u32::try_from(number.normalize().mantissa()).ok() } else { None };
+        match per.filter(|per| (1..=PER_MAX).contains(per)) {
+            Some(per) => pers.extend(family.map(|family| (family, per))),
+            None => reader.error(value.place, &path, format!("not a block: {number}"), "a whole number from 1 to 10^9"),
+        }
+    }
+    pers
+}
+
+/// A unit family by its name.
+fn family(reader: &mut Reader, name: &str, place: crate::document::Place, path: &Path<'_>) -> Option<Family> {
+    let family = Family::parse(name);
+    if family.is_none() {
+        let names = Family::ALL.iter().map(|family| family.as_str());
+        let hint = match nearest(name, names.clone()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("one of {}", names.collect::<Vec<_>>().join(", ")),
+        };
+        reader.error(place, path, format!("unknown unit family {name:?}"), hint);
+    }
+    family
+}
+
+fn unmatched(reader: &mut Reader, spec: &Node, path: &Path<'_>) -> UnmatchedPolicy {
+    let Some(node) = spec.get("unmatched") else { return UnmatchedPolicy::default() };
+    let path = Path::Key(path, "unmatched");
+    reader.fields(node, &path, &["model", "tool"]);
+    let words = [("quarantine", Unmatched::Quarantine), ("zero_with_flag", Unmatched::ZeroWithFlag)];
+    let mut read = |field: &str| node.get(field).and_then(|value| reader.word(value, &Path::Key(&path, field), &words));
+    UnmatchedPolicy { model: read("model"), tool: read("tool") }
+}
+
+/// The whole resource around a canonical spec.
+fn whole(name: &str, spec: Node) -> Node {
+    let place = spec.place;
+    let node = |value: Value| Node { place, value };
+    let text = |text: &str| node(Value::Scalar { text: text.to_owned(), quoted: true });
+    let key = |name: &str| Key { place, name: name.to_owned() };
+    node(Value::Map(vec![
+        (key("apiVersion"), text(API_GROUP_VERSION)),
+        (key("kind"), text("PriceTable")),
+        (key("metadata"), node(Value::Map(vec![(key("name"), text(name))]))),
+        (key("spec"), spec),
+    ]))
+}
+
+/// A whole non-negative decimal?
+fn is_positive(number: Decimal) -> bool {
+    !number.is_zero() && !number.is_sign_negative()
+}
