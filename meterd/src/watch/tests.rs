@@ -164,3 +164,46 @@ fn a_folder_that_is_not_there_cannot_be_watched() {
     let error = spawn(vec![dir.path().join("none")], QUIET, || {}).unwrap_err().to_string();
     assert!(error.starts_with("cannot watch ") && error.contains("none"), "{error}");
 }
+
+fn table(name: &str, rate: &str) -> String {
+    format!(
+        "apiVersion: joch.dev/v1alpha1
+kind: PriceTable
+metadata: {{ name: {name} }}
+spec:
+  version: \"1\"
+  currency: USD
+  models:
+    - provider: p
+      id: m
+      match: {{ exact: [m] }}
+      rates: [{{ set: {{ input_tokens: \"{rate}\", output_tokens: \"1\" }} }}]
+"
+    )
+}
+
+#[test]
+fn the_built_in_tables_are_good() {
+    let (book, warnings) = load_prices(&[], true).unwrap();
+    assert_eq!(book.tables().len(), crate::config::seed::TABLES.len());
+    assert!(!book.tables().is_empty());
+    assert_eq!(warnings, Vec::new());
+}
+
+#[test]
+fn a_table_replaces_the_built_in_one_of_its_name() {
+    let files = |list: &[(&str, String)]| {
+        list.iter().map(|(name, text)| (PathBuf::from(name), text.clone())).collect::<Vec<_>>()
+    };
+    let built_in = files(&[("built-in/a.yaml", table("a", "1")), ("built-in/b.yaml", table("b", "1"))]);
+    let own = files(&[("a.yaml", table("a", "2")), ("c.yaml", table("c", "3"))]);
+    let (book, _) = prices_from(&built_in, &own).unwrap();
+    let names: Vec<_> = book.tables().iter().map(|table| table.reference().name.to_string()).collect();
+    assert_eq!(names, ["b", "a", "c"], "lowest layer first");
+    let (alone, _) = prices_from(&[], &own).unwrap();
+    assert_eq!(book.tables()[1].reference(), alone.tables()[0].reference());
+    let twice = files(&[("x.yaml", table("a", "2")), ("y.yaml", table("a", "2"))]);
+    let problems = prices_from(&[], &twice).unwrap_err();
+    let expected = "y.yaml:1:1: error: price table a is given twice, first in x.yaml:1:1 (metadata.name)";
+    assert!(problems.iter().any(|problem| problem.to_string().starts_with(expected)), "{problems:?}");
+}
