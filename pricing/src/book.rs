@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::cost::{Target, Unpriced};
-use crate::model::{canonical_provider, normal};
+use crate::model::{canonical_provider, is_router, normal};
 use crate::table::{Entry, PriceTable, Unmatched};
 use crate::time::Timestamp;
 
@@ -84,7 +84,7 @@ impl PriceBook {
         }
     }
 
-    /// The response's model in every layer, then the request's; under the provider's own name, then its common one.
+    /// The response's model in every layer, then the request's.
     fn model(
         &self,
         provider: &str,
@@ -93,23 +93,39 @@ impl PriceBook {
         at: Timestamp,
     ) -> Result<Match<'_>, Unpriced> {
         let provider = normal(provider);
-        let spellings = [Some(&*provider), canonical_provider(&provider)];
-        let known = || {
-            spellings
-                .iter()
-                .flatten()
-                .filter_map(|name| self.providers.get(*name).map(|tables| (*name, tables.as_slice())))
-        };
+        let mut reason = Unpriced::UnknownProvider;
         for name in [Some(model), request_model].into_iter().flatten() {
             let name = normal(name);
-            for (provider, tables) in known() {
-                for table in tables.iter().filter_map(|index| self.tables.get(*index)) {
-                    if let Some(entry) = table.model(provider, &name, at) {
-                        return Ok(Match { table, entry });
-                    }
-                }
+            let is_routed = is_router(&provider) && self.layers(&provider).next().is_none();
+            let (provider, name) =
+                if is_routed { name.split_once('/').unwrap_or(("", &name)) } else { (&*provider, &*name) };
+            if let Some(found) = self.named(provider, name, at) {
+                return Ok(found);
+            }
+            if self.layers(provider).next().is_some() {
+                reason = Unpriced::UnknownModel;
             }
         }
-        Err(if known().next().is_some() { Unpriced::UnknownModel } else { Unpriced::UnknownProvider })
+        Err(reason)
+    }
+
+    /// The name as it is in every layer, then without the provider's own name in front (`openai/gpt-5`).
+    fn named(&self, provider: &str, name: &str, at: Timestamp) -> Option<Match<'_>> {
+        let is_own = |owner: &&str| {
+            canonical_provider(owner).unwrap_or(owner) == canonical_provider(provider).unwrap_or(provider)
+        };
+        let bare = name.split_once('/').filter(|(owner, _)| is_own(owner)).map(|(_, bare)| bare);
+        [Some(name), bare].into_iter().flatten().find_map(|name| {
+            self.layers(provider)
+                .find_map(|(provider, table)| table.model(provider, name, at).map(|entry| Match { table, entry }))
+        })
+    }
+
+    /// The tables that know a provider, the highest first: under its own name, then under its common one.
+    fn layers<'b, 'n>(&'b self, provider: &'n str) -> impl Iterator<Item = (&'n str, &'b PriceTable)> + use<'b, 'n> {
+        [Some(provider), canonical_provider(provider)].into_iter().flatten().flat_map(move |name| {
+            let indexes = self.providers.get(name).map_or(&[][..], Vec::as_slice);
+            indexes.iter().filter_map(move |index| self.tables.get(*index).map(|table| (name, &**table)))
+        })
     }
 }

@@ -62,6 +62,14 @@ const PROVIDER_ALIASES: &[(&str, &str)] = &[
     ("open_ai", "openai"),
 ];
 
+/// Routers without a price list of their own: the provider stands in front of the model's name (`openai/gpt-5`).
+const ROUTERS: &[&str] = &["litellm", "litellm_proxy"];
+
+/// Is this a router, whose model names begin with the provider?
+pub(crate) fn is_router(provider: &str) -> bool {
+    ROUTERS.contains(&provider)
+}
+
 /// The id that price tables use for a provider that is known under other names; `None` if there is none.
 ///
 /// A table may price a provider under any name: the name itself is tried first, this second.

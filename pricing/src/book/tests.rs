@@ -49,6 +49,13 @@ fn the_highest_layer_answers_under_the_providers_own_name_first() {
     check("openai:gpt-5<gpt-6", "list/gpt-5");
     check("openai:nothing<nothing", "unknown_model");
     check("azure:gpt-6", "unknown_provider");
+    check("litellm:openai/gpt-6", "contract/gpt-6");
+    check("litellm:gemini/gemini-3", "list/gemini-3");
+    check("litellm:gpt-6", "unknown_provider");
+    check("litellm:openai/gpt-7", "unknown_model");
+    check("xai:x-ai/grok-5", "list/grok-5");
+    check("gemini:google/gemini-3", "list/gemini-3");
+    check("openai:xai/grok-5", "unknown_model");
 }
 
 #[test]

@@ -1,12 +1,12 @@
 //! Did you mean: the known word nearest to a misspelt one.
 
-/// The candidate nearest to `word`, if near enough to be meant: at most a third of its letters differ.
+/// The candidate nearest to `word`, if near enough to be meant: at most a third of its letters, and three, differ.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_lowercase();
     let scored = candidates.into_iter().map(|candidate| (distance(&lower, &candidate.to_lowercase()), candidate));
     let best = scored.min_by_key(|(distance, _)| *distance)?;
-    let allowed = word.chars().count().div_ceil(3).min(3);
+    let allowed = (word.chars().count() / 3).min(3);
     (best.0 <= allowed).then_some(best.1)
 }
 

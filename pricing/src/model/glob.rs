@@ -15,9 +15,10 @@ impl Glob {
         &self.text
     }
 
-    /// Longer ones go first.
-    pub(crate) fn rank(&self) -> usize {
-        self.text.len()
+    /// Longer ones go first; of equal length, the one with fewer wildcards.
+    pub(crate) fn rank(&self) -> (usize, usize) {
+        let literals = self.text.chars().filter(|sign| !matches!(sign, '*' | '?')).count();
+        (self.text.chars().count(), literals)
     }
 
     /// Does it cover the whole of `name`? Linear but for repeated stars, at most pattern × name.

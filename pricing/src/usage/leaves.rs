@@ -77,7 +77,7 @@ impl Leaves {
         let within = |leaf: &(UsageKey, Quantity)| leaf.0 != key && leaf.0.is_within(key);
         let below =
             self.iter().filter(within).try_fold(Decimal::ZERO, |sum, (_, part)| sum.checked_add(part.decimal()));
-        // Both are bounded by 64 × 10¹⁵ with 12 decimals, which a Decimal holds exactly.
+        // Exact: whole keys have no decimals, and a total of seconds has two parts of at most 10¹⁶ with 12 decimals.
         let rest = below.and_then(|below| given.decimal().checked_sub(below)).and_then(Quantity::from_decimal);
         let Some(rest) = rest else {
             let parts: Vec<&str> =
@@ -131,7 +131,7 @@ impl TokenTotals {
     /// All tokens.
     #[must_use]
     pub const fn total(&self) -> u64 {
-        // Each is at most 10¹⁵ × the number of keys, far from the edge.
+        // Each is at most 10¹⁶ × the number of keys, far from the edge.
         self.input
             .saturating_add(self.cache_read)
             .saturating_add(self.cache_write)

@@ -8,11 +8,11 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The largest quantity.
-pub const QUANTITY_MAX: u64 = 1_000_000_000_000_000;
+pub const QUANTITY_MAX: u64 = 10_000_000_000_000_000;
 /// The most digits after a quantity's point.
 pub const DECIMALS_MAX: u32 = 12;
 
-/// A non-negative exact quantity, at most 10¹⁵: a whole count, or a decimal for seconds and hours.
+/// A non-negative exact quantity, at most 10¹⁶: a whole count, or a decimal for seconds and hours.
 ///
 /// Held without trailing zeros, so that equal quantities are equal bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,8 +30,8 @@ pub enum NotAQuantity {
     /// Too many digits after the point.
     #[error("{0:?} has more than {DECIMALS_MAX} digits after the point")]
     TooFine(String),
-    /// Above 10¹⁵.
-    #[error("{0:?} is out of range: quantities go up to 10^15")]
+    /// Above 10¹⁶.
+    #[error("{0:?} is out of range: quantities go up to 10^16")]
     OutOfRange(String),
 }
 
@@ -39,7 +39,7 @@ impl Quantity {
     /// Nothing.
     pub const ZERO: Self = Self(Decimal::ZERO);
 
-    /// A whole quantity; `None` above 10¹⁵.
+    /// A whole quantity; `None` above 10¹⁶.
     #[must_use]
     pub fn from_u64(count: u64) -> Option<Self> {
         (count <= QUANTITY_MAX).then(|| Self(Decimal::from(count)))
@@ -102,7 +102,7 @@ impl FromStr for Quantity {
         }
         let whole = whole.trim_start_matches('0');
         let fraction = fraction.trim_end_matches('0');
-        if whole.len() > 16 {
+        if whole.len() > 17 {
             return Err(NotAQuantity::OutOfRange(owned()));
         }
         let decimals = u32::try_from(fraction.len()).ok().filter(|len| *len <= DECIMALS_MAX);
