@@ -1,12 +1,15 @@
 //! A budget as the core sees it: scope, limits, levels, actions. Never a counter, never YAML.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use pricing::Money;
 use serde::{Deserialize, Serialize};
 
 use crate::scope::{Ref, Scope};
-use crate::window::Window;
+use crate::window::{Calendar, Window};
 
 /// Where a budget came from. Budgets of different sources may share a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ pub enum Unit {
 }
 
 /// A share of a limit in parts per million, exact: 0.8 is 800,000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Fraction(pub u32);
 
 /// One limit: so much of a unit in a window.
@@ -85,6 +88,53 @@ pub struct Budget {
     pub month_start_day: u8,
     /// Caps of single agents as shares of each limit; the others share what is left.
     pub by_agent: Vec<(Arc<str>, Fraction)>,
+}
+
+impl Fraction {
+    /// All of it.
+    pub const ONE: Self = Self(1_000_000);
+
+    /// This share of an amount, rounded down: the cap of an agent.
+    #[must_use]
+    pub fn of(self, amount: i128) -> i128 {
+        let (whole, rest) = self.parts(amount);
+        whole.saturating_add(rest.div_euclid(PER_ONE))
+    }
+
+    /// This share of an amount, rounded up: the first whole amount that has reached it.
+    #[must_use]
+    pub fn of_rounded_up(self, amount: i128) -> i128 {
+        let (whole, rest) = self.parts(amount);
+        let up = i128::from(rest.rem_euclid(PER_ONE) != 0);
+        whole.saturating_add(rest.div_euclid(PER_ONE)).saturating_add(up)
+    }
+
+    /// `amount × share` in millions and in single millionths, so that no product leaves 128 bits.
+    fn parts(self, amount: i128) -> (i128, i128) {
+        let share = i128::from(self.0);
+        (amount.div_euclid(PER_ONE).saturating_mul(share), amount.rem_euclid(PER_ONE).saturating_mul(share))
+    }
+}
+
+/// Parts of one.
+const PER_ONE: i128 = 1_000_000;
+
+impl Budget {
+    /// How it cuts time.
+    #[must_use]
+    pub fn calendar(&self) -> Calendar {
+        Calendar {
+            time_zone: Arc::clone(&self.time_zone),
+            week_start: self.week_start,
+            month_start_day: self.month_start_day,
+        }
+    }
+
+    /// What is left of one for the agents that are not listed in `by_agent`.
+    #[must_use]
+    pub fn unlisted_share(&self) -> Fraction {
+        self.by_agent.iter().fold(Fraction::ONE, |left, (_, share)| Fraction(left.0.saturating_sub(share.0)))
+    }
 }
 
 impl Limit {

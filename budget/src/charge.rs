@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use pricing::cost::{Cost, Unpriced};
-use pricing::{Attrs, Money, Timestamp, Usage};
+use pricing::usage::TokenTotals;
+use pricing::{Attrs, Money, Timestamp, Usage, UsageKey};
 use serde::{Deserialize, Serialize};
 
+use crate::budget::Unit;
 use crate::scope::Ref;
 
 /// Whom a run or a call is for, beside its namespace.
@@ -85,6 +87,28 @@ pub enum Priced {
     Cost(Cost),
     /// No price: counts as a call, moves tokens, moves no money.
     Unpriced(Unpriced),
+    /// Nothing to bill, and why that is known.
+    Zero(Zero),
+}
+
+/// Why a call costs nothing although no table says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Zero {
+    /// It failed or was cut off, and states no usage.
+    FailedWithoutUsage,
+    /// A tool that no table lists: tools are free unless priced.
+    UnlistedTool,
+}
+
+impl Zero {
+    /// The stable code, shown as a flag.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::FailedWithoutUsage => "failed_without_usage",
+            Self::UnlistedTool => "unlisted_tool",
+        }
+    }
 }
 
 /// One call, priced and attributed.
@@ -128,13 +152,74 @@ pub struct Charge {
     pub reported_cost: Option<Money>,
 }
 
+/// What a charge adds to a counter of each unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Moved {
+    pub(crate) cost: Money,
+    pub(crate) tokens: TokenTotals,
+    pub(crate) tool_calls: u64,
+    pub(crate) model_calls: u64,
+    pub(crate) approvals: u64,
+}
+
+impl Moved {
+    pub(crate) fn unit(&self, unit: Unit) -> i128 {
+        match unit {
+            Unit::Usd => self.cost.scaled(),
+            Unit::Tokens => i128::from(self.tokens.total()),
+            Unit::ToolCalls => i128::from(self.tool_calls),
+            Unit::ModelCalls => i128::from(self.model_calls),
+        }
+    }
+}
+
+impl Subject {
+    /// Takes from `other` what is not said here.
+    pub fn fill_from(&mut self, other: &Self) {
+        let fill = |own: &mut Option<Arc<str>>, other: &Option<Arc<str>>| {
+            if own.is_none() {
+                own.clone_from(other);
+            }
+        };
+        fill(&mut self.agent, &other.agent);
+        fill(&mut self.team, &other.team);
+        fill(&mut self.environment, &other.environment);
+        if self.labels.is_empty() {
+            self.labels.clone_from(&other.labels);
+        }
+    }
+
+    /// Would `fill_from(other)` change anything?
+    #[must_use]
+    pub fn lacks(&self, other: &Self) -> bool {
+        (self.agent.is_none() && other.agent.is_some())
+            || (self.team.is_none() && other.team.is_some())
+            || (self.environment.is_none() && other.environment.is_some())
+            || (self.labels.is_empty() && !other.labels.is_empty())
+    }
+}
+
 impl Charge {
+    /// What it adds to each unit. A tool event may stand for several calls; usage that cannot be has no tokens.
+    pub(crate) fn moved(&self) -> Moved {
+        let (mut tool_calls, mut model_calls, mut approvals) = (0, 0, 0);
+        match self.called {
+            Called::Tool { .. } => {
+                tool_calls = self.usage.get(UsageKey::Calls).and_then(|calls| calls.as_u64()).unwrap_or(1);
+            }
+            Called::Model { .. } => model_calls = 1,
+            Called::Approval => approvals = 1,
+        }
+        let tokens = self.usage.tokens().unwrap_or_default();
+        Moved { cost: self.amount(), tokens, tool_calls, model_calls, approvals }
+    }
+
     /// Money to book: zero while unpriced.
     #[must_use]
     pub fn amount(&self) -> Money {
         match &self.priced {
             Priced::Cost(cost) => cost.total,
-            Priced::Unpriced(_) => Money::ZERO,
+            Priced::Unpriced(_) | Priced::Zero(_) => Money::ZERO,
         }
     }
 }

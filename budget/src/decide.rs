@@ -1,17 +1,25 @@
 //! `decide`: the heart. State, time and a command in; a verdict and the facts to make durable out. Nothing is mutated.
 
+mod kill;
+mod resource;
+mod run;
+mod settle;
+
 use std::sync::Arc;
 
 use pricing::{Money, Timestamp};
 
+pub use self::kill::KILLS_PER_DECISION_MAX;
+use crate::budget::Action;
 use crate::charge::Charge;
 use crate::entry::{Applied, Fact, Opened, Phase};
 use crate::scope::Ref;
 use crate::signal::{Attempt, Channel, CounterAt, Proof};
-use crate::state::State;
+use crate::state::{State, Who};
 
 /// What somebody wants to happen. Dedup by event id is done before: a `Charge` that comes here is new.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "openings are rare beside charges, which are boxed")]
 pub enum Command {
     /// Open a run or update its description.
     Open(Opened),
@@ -121,14 +129,45 @@ pub struct Allowance {
 }
 
 /// Decides one command: appends the facts that make it true to `facts` and answers. Pure.
+///
+/// The facts of one command are appended to the ledger together, directly after the entries that `state` was folded
+/// from and after those in `facts` already: a kill's id holds the sequence number that its entry will get. Log time
+/// never goes back, so a `now` before the newest entry counts as that entry's time.
 pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<Fact>) -> Verdict {
-    let _ = (state, now, command, facts);
-    Verdict::Unchanged
+    let now = now.max(state.log_time());
+    match command {
+        Command::Open(opened) => run::open(state, now, opened, facts),
+        Command::End { execution, phase } => run::end(state, execution, phase, facts),
+        Command::Charge(charge) => settle::charge(state, now, *charge, facts),
+        Command::Apply(applied) => resource::apply(state, now, applied, facts),
+        Command::Remove { kind, id } => resource::remove(state, kind, id, facts),
+        Command::Pin(table) => resource::pin(state, table, facts),
+        Command::Kill { execution, reason, by } => kill::operator(state, execution, reason, by, facts),
+        Command::Sent { kill, channel, attempt } => kill::sent(state, kill, channel, attempt, facts),
+        Command::Ack { execution, kill, channel } => kill::ack(state, &execution, kill, channel, facts),
+        Command::Confirm { kill, proof } => kill::confirm(state, kill, proof, facts),
+    }
 }
 
-/// What a run may still spend at `now`; for a run nobody opened, what `subject` would be bound by. Pure.
+/// What a run may still spend at `now`; `None` for a run that is not known. Pure.
+///
+/// Figures are those of the windows that run at `now`: a window that has begun without a charge has spent nothing.
+/// The denial is the fence, else the end of the run, else the first counter without headroom whose limit denies.
 #[must_use]
 pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allowance> {
-    let _ = (state, now, execution);
-    None
+    let now = now.max(state.log_time());
+    let (number, run) = state.find(execution)?;
+    let ended = (!run.is_live()).then_some(Denial::Ended(run.execution.phase));
+    let mut denial = run.execution.kill.clone().map(Denial::Fenced).or(ended);
+    let mut counters = Vec::new();
+    state.each_bound(Who::run(number, run), |bound| {
+        let (window, tally, _) = state.judged(run, &bound, now, now);
+        let Some(counter) = bound.slot.counter_at(bound.row, window, tally) else { return };
+        let used_up = counter.spent.saturating_add(counter.held) >= counter.limit;
+        if denial.is_none() && used_up && bound.slot.budget.on_hard_limit >= Action::Deny {
+            denial = Some(Denial::Limit(counter.clone()));
+        }
+        counters.push(counter);
+    });
+    Some(Allowance { denial, counters })
 }

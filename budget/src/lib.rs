@@ -2,12 +2,19 @@
 //!
 //! Pure: time is an argument; nothing here reads a clock, file, socket or environment, and money is never a binary
 //! float (ARCHITECTURE.md, invariants I2, I5, I10, I13). Uses `pricing` for amounts and usage; knows no wire format.
-#![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic, clippy::disallowed_types, clippy::disallowed_methods)]
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::float_arithmetic,
+    clippy::disallowed_types,
+    clippy::disallowed_methods
+)]
 
 pub mod budget;
 pub mod charge;
+pub mod counter;
 pub mod decide;
 pub mod entry;
+mod limits;
 pub mod scope;
 pub mod signal;
 pub mod state;

@@ -1,23 +1,53 @@
 //! State: the fold of all entries. `apply` never fails and never decides; `decide` never mutates.
 //!
-//! Ids are dense and given in the order of the entries, so two folds of the same entries are equal to the last bit.
+//! Ids are dense and given in the order of the entries, so two folds of the same entries are equal to the last bit
+//! (ARCHITECTURE.md, I5). What can be derived (`index`) is neither compared nor stored.
 
+mod bound;
+mod count;
+mod fold;
+mod index;
+mod run;
+mod tree;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pricing::cost::TableRef;
+use pricing::usage::TokenTotals;
 use pricing::{Money, Timestamp};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::index::Index;
+use crate::budget::Budget;
 use crate::charge::Subject;
-use crate::entry::{Applied, Entry, Phase};
+use crate::entry::{Applied, Phase};
+use crate::limits::Limits;
 use crate::scope::Ref;
 use crate::signal::Kill;
 
-/// Everything known, folded from the ledger.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) use self::bound::{Bound, Who};
+pub(crate) use self::run::Run;
+pub use self::tree::DEPTH_MAX;
+
+/// Everything known, folded from the ledger. Serialised (for snapshots, in a binary format) without what can be derived.
+#[derive(Clone, Debug, Default)]
 pub struct State {
-    // private, dense tables; see the accessors
+    truth: Truth,
+    index: Index,
+}
+
+/// What the entries say. Equal entries give equal truths.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Truth {
     seq: u64,
+    log_time: Timestamp,
+    runs: Vec<Run>,
+    kills: Vec<Kill>,
+    limits: Limits,
+    resources: BTreeMap<(Arc<str>, Ref), Applied>,
+    /// The table in force under each name.
+    pins: BTreeMap<Arc<str>, TableRef>,
 }
 
 /// One run as the state remembers it.
@@ -86,57 +116,146 @@ pub struct Tokens {
     pub reasoning: u64,
 }
 
-impl State {
-    /// Folds one entry in. Entries come in order, without gaps.
-    pub fn apply(&mut self, entry: &Entry) {
-        self.seq = entry.seq;
+impl Execution {
+    /// Calls of every kind.
+    #[must_use]
+    pub const fn calls(&self) -> u64 {
+        self.model_calls.saturating_add(self.tool_calls).saturating_add(self.approvals)
+    }
+}
+
+impl Tokens {
+    /// All of them.
+    #[must_use]
+    pub fn total(&self) -> i128 {
+        let parts = [self.input, self.cache_read, self.cache_write, self.output, self.reasoning];
+        parts.into_iter().fold(0, |sum, part| sum.saturating_add(i128::from(part)))
     }
 
+    fn add(&mut self, more: &TokenTotals) {
+        self.input = self.input.saturating_add(more.input);
+        self.cache_read = self.cache_read.saturating_add(more.cache_read);
+        self.cache_write = self.cache_write.saturating_add(more.cache_write);
+        self.output = self.output.saturating_add(more.output);
+        self.reasoning = self.reasoning.saturating_add(more.reasoning);
+    }
+}
+
+impl PartialEq for State {
+    fn eq(&self, other: &Self) -> bool {
+        self.truth == other.truth
+    }
+}
+
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.truth.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for State {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let truth = Truth::deserialize(deserializer)?;
+        let index = Index::of(&truth);
+        Ok(Self { truth, index })
+    }
+}
+
+impl State {
     /// Sequence number of the newest entry.
     #[must_use]
     pub fn seq(&self) -> u64 {
-        self.seq
+        self.truth.seq
     }
 
     /// Log time of the newest entry.
     #[must_use]
     pub fn log_time(&self) -> Timestamp {
-        Timestamp::default()
+        self.truth.log_time
     }
 
     /// One run.
     #[must_use]
     pub fn execution(&self, id: &Ref) -> Option<&Execution> {
-        let _ = id;
-        None
+        self.find(id).map(|(_, run)| &run.execution)
     }
 
     /// Every run, in the order of opening.
     pub fn executions(&self) -> impl DoubleEndedIterator<Item = &Execution> {
-        std::iter::empty()
+        self.truth.runs.iter().map(|run| &run.execution)
+    }
+
+    /// How many runs are not over.
+    #[must_use]
+    pub fn live(&self) -> usize {
+        self.index.live.len()
     }
 
     /// One kill by id.
     #[must_use]
     pub fn kill(&self, id: &str) -> Option<&Kill> {
-        let _ = id;
-        None
+        self.truth.kills.get(self.index.kill(id)?)
     }
 
     /// Every kill, oldest first.
     pub fn kills(&self) -> impl DoubleEndedIterator<Item = &Kill> {
-        std::iter::empty()
+        self.truth.kills.iter()
     }
 
     /// Every resource in force, by kind and name.
     pub fn resources(&self) -> impl Iterator<Item = &Applied> {
-        std::iter::empty()
+        self.truth.resources.values()
     }
 
     /// One resource.
     #[must_use]
     pub fn resource(&self, kind: &str, id: &Ref) -> Option<&Applied> {
-        let _ = (kind, id);
-        None
+        self.truth.resources.get(&(Arc::from(kind), id.clone()))
+    }
+
+    /// Every budget that a resource carries, in the order of creation; those that runs carry are with their runs.
+    pub fn budgets(&self) -> impl Iterator<Item = &Budget> {
+        self.truth.limits.iter().map(|(_, slot)| &slot.budget)
+    }
+
+    /// The budget that a run carries itself.
+    #[must_use]
+    pub fn own_budget(&self, execution: &Ref) -> Option<&Budget> {
+        self.find(execution)?.1.own.as_ref().map(|own| &own.budget)
+    }
+
+    /// The price tables in force, by name.
+    pub fn pins(&self) -> impl Iterator<Item = &TableRef> {
+        self.truth.pins.values()
+    }
+
+    pub(crate) fn pin(&self, name: &str) -> Option<&TableRef> {
+        self.truth.pins.get(name)
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.truth.limits
+    }
+
+    pub(crate) fn number(&self, id: &Ref) -> Option<u32> {
+        self.index.runs.get(id).copied()
+    }
+
+    pub(crate) fn run(&self, number: u32) -> Option<&Run> {
+        self.truth.runs.get(usize::try_from(number).ok()?)
+    }
+
+    pub(crate) fn find(&self, id: &Ref) -> Option<(u32, &Run)> {
+        let number = self.number(id)?;
+        Some((number, self.run(number)?))
+    }
+
+    /// Live runs in the order of opening.
+    pub(crate) fn live_runs(&self) -> impl Iterator<Item = (u32, &Run)> {
+        self.index.live.iter().filter_map(|number| Some((*number, self.run(*number)?)))
+    }
+
+    fn run_mut(&mut self, number: u32) -> Option<&mut Run> {
+        self.truth.runs.get_mut(usize::try_from(number).ok()?)
     }
 }

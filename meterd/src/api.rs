@@ -1,1 +1,175 @@
-//! api
+//! Routes: HTTP in, the meter's answers and the view's figures out. Never writes the ledger, never prices by itself.
+//!
+//! Every handler decodes with `ingest` or `resource`, sends to the `meter` handle or asks the view, and answers; errors
+//! become `server::problem`.
+
+mod answer;
+mod budgets;
+mod executions;
+mod health;
+mod openapi;
+mod resources;
+mod signals;
+mod traces;
+mod usage;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post, put};
+use pricing::PriceBook;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::meter;
+use crate::metrics::{DaemonMetrics, MetricsView};
+use crate::reconcile::View;
+use crate::server::body::BodyLimits;
+use crate::server::problem::Problem;
+use crate::signal::Hub;
+
+pub use health::Readiness;
+pub use openapi::document as openapi_document;
+
+/// What every route may use; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The writer.
+    pub meter: meter::Handle,
+    /// Executions and budgets as of the newest durable entry.
+    pub view: View,
+    /// Signals on their way to runs.
+    pub hub: Hub,
+    /// Prices in force; a request keeps the snapshot it began with.
+    pub prices: Arc<ArcSwap<PriceBook>>,
+    /// Time.
+    pub clock: Clock,
+    /// Bounds of bodies.
+    pub body: BodyLimits,
+    /// Events older than this are refused: their ids are forgotten.
+    pub dedup_horizon: Duration,
+    /// Events further in the future than this are refused.
+    pub future_skew_max: Duration,
+    /// The daemon's own families.
+    pub metrics: DaemonMetrics,
+    /// The ledger's families.
+    pub ledger_metrics: MetricsView,
+    /// Is everything up, and if not, why.
+    pub readiness: Readiness,
+    /// Set when the daemon goes down: long answers end.
+    pub stop: CancellationToken,
+}
+
+/// The tenant of callers without a credential.
+pub const LOCAL_TENANT: &str = "local";
+
+/// Every route of the API listener.
+pub fn router(app: App) -> Router {
+    let executions = "/v1/namespaces/{namespace}/executions";
+    let execution = "/v1/namespaces/{namespace}/executions/{name}";
+    Router::new()
+        .route("/v1/usage", post(usage::post))
+        .route("/v1/traces", post(traces::post))
+        .route("/api/public/otel/v1/traces", post(traces::post))
+        .route("/v1/executions", get(executions::list_all))
+        .route(executions, get(executions::list))
+        .route(execution, put(executions::put).get(executions::get))
+        .route(&format!("{execution}/complete"), post(executions::complete))
+        .route(&format!("{execution}/entries"), get(executions::entries))
+        .route(&format!("{execution}/allowance"), get(executions::allowance))
+        .route(&format!("{execution}/kill"), post(executions::kill))
+        .route(&format!("{execution}/signals"), get(signals::get))
+        .route(&format!("{execution}/signals/{{id}}/ack"), post(signals::ack))
+        .route("/v1/budgets", get(budgets::list))
+        .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
+        .route("/v1/kills", get(budgets::kills))
+        .route("/v1/resources/apply", post(resources::apply))
+        .route("/v1/resources/validate", post(resources::validate))
+        .route("/openapi.json", get(openapi::get))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+/// Every route of the metrics listener.
+pub fn metrics_router(app: App) -> Router {
+    Router::new()
+        .route("/metrics", get(health::metrics))
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(from_fn_with_state(app.clone(), observe))
+        .with_state(app)
+}
+
+async fn not_found(request: Request) -> Problem {
+    Problem::not_found(format!("no such path: {}; /openapi.json lists every path", request.uri().path()))
+}
+
+async fn method_not_allowed(request: Request) -> Problem {
+    let method = request.method();
+    Problem::new(
+        axum::http::StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        format!("{method} is not for {}; /openapi.json lists every path and method", request.uri().path()),
+    )
+}
+
+/// Counts and times every request by route pattern: a closed set of labels.
+async fn observe(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let method = match *request.method() {
+        axum::http::Method::GET => "GET",
+        axum::http::Method::POST => "POST",
+        axum::http::Method::PUT => "PUT",
+        axum::http::Method::DELETE => "DELETE",
+        _ => "other",
+    };
+    let begin = Instant::now();
+    let response = next.run(request).await;
+    let handler = path.as_ref().map_or("other", |path| openapi::handler(path.as_str()));
+    app.metrics.http(handler, method, response.status().as_u16(), begin.elapsed().as_secs_f64());
+    response
+}
+
+impl From<meter::Refused> for Problem {
+    fn from(refused: meter::Refused) -> Self {
+        match refused {
+            meter::Refused::Full => Self::unavailable(
+                "queue_full",
+                "the intake queue is full; nothing of this request was taken, send it again",
+            ),
+            meter::Refused::TooMany => Self::new(
+                axum::http::StatusCode::PAYLOAD_TOO_LARGE,
+                "too_many_events",
+                "one request holds more events than the queue; send fewer at once, or raise ingest.queueEventsMax",
+            ),
+            meter::Refused::Stopped => Self::unavailable(
+                "ledger_stopped",
+                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged was not taken, send it again then",
+            ),
+        }
+    }
+}
+
+impl From<crate::ledger::LedgerError> for Problem {
+    fn from(error: crate::ledger::LedgerError) -> Self {
+        tracing::error!(%error, "ledger read failed");
+        Self::new(
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            "ledger_unreadable",
+            "the ledger could not be read; the log says where",
+        )
+    }
+}

@@ -1,1 +1,252 @@
-//! daemon
+//! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
+
+mod reload;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use budget::Command;
+use pricing::PriceBook;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::api::{self, App, Readiness};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::follow::follow;
+use crate::ledger::{self, DataDir, LedgerError};
+use crate::meter::{self, Commit, Rules};
+use crate::metrics::{Caps, DaemonMetrics, MetricsView};
+use crate::reconcile::View;
+use crate::server::body::BodyLimits;
+use crate::server::{self, BindError, Limits};
+use crate::signal::Hub;
+use crate::watch::{self, FileProblem, WatchGuard};
+
+/// Why the daemon could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Price tables or resources are wrong: each with file, line and hint.
+    #[error("{} problem(s) in prices or resources", .0.len())]
+    Files(Vec<FileProblem>),
+    /// A port cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A directory cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] watch::WatchError),
+    /// The metric families contradict each other.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(String),
+    /// The system refused a thread.
+    #[error("cannot start the meter's thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// A running daemon.
+pub struct Daemon {
+    /// Where the API listens.
+    pub api: SocketAddr,
+    /// Where Prometheus scrapes.
+    pub metrics: SocketAddr,
+    /// Handles, for callers in the same process.
+    pub app: App,
+    dir: DataDir,
+    ended: tokio::sync::oneshot::Receiver<Result<(), LedgerError>>,
+    servers: JoinSet<()>,
+    followers: JoinSet<()>,
+    serving: CancellationToken,
+    following: CancellationToken,
+    _watches: Vec<WatchGuard>,
+}
+
+/// Builds everything and starts listening.
+pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
+    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
+    warn_all(&warnings);
+    let resources = match &config.resources.dir {
+        Some(dir) => {
+            let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
+            warn_all(&warnings);
+            resources
+        }
+        None => Vec::new(),
+    };
+    let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
+    let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
+    let dir = DataDir::new(&config.data_dir);
+    let restored = meter::restore(&dir)?;
+    told_of(&restored);
+    let reader = restored.writer.reader();
+    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.wal_replayed(restored.replayed);
+    metrics.wal_bytes(restored.writer.bytes());
+    let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
+    let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
+    let cursor = restored.state.seq();
+    let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
+    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
+        .map_err(StartError::Thread)?;
+    let (hub, feed) = Hub::new();
+    let (serving, following) = (CancellationToken::new(), CancellationToken::new());
+    let mut followers = JoinSet::new();
+    followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
+    followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
+    followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    let app = App {
+        meter: meter.handle,
+        view,
+        hub,
+        prices: Arc::new(ArcSwap::from_pointee(PriceBook::default())),
+        clock,
+        body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
+        dedup_horizon: config.ingest.dedup_horizon,
+        future_skew_max: config.ingest.future_skew_max,
+        metrics,
+        ledger_metrics,
+        readiness: Readiness::default(),
+        stop: serving.clone(),
+    };
+    reload::put_in_force(&app, &dir, book).await?;
+    reload::sync_resources(&app, &resources).await;
+    let watches = reload::watch_all(&app, &dir, config).await?;
+    let mut daemon = Daemon {
+        api: address(&api_listener, config.listen.api),
+        metrics: address(&metrics_listener, config.listen.metrics),
+        app,
+        dir,
+        ended: meter.ended,
+        servers: JoinSet::new(),
+        followers,
+        serving,
+        following,
+        _watches: watches,
+    };
+    daemon.listen(api_listener, metrics_listener, config);
+    daemon.announce()?;
+    Ok(daemon)
+}
+
+impl Daemon {
+    /// The API's base URL.
+    #[must_use]
+    pub fn api_url(&self) -> String {
+        format!("http://{}", self.api)
+    }
+
+    /// The metrics page's base URL.
+    #[must_use]
+    pub fn metrics_url(&self) -> String {
+        format!("http://{}", self.metrics)
+    }
+
+    /// Waits until the ledger fails; a daemon that is well never returns from this.
+    pub async fn failed(&mut self) -> Option<LedgerError> {
+        match (&mut self.ended).await {
+            Ok(Err(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// Stops taking requests, lets those under way finish, makes everything durable and releases the directory.
+    pub async fn stop(mut self) -> Result<(), LedgerError> {
+        self.serving.cancel();
+        while self.servers.join_next().await.is_some() {}
+        self.app.meter.stop();
+        let ended = (&mut self.ended).await;
+        self.following.cancel();
+        while self.followers.join_next().await.is_some() {}
+        self.app.ledger_metrics.save()?;
+        let _ = std::fs::remove_file(self.dir.endpoints());
+        // A failure that `failed` has told already is not told twice.
+        ended.unwrap_or(Ok(()))
+    }
+
+    fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
+        let limits = Limits {
+            connections_max: config.server.connections_max,
+            header_timeout: config.server.header_timeout,
+            drain_timeout: config.server.drain_timeout,
+        };
+        let (app, stop) = (&self.app, &self.serving);
+        self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
+        self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
+    }
+
+    /// Writes where this daemon listens into its data directory, for clients on this machine.
+    fn announce(&self) -> Result<(), LedgerError> {
+        let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
+        ledger::write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
+    }
+}
+
+fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(configured)
+}
+
+fn caps(config: &Config) -> Caps {
+    Caps {
+        series_max: config.metrics.series_max,
+        agents_max: config.metrics.agents_max,
+        models_per_provider_max: config.metrics.models_per_provider_max,
+        ..Caps::default()
+    }
+}
+
+fn on_commit(metrics: DaemonMetrics) -> meter::OnCommit {
+    Box::new(move |commit: Commit| {
+        if commit.failed {
+            metrics.wal_error("append");
+        } else {
+            metrics.fsync(commit.fsync.as_secs_f64());
+            metrics.wal_bytes(commit.ledger_bytes);
+        }
+    })
+}
+
+fn told_of(restored: &meter::Restored) {
+    if let Some(repair) = &restored.repair {
+        tracing::warn!(
+            file = %repair.path.display(), kept_bytes = repair.kept_bytes, cut_bytes = repair.cut_bytes,
+            "the last write was torn; it was never acknowledged and is cut off"
+        );
+    }
+    tracing::info!(
+        entries = restored.state.seq(),
+        snapshot = restored.snapshot_seq,
+        replayed = restored.replayed,
+        "ledger open"
+    );
+}
+
+fn warn_all(warnings: &[FileProblem]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// A problem's line in a log or a readiness warning.
+fn first_problem(problems: &[FileProblem]) -> String {
+    let more = problems.len().saturating_sub(1);
+    match problems.first() {
+        Some(first) if more > 0 => format!("{first} (and {more} more)"),
+        Some(first) => first.to_string(),
+        None => "unknown problem".to_owned(),
+    }
+}
+
+async fn tell(app: &App, command: Command, what: &str) -> bool {
+    match app.meter.command(command).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::error!(%error, "{what} could not be recorded");
+            false
+        }
+    }
+}

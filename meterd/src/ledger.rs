@@ -1,1 +1,26 @@
-//! ledger
+//! The durable log: numbered entries in hash-chained batches, appended with one fsync a batch, read by position.
+//!
+//! Truth is the sequence of entries; everything else is derived and can be rebuilt. Written by `meter` alone (I9).
+//! Knows files and bytes, never budgets or prices: entries go in and come out whole.
+//!
+//! A data directory: `LOCK` (one owner), `FORMAT`, `ledger/N.log` (segments, named by first sequence number),
+//! `snapshots/N.snap`, `prices/DIGEST.json` (pinned tables), `followers/NAME` (cursors of derived views).
+
+mod dir;
+mod error;
+mod format;
+mod reader;
+mod recover;
+mod snapshot;
+pub mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use dir::{DataDir, Owner, write_durably};
+pub use error::LedgerError;
+pub use reader::{Batch, Reader};
+pub use recover::{Recovered, Repair, open};
+pub use snapshot::{load_newest as load_snapshot, save as save_snapshot};
+pub use writer::Writer;

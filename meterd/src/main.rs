@@ -1,2 +1,7 @@
 //! The `meterd` binary: hands over to `cli`.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    meterd::cli::main()
+}

@@ -1,1 +1,43 @@
-//! metrics
+//! Every metric family: what is written at `/metrics`, in two text formats.
+//!
+//! Two writers. Families with free label values (money, tokens, calls, budgets, kills) are folded from the ledger and
+//! written here, with exact decimals and caps. The daemon's own families, whose label values are closed sets, are kept
+//! by the `prometheus` crate and appended to the same answer. Nothing here decides, and no invoice is made from it.
+
+pub mod catalog;
+pub mod daemon;
+pub mod ledger;
+mod negotiate;
+mod state;
+pub mod text;
+mod view;
+
+use budget::State;
+use pricing::Timestamp;
+
+pub use self::catalog::{Layout, catalog, print_catalog};
+pub use self::daemon::{DaemonMetrics, TableInfo, render_daemon};
+pub use self::ledger::{Caps, LedgerMetrics};
+pub use self::negotiate::negotiate;
+pub use self::state::render_state;
+pub use self::text::{Format, Writer};
+pub use self::view::{MetricsFollower, MetricsView};
+
+/// One whole answer to a scrape. `state` is one snapshot, so that the budget figures belong together.
+#[must_use]
+pub fn render(
+    format: Format,
+    state: &State,
+    now: Timestamp,
+    ledger: &LedgerMetrics,
+    daemon: &DaemonMetrics,
+) -> Vec<u8> {
+    let mut writer = Writer::new(format);
+    ledger.write(&mut writer);
+    render_state(state, now, ledger, &mut writer);
+    render_daemon(daemon, &mut writer);
+    writer.finish()
+}
+
+#[cfg(test)]
+mod tests;

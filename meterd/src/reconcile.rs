@@ -1,1 +1,143 @@
-//! reconcile
+//! Entries → the live view that readers ask: every Execution's status, every budget's figures.
+//!
+//! A second fold of the same facts, so that no question ever makes the writer wait. Never writes the ledger and never
+//! shows what is not durable.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use budget::charge::{Called, Priced};
+use budget::signal::{Attempt, Cause, Kill, KillState};
+use budget::{Entry, Fact, State};
+use pricing::Money;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::follow::{Again, Handler};
+use crate::ledger::Reader;
+use crate::signal::{cause_message, counter_json};
+
+/// The view; cheap to clone.
+#[derive(Clone)]
+pub struct View {
+    state: Arc<RwLock<State>>,
+    reached: Arc<watch::Sender<u64>>,
+    reader: Reader,
+}
+
+/// Folds new entries into a [`View`]; run it with [`crate::follow::follow`].
+pub struct Reconciler {
+    view: View,
+}
+
+impl View {
+    /// A view that begins as `state`, which is the fold of what `reader` holds up to `state.seq()`.
+    #[must_use]
+    pub fn new(state: State, reader: Reader) -> (Self, Reconciler) {
+        let reached = Arc::new(watch::Sender::new(state.seq()));
+        let view = Self { state: Arc::new(RwLock::new(state)), reached, reader };
+        (view.clone(), Reconciler { view })
+    }
+
+    /// Asks the state as it is. Keep it short: the view stands still meanwhile.
+    pub fn read<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
+        ask(&self.state.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks the state once it holds everything that was committed before this call.
+    pub async fn read_fresh<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
+        let committed = self.reader.committed();
+        let mut reached = self.reached.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = reached.wait_for(|reached| *reached >= committed).await;
+        drop(reached);
+        self.read(ask)
+    }
+
+    /// The ledger behind it.
+    #[must_use]
+    pub fn ledger(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Handler for Reconciler {
+    fn take(&mut self, entries: &[Entry]) -> Result<(), Again> {
+        let mut state = self.view.state.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            state.apply(entry);
+        }
+        let seq = state.seq();
+        drop(state);
+        self.view.reached.send_replace(seq);
+        Ok(())
+    }
+}
+
+/// A kill as the API shows it: cause, state, every time stamp, the newest attempts.
+#[must_use]
+pub fn kill_json(kill: &Kill) -> Value {
+    let attempts = kill.attempts.iter().map(|(at, channel, attempt)| {
+        let (outcome, reason) = match attempt {
+            Attempt::Delivered => ("delivered", None),
+            Attempt::Failed(reason) => ("failed", Some(reason)),
+        };
+        json!({ "at": at, "channel": channel.as_str(), "outcome": outcome, "reason": reason })
+    });
+    let budget = match &kill.cause {
+        Cause::Budget(counter) => counter_json(counter),
+        Cause::Operator { .. } => Value::Null,
+    };
+    json!({
+        "id": kill.id, "namespace": kill.execution.namespace, "execution": kill.execution.name,
+        "state": kill_state_word(kill.state), "message": cause_message(&kill.cause), "budget": budget,
+        "costUsdAtDecision": kill.cost_at_decision, "decidedAt": kill.decided_at, "sentAt": kill.sent_at,
+        "ackedAt": kill.acked_at, "ackedBy": kill.acked_by.map(|channel| channel.as_str()),
+        "confirmedAt": kill.confirmed_at, "attempts": attempts.collect::<Vec<Value>>(),
+    })
+}
+
+/// The wire's word for where a kill stands.
+#[must_use]
+pub const fn kill_state_word(state: KillState) -> &'static str {
+    match state {
+        KillState::Fenced => "fenced",
+        KillState::Sent => "sent",
+        KillState::Acked => "acked",
+        KillState::Confirmed => "confirmed",
+        KillState::Moot => "moot",
+    }
+}
+
+/// A charge as the API shows it: the ledger line behind a cost. `None` for entries of other kinds.
+#[must_use]
+pub fn entry_json(entry: &Entry) -> Option<Value> {
+    let Fact::Charged(charge) = &entry.fact else { return None };
+    let (kind, called) = match &charge.called {
+        Called::Model { provider, model, request_model, response_id } => (
+            "model",
+            json!({ "provider": provider, "model": model, "request_model": request_model, "response_id": response_id }),
+        ),
+        Called::Tool { tool, mcp_server } => ("tool", json!({ "tool": tool, "mcp_server": mcp_server })),
+        Called::Approval => ("approval", json!({})),
+    };
+    let (status, cost, lines, table, reason) = match &charge.priced {
+        Priced::Cost(cost) => ("priced", Some(cost.total), json!(cost.lines), json!(cost.table), None),
+        Priced::Zero(zero) => ("priced", Some(Money::ZERO), json!([]), Value::Null, Some(zero.code())),
+        Priced::Unpriced(reason) => ("unpriced", None, json!([]), Value::Null, Some(reason.code())),
+    };
+    let mut flags: Vec<&str> = reason.into_iter().collect();
+    if charge.estimated {
+        flags.push("estimated");
+    }
+    let mut value = json!({
+        "seq": entry.seq, "event_id": charge.event_id, "source": charge.source, "via": charge.via, "time": charge.time,
+        "recorded_at": entry.at, "kind": kind, "agent": charge.subject.agent, "team": charge.subject.team,
+        "usage": charge.usage, "attrs": charge.attrs, "outcome": charge.outcome.as_str(), "status": status,
+        "cost_usd": cost, "reported_cost_usd": charge.reported_cost, "lines": lines, "price_table": table,
+        "flags": flags,
+    });
+    if let (Some(value), Value::Object(called)) = (value.as_object_mut(), called) {
+        value.extend(called);
+    }
+    Some(value)
+}

@@ -1,1 +1,214 @@
-//! signal
+//! Kills and warnings on their way to the runs: entries → one hub that every open stream listens to.
+//!
+//! The fence is already in the ledger when anything here happens; a signal is a courtesy, at least once, idempotent by
+//! kill id. Never decides and never writes the ledger.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use budget::signal::CounterAt;
+use budget::{Entry, Fact, Ref};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use crate::follow::{Again, Handler};
+
+/// Signals that a slow stream may lag behind before it is told to start over from its last id.
+const LAG_MAX: usize = 64;
+
+/// One signal to one run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// Sequence number of its entry: the stream's event id.
+    pub seq: u64,
+    /// `kill` or `budget_warning`.
+    pub event: &'static str,
+    /// The kill, for `kill`.
+    pub kill: Option<Arc<str>>,
+    /// What is sent.
+    pub data: Value,
+}
+
+/// Where streams listen. Holds a channel only for runs that somebody listens to.
+#[derive(Clone, Default)]
+pub struct Hub {
+    channels: Arc<Mutex<HashMap<Ref, broadcast::Sender<Signal>>>>,
+}
+
+/// Feeds a [`Hub`] from the ledger; run it with [`crate::follow::follow`].
+pub struct Feed {
+    hub: Hub,
+}
+
+impl Hub {
+    /// An empty hub and its feed.
+    #[must_use]
+    pub fn new() -> (Self, Feed) {
+        let hub = Self::default();
+        (hub.clone(), Feed { hub })
+    }
+
+    /// Listens for signals to one run from now on.
+    #[must_use]
+    pub fn listen(&self, execution: &Ref) -> broadcast::Receiver<Signal> {
+        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        channels.retain(|_, sender| sender.receiver_count() > 0);
+        channels.entry(execution.clone()).or_insert_with(|| broadcast::Sender::new(LAG_MAX)).subscribe()
+    }
+
+    fn send(&self, execution: &Ref, signal: Signal) {
+        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(sender) = channels.get(execution) {
+            // Nobody listening any more is no error: the fence holds without a listener.
+            drop(sender.send(signal));
+        }
+    }
+}
+
+impl Handler for Feed {
+    fn take(&mut self, entries: &[Entry]) -> Result<(), Again> {
+        for entry in entries {
+            if let Some((execution, signal)) = signal_of(entry) {
+                self.hub.send(execution, signal);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The signal that an entry means for its run, if it means one.
+#[must_use]
+pub fn signal_of(entry: &Entry) -> Option<(&Ref, Signal)> {
+    match &entry.fact {
+        Fact::Killed { kill, execution, cause, cost } => {
+            let data = json!({
+                "id": kill, "type": "kill", "execution": execution.name, "namespace": execution.namespace,
+                "reason": match cause {
+                    budget::signal::Cause::Budget(_) => "budget_exceeded",
+                    budget::signal::Cause::Operator { .. } => "operator",
+                },
+                "message": cause_message(cause), "costUsd": cost, "decidedAt": entry.at,
+                "budget": match cause {
+                    budget::signal::Cause::Budget(counter) => counter_json(counter),
+                    budget::signal::Cause::Operator { .. } => Value::Null,
+                },
+            });
+            Some((execution, Signal { seq: entry.seq, event: "kill", kill: Some(Arc::clone(kill)), data }))
+        }
+        Fact::Warned { execution, counter, level } => {
+            let data = json!({
+                "type": "budget_warning", "execution": execution.name, "namespace": execution.namespace,
+                "level": fraction(level.0), "budget": counter_json(counter), "at": entry.at,
+            });
+            Some((execution, Signal { seq: entry.seq, event: "budget_warning", kill: None, data }))
+        }
+        Fact::Reached { execution, counter } => {
+            let data = json!({
+                "type": "budget_warning", "execution": execution.name, "namespace": execution.namespace,
+                "level": "1", "budget": counter_json(counter), "at": entry.at,
+            });
+            Some((execution, Signal { seq: entry.seq, event: "budget_warning", kill: None, data }))
+        }
+        _ => None,
+    }
+}
+
+/// Parts per million as a decimal: 800,000 is `0.8`.
+#[must_use]
+pub fn fraction(ppm: u32) -> String {
+    let text = format!("{}.{:06}", ppm / 1_000_000, ppm % 1_000_000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// Why a run was killed, in a sentence.
+#[must_use]
+pub fn cause_message(cause: &budget::signal::Cause) -> String {
+    use budget::signal::Cause;
+    match cause {
+        Cause::Operator { reason, by } => format!("killed by {by}: {reason}"),
+        Cause::Budget(counter) => format!(
+            "budget {} reached its {} limit: {} of {} {}",
+            counter.budget,
+            window_word(counter.window),
+            amount(counter.unit, counter.spent),
+            amount(counter.unit, counter.limit),
+            unit_word(counter.unit)
+        ),
+    }
+}
+
+/// A counter as the API shows it: budget, window, and in its unit limit, spent, held and what remains.
+#[must_use]
+pub fn counter_json(counter: &CounterAt) -> Value {
+    let remaining = (counter.limit - counter.spent - counter.held).max(0);
+    let mut fields = json!({
+        "name": counter.budget.name, "namespace": counter.budget.namespace, "source": source_word(counter.source),
+        "generation": counter.generation, "window": window_word(counter.window), "unit": unit_word(counter.unit),
+        "windowStart": counter.span.start, "resetsAt": counter.span.end, "agent": counter.agent,
+    });
+    let suffix = match counter.unit {
+        budget::Unit::Usd => "Usd",
+        budget::Unit::Tokens => "Tokens",
+        budget::Unit::ToolCalls => "ToolCalls",
+        budget::Unit::ModelCalls => "ModelCalls",
+    };
+    if let Some(fields) = fields.as_object_mut() {
+        let figures =
+            [("limit", counter.limit), ("spent", counter.spent), ("held", counter.held), ("remaining", remaining)];
+        for (name, figure) in figures {
+            let text = amount(counter.unit, figure);
+            let value = match counter.unit {
+                budget::Unit::Usd => Value::String(text),
+                _ => u64::try_from(figure).map_or(Value::String(text), Value::from),
+            };
+            fields.insert(format!("{name}{suffix}"), value);
+        }
+    }
+    fields
+}
+
+/// An amount in its unit: dollars as an exact decimal, the rest as a count.
+#[must_use]
+pub fn amount(unit: budget::Unit, amount: i128) -> String {
+    match unit {
+        budget::Unit::Usd => {
+            pricing::Money::from_scaled(amount).map_or_else(|| "out of range".to_owned(), |m| m.to_string())
+        }
+        _ => amount.to_string(),
+    }
+}
+
+/// The wire's word for a unit.
+#[must_use]
+pub const fn unit_word(unit: budget::Unit) -> &'static str {
+    match unit {
+        budget::Unit::Usd => "usd",
+        budget::Unit::Tokens => "tokens",
+        budget::Unit::ToolCalls => "toolCalls",
+        budget::Unit::ModelCalls => "modelCalls",
+    }
+}
+
+/// The wire's word for a window.
+#[must_use]
+pub const fn window_word(window: budget::Window) -> &'static str {
+    match window {
+        budget::Window::Run => "run",
+        budget::Window::Hour => "hour",
+        budget::Window::Day => "day",
+        budget::Window::Week => "week",
+        budget::Window::Month => "month",
+        budget::Window::Rolling24h => "rolling24h",
+    }
+}
+
+/// The kind of resource a budget came from.
+#[must_use]
+pub const fn source_word(source: budget::Source) -> &'static str {
+    match source {
+        budget::Source::Budget => "Budget",
+        budget::Source::Agent => "Agent",
+        budget::Source::Execution => "Execution",
+        budget::Source::ModelRoute => "ModelRoute",
+    }
+}

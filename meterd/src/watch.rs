@@ -1,1 +1,148 @@
-//! watch
+//! Watched folders: notify → wait until it is quiet → compare content → tell the caller, who reads, checks and swaps.
+//!
+//! Content decides, never a file's time: Kubernetes swaps a symbolic link, editors rename, some file systems lie. A folder
+//! with an error gives problems and no snapshot, so a bad file never replaces a good one (invariant I12).
+
+mod folder;
+mod load;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+
+pub use self::folder::{EXTENSIONS, FILE_BYTES_MAX, FILES_MAX, Loaded, load_dir, load_file};
+pub use self::load::{load_prices, load_resources, prices_from, resources_from};
+pub use crate::config::FileProblem;
+
+/// How long a folder must be quiet before it is read: editors and Kubernetes change it in several steps.
+pub const DEBOUNCE: Duration = Duration::from_millis(200);
+/// A folder that is never quiet is read this often all the same.
+const BUSY_MAX: Duration = Duration::from_secs(2);
+/// Content is compared this often without any event: links out of the folder and lost events are seen that way.
+const RESCAN: Duration = Duration::from_secs(30);
+
+/// A folder that cannot be watched.
+#[derive(Debug, thiserror::Error)]
+pub enum WatchError {
+    /// The system gives no watcher.
+    #[error("cannot watch folders: {0}")]
+    NoWatcher(#[source] notify::Error),
+    /// This folder cannot be watched.
+    #[error("cannot watch {}: {source}", path.display())]
+    Unwatchable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: notify::Error,
+    },
+    /// The system gives no thread.
+    #[error("cannot start the thread that watches folders: {0}")]
+    NoThread(#[source] std::io::Error),
+}
+
+/// Ends the watching when dropped, after a call that is under way.
+#[derive(Debug)]
+pub struct WatchGuard {
+    wake: SyncSender<()>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for WatchGuard {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        // A full channel wakes the thread as well, and a thread that is gone is what is wanted.
+        let _ = self.wake.try_send(());
+        if let Some(thread) = self.thread.take().filter(|thread| thread.thread().id() != std::thread::current().id()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Calls `on_change` from a thread of its own, each time that the content of `dirs` has changed and then been quiet for
+/// `debounce`. Changes after this returns are not missed: start watching first, then read the folders.
+pub fn spawn(
+    dirs: Vec<PathBuf>,
+    debounce: Duration,
+    on_change: impl FnMut() + Send + 'static,
+) -> Result<WatchGuard, WatchError> {
+    // Sixteen wakes are as good as a million: what does not fit is already implied.
+    let (wake, woken) = sync_channel::<()>(16);
+    let events = wake.clone();
+    let tell = move |event: notify::Result<notify::Event>| {
+        // Reading a folder causes access events; an error may mean lost events, so it counts as a change.
+        let relevant = event.map_or(true, |event| !event.kind.is_access());
+        if relevant {
+            let _ = events.try_send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(tell).map_err(WatchError::NoWatcher)?;
+    for dir in &dirs {
+        watch(&mut watcher, dir).map_err(|source| WatchError::Unwatchable { path: dir.clone(), source })?;
+    }
+    let seen = folder::digest_of(&dirs);
+    let stop = Arc::new(AtomicBool::new(false));
+    let watching = Watching { dirs, debounce, watcher, woken, stop: stop.clone(), seen, on_change };
+    let thread = std::thread::Builder::new()
+        .name("watch".to_owned())
+        .spawn(move || watching.run())
+        .map_err(WatchError::NoThread)?;
+    Ok(WatchGuard { wake, stop, thread: Some(thread) })
+}
+
+fn watch(watcher: &mut RecommendedWatcher, dir: &Path) -> notify::Result<()> {
+    watcher.watch(dir, RecursiveMode::NonRecursive)
+}
+
+struct Watching<F> {
+    dirs: Vec<PathBuf>,
+    debounce: Duration,
+    watcher: RecommendedWatcher,
+    woken: Receiver<()>,
+    stop: Arc<AtomicBool>,
+    seen: [u8; 32],
+    on_change: F,
+}
+
+impl<F: FnMut()> Watching<F> {
+    fn run(mut self) {
+        loop {
+            match self.woken.recv_timeout(RESCAN) {
+                Ok(()) => self.wait_until_quiet(),
+                // A folder that was removed and made again has lost its watch; watching twice is harmless.
+                Err(RecvTimeoutError::Timeout) => {
+                    for dir in &self.dirs {
+                        let _ = watch(&mut self.watcher, dir);
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
+            let now = folder::digest_of(&self.dirs);
+            if now != self.seen {
+                self.seen = now;
+                (self.on_change)();
+            }
+        }
+    }
+
+    fn wait_until_quiet(&self) {
+        let start = Instant::now();
+        while start.elapsed() < BUSY_MAX && !self.stop.load(Ordering::Acquire) {
+            if self.woken.recv_timeout(self.debounce).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,20 +12,32 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use pricing::import::genai_prices::{Options, convert};
 use pricing::import::{Import, ImportError};
+use pricing::{Attrs, Call, Outcome, PriceBook, PriceTable, Target, price};
 
 /// The version that the committed tables state.
 const SOURCE_VERSION: &str = "0.2.3";
 const TABLE_VERSION: &str = "0.2.3+1";
+/// The file that they were made from, seen from a folder above. It is not part of the project.
+const SOURCE: &str = "shared/data/pricing/genai-prices-0.2.3.json";
 
 fn options() -> Options {
     Options { source_version: SOURCE_VERSION.to_owned(), table_version: TABLE_VERSION.to_owned() }
 }
 
+/// The import of a well-formed file; the strict reader takes every table of it without a word.
 fn import(json: &str) -> Import {
-    convert(json, &options()).expect("the file is well formed")
+    let import = convert(json, &options()).expect("the file is well formed");
+    for (provider, text) in &import.tables {
+        let (tables, warnings) = PriceTable::parse(text).unwrap_or_else(|problems| panic!("{provider}: {problems:#?}"));
+        assert_eq!((tables.len(), warnings), (1, Vec::new()), "{provider}");
+        let entries = text.lines().filter(|line| line.starts_with("    - provider: ")).count();
+        assert_eq!(tables[0].entries(), entries, "{provider}");
+    }
+    import
 }
 
 /// One provider `p` with these models.
@@ -65,6 +77,22 @@ fn check_match(clause: &str, expected: &str, reports: &[&str]) {
     let entries = entries(&import, "p");
     assert_eq!(entries.lines().nth(2).unwrap().trim(), format!("match: {{ {expected} }}"));
     assert_eq!(left_out(&import), reports);
+}
+
+/// What the imported tables charge for some usage.
+fn check_price(import: &Import, (provider, model): (&str, &str), usage: &str, expected: &str) {
+    let tables = import.tables.iter().flat_map(|(_, text)| PriceTable::parse(text).unwrap().0).map(Arc::new);
+    let book = PriceBook::new(tables.collect());
+    let call = Call {
+        target: Target::Model { provider, model, request_model: None },
+        at: "2026-11-22T10:00:00Z".parse().unwrap(),
+        usage: &serde_json::from_str(usage).unwrap(),
+        attrs: &Attrs::default(),
+        namespace: "",
+        team: None,
+    };
+    let Outcome::Priced(cost) = price(&book, &call) else { panic!("{provider}:{model} has no price for {usage}") };
+    assert_eq!(cost.total.to_string(), expected, "{provider}:{model} {usage}");
 }
 
 #[test]
@@ -207,6 +235,29 @@ fn groqs_transcriptions_have_a_minimum() {
     ));
     assert_eq!(entries(&import, "groq").matches("  minimum: { audio_seconds: \"10\" }").count(), 1);
     assert!(!entries(&import, "p").contains("minimum"));
+}
+
+#[test]
+fn a_short_transcription_costs_its_minimum() {
+    let import = import(
+        r#"[{"id": "groq", "models": [{"id": "whisper-large-v3", "match": {"equals": "whisper-large-v3"},
+            "prices": {"audio_hours": 3.6, "input_audio_hours": 3.6}}]}]"#,
+    );
+    check_price(&import, ("groq", "whisper-large-v3"), r#"{"audio_seconds": 3}"#, "0.01");
+    check_price(&import, ("groq", "whisper-large-v3"), r#"{"input_audio_seconds": "0.5"}"#, "0.01");
+    check_price(&import, ("groq", "whisper-large-v3"), r#"{"audio_seconds": 3, "input_audio_seconds": 3}"#, "0.01");
+    check_price(&import, ("groq", "whisper-large-v3"), r#"{"audio_seconds": 12}"#, "0.012");
+    check_price(&import, ("groq", "whisper-large-v3"), r#"{"audio_seconds": 0}"#, "0");
+}
+
+#[test]
+fn an_excluded_id_with_an_entry_of_its_own_keeps_its_price() {
+    let import = provider(
+        r#"{"id": "pro", "match": {"and": [{"starts_with": "pro"}, {"regex": "^(?!.*-tts)"}]}, "prices": {"input_mtok": 1, "output_mtok": 1}},
+           {"id": "pro-tts", "match": {"equals": "pro-tts"}, "prices": {"input_mtok": 2, "output_mtok": 2}}"#,
+    );
+    check_price(&import, ("p", "pro-2"), r#"{"input_tokens": 1000000}"#, "1");
+    check_price(&import, ("p", "pro-tts"), r#"{"input_tokens": 1000000}"#, "2");
 }
 
 #[test]
@@ -386,11 +437,11 @@ fn a_file_of_another_kind_is_an_error() {
 #[test]
 fn the_committed_tables_are_what_the_file_gives() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let source = root.join("../../shared/data/pricing/genai-prices-0.2.3.json");
-    let Ok(json) = std::fs::read_to_string(&source) else {
-        eprintln!("{} is not here: the tables are not compared with it", source.display());
+    let Some(source) = root.ancestors().map(|folder| folder.join(SOURCE)).find(|file| file.exists()) else {
+        eprintln!("no {SOURCE} beside the project: the tables are not compared with it");
         return;
     };
+    let json = std::fs::read_to_string(source).unwrap();
     let import = import(&json);
     let mut made = BTreeSet::new();
     for (provider, text) in &import.tables {

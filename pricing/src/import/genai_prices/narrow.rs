@@ -10,19 +10,21 @@ const ROUTES: [(&str, &[&str]); 2] =
 /// Model names that occur with and without their maker in front.
 const MAKERS: [(&str, &str); 2] = [("claude-", "anthropic."), ("titan-", "amazon.")];
 
-/// Replaces every glob that begins with a star and has a rival of its length in another model. Gives back the model's
-/// index and the glob.
+/// Replaces the globs that begin with a star, all of them, if two of one length stand in different models. Gives back
+/// the model's index and the glob.
 pub(super) fn narrow(models: &mut [Model]) -> Vec<(usize, String)> {
     let open: Vec<(usize, String)> = models
         .iter()
         .enumerate()
         .flat_map(|(index, model)| model.patterns.iter().filter_map(move |pattern| Some((index, open_glob(pattern)?))))
         .collect();
-    let has_rival = |index: usize, glob: &str| {
-        open.iter().any(|(other, rival)| *other != index && rival.len() == glob.len() && may_meet(rival, glob))
+    let clash = |(index, glob): &(usize, String)| {
+        open.iter().any(|(other, rival)| other != index && rival.len() == glob.len() && may_meet(rival, glob))
     };
-    let clashing: Vec<(usize, String)> = open.iter().filter(|(index, glob)| has_rival(*index, glob)).cloned().collect();
-    for (index, glob) in &clashing {
+    if !open.iter().any(clash) {
+        return Vec::new();
+    }
+    for (index, glob) in &open {
         if let Some(model) = models.get_mut(*index) {
             model.patterns.retain(|pattern| !matches!(pattern, Pattern::Glob(own) if own == glob));
             // The model's own id goes on to mean it, wherever the text stands in it.
@@ -33,7 +35,7 @@ pub(super) fn narrow(models: &mut [Model]) -> Vec<(usize, String)> {
             model.patterns.dedup();
         }
     }
-    clashing
+    open
 }
 
 fn open_glob(pattern: &Pattern) -> Option<String> {

@@ -46,6 +46,12 @@ fn rivals_of_one_length_become_prefixes() {
 }
 
 #[test]
+fn one_pair_of_rivals_narrows_the_whole_table() {
+    let models = vec![model("p", "x", "*long-enough*"), model("p", "a", "*a*"), model("p", "b", "*b*")];
+    check(models, 3, &[prefix("long-enough")]);
+}
+
+#[test]
 fn the_models_own_id_still_means_it() {
     check(vec![model("p", "Big-M2", "*m2*"), model("p", "b", "*m3*")], 2, &[exact("big-m2"), prefix("m2")]);
 }

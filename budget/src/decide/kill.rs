@@ -1,0 +1,185 @@
+//! Kills: who is fenced and why, and what becomes of the signal. The fence is the kill; it is never taken back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pricing::{Money, Timestamp};
+
+use super::{State, Verdict};
+use crate::budget::{Action, Source};
+use crate::counter::Tally;
+use crate::entry::{Fact, Phase};
+use crate::limits::{RowRef, Slot};
+use crate::scope::Ref;
+use crate::signal::{Attempt, Cause, Channel, CounterAt, Proof};
+use crate::state::Run;
+use crate::window::{Span, Window};
+
+/// Kills that one decision writes; runs beyond it are killed at their next charge.
+pub const KILLS_PER_DECISION_MAX: usize = 1_000;
+
+/// The kills of one decision: each run at most once, the whole bounded.
+pub(super) struct Kills<'a> {
+    state: &'a State,
+    killed: BTreeSet<u32>,
+}
+
+impl<'a> Kills<'a> {
+    pub(super) fn of(state: &'a State) -> Self {
+        Self { state, killed: BTreeSet::new() }
+    }
+
+    /// Fences a run that is live and not fenced.
+    pub(super) fn kill(&mut self, number: u32, run: &Run, counter: CounterAt, cost: Money, facts: &mut Vec<Fact>) {
+        let spare = self.killed.len() < KILLS_PER_DECISION_MAX;
+        if spare && run.is_live() && run.execution.kill.is_none() && self.killed.insert(number) {
+            facts.push(fence(self.state, facts, run, Cause::Budget(counter), cost));
+        }
+    }
+
+    /// Fences every live run that `counter`, a shared window of `slot`, binds.
+    pub(super) fn sharing(&mut self, slot: &Slot, row: u32, counter: &CounterAt, facts: &mut Vec<Fact>) {
+        let state = self.state;
+        for (number, run) in state.live_runs() {
+            if self.killed.len() >= KILLS_PER_DECISION_MAX {
+                return;
+            }
+            let agent = run.execution.subject.agent.as_ref();
+            let bound = slot.row(row).is_some_and(|row| row.share.binds(agent, &slot.budget.by_agent));
+            if bound && slot.budget.scope.matches(&run.execution.id, &run.execution.subject) {
+                self.kill(number, run, counter.clone(), run.execution.cost, facts);
+            }
+        }
+    }
+
+    /// Fences every run of `runs` for which a limit of `slot`, as it will be, is used up at `now`.
+    pub(super) fn over<'r>(
+        &mut self,
+        now: Timestamp,
+        slot: &Slot,
+        at: u32,
+        runs: impl IntoIterator<Item = (u32, &'r Run)>,
+        facts: &mut Vec<Fact>,
+    ) {
+        if slot.budget.on_hard_limit != Action::Terminate {
+            return;
+        }
+        for (number, run) in runs {
+            if self.killed.len() >= KILLS_PER_DECISION_MAX {
+                return;
+            }
+            let execution = &run.execution;
+            if execution.kill.is_some()
+                || (slot.budget.source != Source::Execution
+                    && !slot.budget.scope.matches(&execution.id, &execution.subject))
+            {
+                continue;
+            }
+            if let Some(counter) = self.used_up(now, slot, at, run) {
+                self.kill(number, run, counter, execution.cost, facts);
+            }
+        }
+    }
+
+    fn used_up(&self, now: Timestamp, slot: &Slot, at: u32, run: &Run) -> Option<CounterAt> {
+        slot.bound(run.execution.subject.agent.as_ref()).find_map(|(number, row)| {
+            let per_run = row.window == Window::Run;
+            if per_run && slot.budget.source == Source::Agent && !run.inherit {
+                return None;
+            }
+            let (window, tally) = if per_run {
+                let tally = run.tally(self.state.limits(), RowRef { slot: at, row: number }, row, true);
+                (Span { start: run.execution.started_at, end: None }, tally)
+            } else {
+                let window = row.window_at(&slot.calendar, now);
+                (window, row.tally(window))
+            };
+            let amount = row.cap.as_ref()?.amount;
+            is_used_up(tally, amount).then(|| slot.counter_at(row, window, tally)).flatten()
+        })
+    }
+}
+
+/// Something was spent, and it is as much as the limit or more.
+pub(super) fn is_used_up(tally: Tally, amount: i128) -> bool {
+    tally.spent >= amount && tally.spent > 0
+}
+
+/// An operator kills a run.
+pub(super) fn operator(
+    state: &State,
+    execution: Ref,
+    reason: Arc<str>,
+    by: Arc<str>,
+    facts: &mut Vec<Fact>,
+) -> Verdict {
+    let Some((_, run)) = state.find(&execution) else { return Verdict::UnknownExecution };
+    if let Some(kill) = &run.execution.kill {
+        return Verdict::Killed { kill: kill.clone() };
+    }
+    if !run.is_live() {
+        return Verdict::AlreadyEnded(run.execution.phase);
+    }
+    let kill = kill_id(state, facts);
+    facts.push(Fact::Killed {
+        kill: kill.clone(),
+        execution,
+        cause: Cause::Operator { reason, by },
+        cost: run.execution.cost,
+    });
+    Verdict::Killed { kill }
+}
+
+/// A delivery attempt was made.
+pub(super) fn sent(
+    state: &State,
+    kill: Arc<str>,
+    channel: Channel,
+    attempt: Attempt,
+    facts: &mut Vec<Fact>,
+) -> Verdict {
+    if state.kill(&kill).is_none() {
+        return Verdict::UnknownKill;
+    }
+    facts.push(Fact::KillSent { kill, channel, attempt });
+    Verdict::Done
+}
+
+/// The agent acknowledged a kill of its own run.
+pub(super) fn ack(state: &State, execution: &Ref, kill: Arc<str>, channel: Channel, facts: &mut Vec<Fact>) -> Verdict {
+    match state.kill(&kill) {
+        Some(known) if known.execution == *execution => {
+            if known.acked_at.is_some() {
+                return Verdict::Unchanged;
+            }
+            facts.push(Fact::KillAcked { kill, channel });
+            Verdict::Done
+        }
+        _ => Verdict::UnknownKill,
+    }
+}
+
+/// The killed run is proven gone. A process that is gone takes its run with it: a live run ends as cancelled.
+pub(super) fn confirm(state: &State, kill: Arc<str>, proof: Proof, facts: &mut Vec<Fact>) -> Verdict {
+    let Some(known) = state.kill(&kill) else { return Verdict::UnknownKill };
+    if known.confirmed_at.is_some() {
+        return Verdict::Unchanged;
+    }
+    let live = state.find(&known.execution).is_some_and(|(_, run)| run.is_live());
+    facts.push(Fact::KillConfirmed { kill, proof });
+    if live && proof == Proof::ProcessGone {
+        facts.push(Fact::Ended { execution: known.execution.clone(), phase: Phase::Cancelled });
+    }
+    Verdict::Done
+}
+
+/// The fact that fences a run, as the next one of `facts`.
+fn fence(state: &State, facts: &[Fact], run: &Run, cause: Cause, cost: Money) -> Fact {
+    Fact::Killed { kill: kill_id(state, facts), execution: run.execution.id.clone(), cause, cost }
+}
+
+/// The id of a kill that is the next fact: its entry follows those of the state and of the facts before it.
+fn kill_id(state: &State, facts: &[Fact]) -> Arc<str> {
+    let before = u64::try_from(facts.len()).unwrap_or(u64::MAX);
+    Arc::from(format!("kill-{}", state.seq().saturating_add(before).saturating_add(1)))
+}

@@ -1,0 +1,188 @@
+//! Charges: spend is a fact and is never refused. What a charge moves may warn, reach a limit, and kill.
+
+use pricing::{Money, Timestamp};
+
+use super::kill::{Kills, is_used_up};
+use super::{State, Verdict};
+use crate::budget::{Action, Fraction, Unit};
+use crate::charge::{Charge, Moved, Priced};
+use crate::counter::Tally;
+use crate::entry::{Fact, Opened};
+use crate::limits::RowRef;
+use crate::signal::CounterAt;
+use crate::state::{Bound, Run, Who};
+use crate::window::{Span, Window};
+
+/// What a charge sets off, in the order in which it is written.
+#[derive(Default)]
+struct Effects<'a> {
+    warned: Vec<(CounterAt, Fraction)>,
+    reached: Vec<CounterAt>,
+    /// The first terminating counter that is used up.
+    cause: Option<CounterAt>,
+    /// Terminating shared counters that this charge used up.
+    shared: Vec<(Bound<'a>, CounterAt)>,
+}
+
+/// A charge about to be booked.
+struct Booking<'a> {
+    state: &'a State,
+    now: Timestamp,
+    time: Timestamp,
+    run: &'a Run,
+    moved: Moved,
+}
+
+/// Books a call. A run that nobody opened is opened by it; what the call does not say is taken from the run.
+pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &mut Vec<Fact>) -> Verdict {
+    let opened;
+    let (number, run, opening) = match state.find(&charge.execution) {
+        Some((number, run)) => (Some(number), run, None),
+        None => {
+            let opening = opening(state, &charge);
+            let mut run = Run::open(&opening, now);
+            run.carry(state.waiting_budget(&charge.execution), now);
+            opened = run;
+            (None, &opened, Some(opening))
+        }
+    };
+    charge.subject.fill_from(&run.execution.subject);
+    if charge.conversation.is_none() {
+        charge.conversation.clone_from(&run.execution.conversation);
+    }
+    let mut subject = std::borrow::Cow::Borrowed(&run.execution.subject);
+    if subject.lacks(&charge.subject) {
+        subject.to_mut().fill_from(&charge.subject);
+    }
+    let booking = Booking { state, now, time: charge.time, run, moved: charge.moved() };
+    let who = Who { number, run, subject: &subject, call: &charge.subject };
+    let Some(effects) = booking.effects(number, who, &charge) else { return Verdict::OutOfRange };
+    let cost = match &charge.priced {
+        Priced::Cost(cost) => Some(cost.total),
+        Priced::Zero(_) => Some(Money::ZERO),
+        Priced::Unpriced(_) => None,
+    };
+    let execution = charge.execution.clone();
+    facts.extend(opening.map(Fact::Opened));
+    facts.push(Fact::Charged(charge));
+    let fenced = booking.write(number, execution, effects, facts);
+    Verdict::Booked { cost, fenced }
+}
+
+fn opening(state: &State, charge: &Charge) -> Opened {
+    let parent = charge.parent.clone().filter(|parent| state.accepts_parent(&charge.execution, parent));
+    Opened {
+        execution: charge.execution.clone(),
+        subject: charge.subject.clone(),
+        parent,
+        conversation: charge.conversation.clone(),
+        inherit_from_agent: true,
+        budget: None,
+        document: None,
+    }
+}
+
+impl<'a> Booking<'a> {
+    /// What the charge sets off; `None` when some sum would leave the range.
+    fn effects(&self, number: Option<u32>, who: Who<'a, '_>, charge: &Charge) -> Option<Effects<'a>> {
+        self.check_totals(number, charge)?;
+        let mut effects = Effects::default();
+        let mut in_range = true;
+        self.state.each_bound(who, |bound| in_range &= self.judge(bound, &mut effects).is_some());
+        in_range.then_some(effects)
+    }
+
+    /// Every total of the run and of the runs above it stays within 38 digits.
+    fn check_totals(&self, number: Option<u32>, charge: &Charge) -> Option<()> {
+        let cost = self.moved.cost;
+        let execution = &self.run.execution;
+        execution.cost.checked_add(cost)?;
+        execution.cost_after_fence.checked_add(cost)?;
+        // A parent that this charge names first takes over all that the run has cost so far.
+        let named = charge.parent.as_ref().filter(|_| execution.parent.is_none());
+        let above = named.and_then(|parent| self.state.number(parent));
+        let more = above.map_or(Some(cost), |_| execution.subtree_cost.checked_add(cost))?;
+        execution.subtree_cost.checked_add(cost)?;
+        let upwards = above.or_else(|| number.and(self.run.parent));
+        for (_, run) in upwards.into_iter().flat_map(|parent| self.state.ancestry(parent)) {
+            run.execution.subtree_cost.checked_add(more)?;
+        }
+        Some(())
+    }
+
+    /// Judges one counter; `None` when its sum would leave the range.
+    fn judge(&self, bound: Bound<'a>, effects: &mut Effects<'a>) -> Option<()> {
+        let delta = self.moved.unit(bound.row.unit);
+        let (mut window, before, counts) = self.state.judged(self.run, &bound, self.time, self.now);
+        if bound.row.window == Window::Run {
+            window.start = self.run.started_with(self.time);
+        }
+        let mut after = before;
+        if counts {
+            after.spent = before.spent.checked_add(delta)?;
+            if bound.row.unit == Unit::Usd {
+                Money::from_scaled(after.spent)?;
+            }
+        }
+        if counts && delta > 0 {
+            self.report(&bound, window, after, effects);
+        }
+        if bound.slot.budget.on_hard_limit != Action::Terminate {
+            return Some(());
+        }
+        if effects.cause.is_none() && is_used_up(after, bound.cap.amount) {
+            effects.cause = bound.slot.counter_at(bound.row, window, after);
+        } else if effects.cause.is_none() && self.time > self.now {
+            // A call dated into a later window was judged there; the window that runs holds as well.
+            let (window, standing, _) = self.state.judged(self.run, &bound, self.now, self.now);
+            if bound.row.window != Window::Run && is_used_up(standing, bound.cap.amount) {
+                effects.cause = bound.slot.counter_at(bound.row, window, standing);
+            }
+        }
+        Some(())
+    }
+
+    /// Soft levels and the hard limit that the counter stands at or above and that were not reported.
+    fn report(&self, bound: &Bound<'a>, window: Span, after: Tally, effects: &mut Effects<'a>) {
+        let Bound { slot, row, cap, .. } = *bound;
+        for (level, from) in &cap.levels {
+            if *level > after.warned && after.spent >= *from {
+                effects.warned.extend(slot.counter_at(row, window, after).map(|counter| (counter, *level)));
+            }
+        }
+        if after.spent < cap.amount || after.reached {
+            return;
+        }
+        let Some(counter) = slot.counter_at(row, window, after) else { return };
+        if row.window != Window::Run && slot.budget.on_hard_limit == Action::Terminate {
+            effects.shared.push((*bound, counter.clone()));
+        }
+        effects.reached.push(counter);
+    }
+
+    /// Writes the effects; is the run fenced?
+    fn write(
+        &self,
+        number: Option<u32>,
+        execution: crate::scope::Ref,
+        effects: Effects<'a>,
+        facts: &mut Vec<Fact>,
+    ) -> bool {
+        let Effects { warned, reached, cause, shared } = effects;
+        let warned = warned.into_iter();
+        facts.extend(warned.map(|(counter, level)| Fact::Warned { execution: execution.clone(), counter, level }));
+        facts.extend(reached.into_iter().map(|counter| Fact::Reached { execution: execution.clone(), counter }));
+        let mut kills = Kills::of(self.state);
+        let mut fenced = self.run.execution.kill.is_some();
+        if let Some(counter) = cause {
+            fenced |= self.run.is_live();
+            // A run that this charge opens gets the next number, which no other run has.
+            let cost = self.run.execution.cost.checked_add(self.moved.cost).unwrap_or(self.run.execution.cost);
+            kills.kill(number.unwrap_or(u32::MAX), self.run, counter, cost, facts);
+        }
+        for (Bound { slot, at: RowRef { row, .. }, .. }, counter) in shared {
+            kills.sharing(slot, row, &counter, facts);
+        }
+        fenced
+    }
+}

@@ -1,0 +1,172 @@
+//! Which counters bind a call. One walk for decisions, allowances and the fold, so that they cannot differ.
+//!
+//! A call counts towards every per-run limit of its run, whomever the call is for; towards the per-run limits that
+//! match the call's own subject; and towards the shared limits that match the call's own subject. An agent's share of
+//! any limit counts that agent's calls only.
+
+use std::borrow::Cow;
+
+use pricing::{Money, Timestamp};
+
+use super::{Run, State};
+use crate::budget::{Source, Unit};
+use crate::charge::Subject;
+use crate::counter::{Cap, Row, Share, Tally};
+use crate::limits::{Class, OWN, RowRef, Slot};
+use crate::scope::Ref;
+use crate::signal::CounterAt;
+use crate::window::{Span, Window};
+
+/// A call's run and whom the call is for.
+#[derive(Clone, Copy)]
+pub(crate) struct Who<'a, 'c> {
+    /// The run's number, if it is open.
+    pub(crate) number: Option<u32>,
+    pub(crate) run: &'a Run,
+    /// The run's subject, as it is after the call.
+    pub(crate) subject: &'c Subject,
+    /// The call's subject.
+    pub(crate) call: &'c Subject,
+}
+
+/// One counter that binds a call.
+#[derive(Clone, Copy)]
+pub(crate) struct Bound<'a> {
+    pub(crate) slot: &'a Slot,
+    pub(crate) row: &'a Row,
+    pub(crate) cap: &'a Cap,
+    pub(crate) at: RowRef,
+    /// A per-run limit that counts all calls of the run.
+    pub(crate) whole_run: bool,
+}
+
+impl<'a> Who<'a, 'a> {
+    /// A run that makes no call.
+    pub(crate) fn run(number: u32, run: &'a Run) -> Self {
+        Self { number: Some(number), run, subject: &run.execution.subject, call: &run.execution.subject }
+    }
+}
+
+impl State {
+    /// Every counter that binds a call: the run's own budget, its per-run limits, shared limits.
+    pub(crate) fn each_bound<'a>(&'a self, who: Who<'a, '_>, mut each: impl FnMut(Bound<'a>)) {
+        if let Some(own) = &who.run.own {
+            for (row, found) in own.bound(who.call.agent.as_ref()) {
+                if let Some(cap) = &found.cap {
+                    each(Bound { slot: own, row: found, cap, at: RowRef { slot: OWN, row }, whole_run: true });
+                }
+            }
+        }
+        let run_class = self.class_of(who, who.subject);
+        self.each_row(who.call, &run_class.run, true, &mut each);
+        if who.call == who.subject {
+            self.each_row(who.call, &run_class.shared, false, &mut each);
+        } else {
+            let class = self.class_of(who, who.call);
+            for at in class.run.iter().filter(|at| !run_class.run.contains(at)) {
+                self.each_row(who.call, std::slice::from_ref(at), false, &mut each);
+            }
+            self.each_row(who.call, &class.shared, false, &mut each);
+        }
+    }
+
+    fn each_row<'a>(&'a self, call: &Subject, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
+        for at in rows {
+            let slot = self.truth.limits.slot(at.slot);
+            let row = slot.and_then(|slot| slot.row(at.row));
+            if let (Some(slot), Some(row)) = (slot, row)
+                && let Some(cap) = &row.cap
+                && row.share.binds(call.agent.as_ref(), &slot.budget.by_agent)
+            {
+                each(Bound { slot, row, cap, at: *at, whole_run });
+            }
+        }
+    }
+
+    fn class_of<'a>(&'a self, who: Who<'_, '_>, subject: &Subject) -> Cow<'a, Class> {
+        let limits = &self.truth.limits;
+        let run = who.run;
+        if let Some(number) = who.number
+            && *subject == run.execution.subject
+            && run.bound_at == limits.generation
+            && let Some(class) = self.index.class_of_run(number)
+        {
+            return Cow::Borrowed(class);
+        }
+        let key = limits.class_key(&run.execution.id, subject, run.inherit);
+        match self.index.class(limits.generation, &key) {
+            Some(class) => Cow::Borrowed(class),
+            None => Cow::Owned(limits.class(&run.execution.id, subject, run.inherit)),
+        }
+    }
+
+    /// A counter's window and sums for a call dated `time` and logged at `now`: those of the running window, or of a
+    /// later one when the call is dated ahead; and whether the call counts there.
+    pub(crate) fn judged(&self, run: &Run, bound: &Bound<'_>, time: Timestamp, now: Timestamp) -> (Span, Tally, bool) {
+        let Bound { slot, row, .. } = bound;
+        if row.window == Window::Run {
+            let tally = run.tally(&self.truth.limits, bound.at, row, bound.whole_run);
+            return (Span { start: run.execution.started_at, end: None }, tally, true);
+        }
+        let at = Row::effective(time, now);
+        let window = row.window_at(&slot.calendar, at.max(now));
+        (window, row.tally(window), window.contains(at))
+    }
+
+    /// Every counter of a shared window at `now`, budget by budget.
+    #[must_use]
+    pub fn counters(&self, now: Timestamp) -> Vec<CounterAt> {
+        let mut all = Vec::new();
+        for (_, slot) in self.truth.limits.iter() {
+            for row in slot.rows.iter().filter(|row| row.window != Window::Run) {
+                let window = row.window_at(&slot.calendar, now);
+                all.extend(slot.counter_at(row, window, row.tally(window)));
+            }
+        }
+        all
+    }
+
+    /// For each budget with a per-run limit in USD: the highest share of it that a live run has used, in parts per
+    /// million; 0 when none has. A run's own budget is not listed.
+    #[must_use]
+    pub fn run_utilization(&self) -> Vec<(Source, Ref, u64)> {
+        let mut highest: Vec<Option<u64>> = Vec::new();
+        for (_, slot) in self.truth.limits.iter() {
+            let limited = |row: &Row| row.window == Window::Run && row.unit == Unit::Usd && row.cap.is_some();
+            highest.push(slot.rows.iter().any(limited).then_some(0));
+        }
+        let order: Vec<u32> = self.truth.limits.iter().map(|(at, _)| at).collect();
+        for (number, run) in self.live_runs() {
+            self.each_bound(Who::run(number, run), |bound| {
+                let Bound { row, at, cap, .. } = bound;
+                if row.window != Window::Run || row.unit != Unit::Usd || row.share != Share::Whole {
+                    return;
+                }
+                let spent = run.tally(&self.truth.limits, at, row, bound.whole_run).spent;
+                let found = order.binary_search(&at.slot).ok().and_then(|position| highest.get_mut(position));
+                if let Some(Some(highest)) = found {
+                    *highest = share_ppm(spent, cap.amount).max(*highest);
+                }
+            });
+        }
+        let slots = self.truth.limits.iter().map(|(_, slot)| &slot.budget);
+        slots.zip(highest).filter_map(|(budget, most)| Some((budget.source, budget.id.clone(), most?))).collect()
+    }
+
+    /// Money charged to each budget since it was created, all windows together; it never falls at a window's end.
+    pub fn charged_by_budget(&self) -> impl Iterator<Item = (Source, &Ref, Money)> {
+        self.truth.limits.iter().map(|(_, slot)| (slot.budget.source, &slot.budget.id, slot.charged))
+    }
+}
+
+/// `spent ÷ limit` in parts per million, rounded down; any spending of a limit of zero is the highest share.
+fn share_ppm(spent: i128, limit: i128) -> u64 {
+    if spent <= 0 {
+        return 0;
+    }
+    let ppm = match spent.checked_mul(1_000_000) {
+        Some(scaled) => scaled.checked_div(limit),
+        None => spent.checked_div(limit.checked_div(1_000_000).unwrap_or(0)),
+    };
+    ppm.and_then(|ppm| u64::try_from(ppm).ok()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,113 @@
+//! What can be derived from the truth: ways to find things, and which counters bind whom. Never compared, never stored.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::Truth;
+use crate::budget::Unit;
+use crate::limits::{Class, ClassKey, Limits, RowRef};
+use crate::scope::Ref;
+use crate::window::Window;
+
+/// Kinds of subjects remembered with what binds them; all are forgotten when there would be more.
+const CLASSES_MAX: usize = 65_536;
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Index {
+    pub(super) runs: FxHashMap<Ref, u32>,
+    kills: FxHashMap<Arc<str>, usize>,
+    /// Runs that are not over.
+    pub(super) live: BTreeSet<u32>,
+    /// Children of runs that are not known yet.
+    pub(super) orphans: FxHashMap<Ref, Vec<u32>>,
+    /// Generation of the limits that the classes are of.
+    generation: u64,
+    classes: Vec<Class>,
+    by_key: FxHashMap<ClassKey, u32>,
+    /// The class of each run, `NONE` until it is asked for.
+    of_run: Vec<u32>,
+    /// Room for one walk over the rows that bind a call.
+    pub(super) scratch: Vec<(RowRef, Window, Unit, bool)>,
+}
+
+impl Index {
+    pub(super) fn of(truth: &Truth) -> Self {
+        let mut index = Self::default();
+        for (number, run) in (0_u32..).zip(&truth.runs) {
+            index.add_run(number, &run.execution.id);
+            if !run.is_live() {
+                index.live.remove(&number);
+            }
+            if let (Some(parent), None) = (&run.execution.parent, run.parent) {
+                index.orphans.entry(parent.clone()).or_default().push(number);
+            }
+        }
+        for (number, kill) in truth.kills.iter().enumerate() {
+            index.add_kill(&kill.id, number);
+        }
+        index
+    }
+
+    pub(super) fn add_run(&mut self, number: u32, id: &Ref) {
+        self.runs.insert(id.clone(), number);
+        self.live.insert(number);
+        self.of_run.push(NONE);
+    }
+
+    pub(super) fn add_kill(&mut self, id: &Arc<str>, number: usize) {
+        self.kills.insert(Arc::clone(id), number);
+    }
+
+    pub(super) fn kill(&self, id: &str) -> Option<usize> {
+        self.kills.get(id).copied()
+    }
+
+    /// The class of a run, if it was asked for since the run's subject last changed.
+    pub(super) fn class_of_run(&self, run: u32) -> Option<&Class> {
+        self.class_at(*self.of_run.get(usize::try_from(run).ok()?)?)
+    }
+
+    pub(super) fn class_at(&self, class: u32) -> Option<&Class> {
+        self.classes.get(usize::try_from(class).ok()?)
+    }
+
+    /// The class under a key, if it is remembered for this generation of the limits.
+    pub(super) fn class(&self, generation: u64, key: &ClassKey) -> Option<&Class> {
+        if self.generation != generation {
+            return None;
+        }
+        self.class_at(*self.by_key.get(key)?)
+    }
+
+    /// The number of the class under a key, which is made when it is new.
+    pub(super) fn class_number(&mut self, limits: &Limits, key: ClassKey, make: impl FnOnce() -> Class) -> u32 {
+        if self.generation != limits.generation || self.classes.len() >= CLASSES_MAX {
+            self.generation = limits.generation;
+            self.classes.clear();
+            self.by_key.clear();
+            self.of_run.fill(NONE);
+        }
+        if let Some(class) = self.by_key.get(&key) {
+            return *class;
+        }
+        let number = u32::try_from(self.classes.len()).unwrap_or(NONE);
+        self.classes.push(make());
+        self.by_key.insert(key, number);
+        number
+    }
+
+    /// Remembers, or with `None` forgets, the class of a run.
+    pub(super) fn set_class(&mut self, run: u32, class: Option<u32>) {
+        if let Some(of_run) = usize::try_from(run).ok().and_then(|run| self.of_run.get_mut(run)) {
+            *of_run = class.unwrap_or(NONE);
+        }
+    }
+
+    pub(super) fn known_class(&self, run: u32) -> Option<u32> {
+        let class = *self.of_run.get(usize::try_from(run).ok()?)?;
+        (class != NONE).then_some(class)
+    }
+}

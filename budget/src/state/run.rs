@@ -1,0 +1,210 @@
+//! A run and its own counters. What it shares with other runs lives in `limits`.
+
+use pricing::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{Execution, Tokens};
+use crate::budget::{Budget, Unit};
+use crate::charge::Moved;
+use crate::counter::{Row, Share, Tally};
+use crate::entry::{Opened, Phase};
+use crate::limits::{Limits, OWN, RowRef, Slot};
+
+/// A run: what everybody may see of it, and what only budgets need.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Run {
+    pub(crate) execution: Execution,
+    pub(crate) inherit: bool,
+    /// Its parent's number, once that run is known.
+    pub(crate) parent: Option<u32>,
+    /// Generations below it.
+    pub(crate) height: u32,
+    /// The budget that it carries itself.
+    pub(crate) own: Option<Box<Slot>>,
+    /// Counters of per-run limits.
+    counters: Vec<RunCounter>,
+    /// Generation of the limits that `counters` follow.
+    pub(crate) bound_at: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct RunCounter {
+    at: RowRef,
+    /// The row's term that it counts.
+    term: u32,
+    tally: Tally,
+}
+
+impl RunCounter {
+    /// Follows a changed budget; false when its limit is gone.
+    fn follow(&mut self, slot: Option<&Slot>) -> bool {
+        let row = slot.and_then(|slot| slot.row(self.at.row)).filter(|row| row.term == self.term);
+        let Some(cap) = row.and_then(|row| row.cap.as_ref()) else { return false };
+        self.tally = self.tally.rearmed(cap);
+        true
+    }
+}
+
+impl Run {
+    /// A run as its opening says; the parent is linked by whoever knows the other runs.
+    pub(crate) fn open(opened: &Opened, at: Timestamp) -> Self {
+        let execution = Execution {
+            id: opened.execution.clone(),
+            subject: opened.subject.clone(),
+            parent: None,
+            conversation: opened.conversation.clone(),
+            phase: Phase::Pending,
+            document: opened.document.clone(),
+            started_at: at,
+            completed_at: None,
+            cost: Money::ZERO,
+            subtree_cost: Money::ZERO,
+            model_calls: 0,
+            tool_calls: 0,
+            approvals: 0,
+            tokens: Tokens::default(),
+            unpriced_calls: 0,
+            calls_after_fence: 0,
+            cost_after_fence: Money::ZERO,
+            tables: Vec::new(),
+            kill: None,
+            soft_limit: None,
+            hard_limit: None,
+            last_seq: 0,
+            revision: 0,
+        };
+        let own = opened.budget.clone().map(|budget| Box::new(Slot::new(budget, at)));
+        Self {
+            execution,
+            inherit: opened.inherit_from_agent,
+            parent: None,
+            height: 0,
+            own,
+            counters: Vec::new(),
+            bound_at: 0,
+        }
+    }
+
+    /// Takes what a new description says; what it leaves out stays.
+    pub(crate) fn describe(&mut self, opened: &Opened) {
+        let mut subject = opened.subject.clone();
+        subject.fill_from(&self.execution.subject);
+        self.execution.subject = subject;
+        if opened.conversation.is_some() {
+            self.execution.conversation.clone_from(&opened.conversation);
+        }
+        if opened.document.is_some() {
+            self.execution.document.clone_from(&opened.document);
+        }
+        self.inherit = opened.inherit_from_agent;
+    }
+
+    /// Takes a budget of its own, or gives it up.
+    pub(crate) fn carry(&mut self, budget: Option<Budget>, now: Timestamp) {
+        match (&mut self.own, budget) {
+            (Some(own), Some(budget)) => {
+                own.replace(budget, now);
+                self.counters.retain_mut(|counter| counter.at.slot != OWN || counter.follow(Some(own)));
+            }
+            (own, Some(budget)) => *own = Some(Box::new(Slot::new(budget, now))),
+            (own, None) => {
+                *own = None;
+                self.counters.retain(|counter| counter.at.slot != OWN);
+            }
+        }
+    }
+
+    /// Live: not over yet.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.execution.phase.is_terminal()
+    }
+
+    /// The run's total of a unit.
+    pub(crate) fn total(&self, unit: Unit) -> i128 {
+        let Execution { cost, tokens, tool_calls, model_calls, .. } = &self.execution;
+        match unit {
+            Unit::Usd => cost.scaled(),
+            Unit::Tokens => tokens.total(),
+            Unit::ToolCalls => i128::from(*tool_calls),
+            Unit::ModelCalls => i128::from(*model_calls),
+        }
+    }
+
+    /// The tally of a per-run limit. What counts the whole run is the run's total, also where the limit came later; a
+    /// share of it, or a limit that binds only some of its calls, starts at zero.
+    pub(crate) fn tally(&self, limits: &Limits, at: RowRef, row: &Row, whole_run: bool) -> Tally {
+        let total = self.whole_total(row, whole_run);
+        let known = self.counters.iter().find(|counter| counter.at == at && counter.term == row.term);
+        let mut tally = known.map_or_else(Tally::default, |counter| counter.tally);
+        tally.spent = total.unwrap_or(tally.spent);
+        match &row.cap {
+            Some(cap) if self.bound_at != limits.generation && at.slot != OWN => tally.rearmed(cap),
+            _ => tally,
+        }
+    }
+
+    /// The run's total, if that is what a row counts.
+    pub(crate) fn whole_total(&self, row: &Row, whole_run: bool) -> Option<i128> {
+        (whole_run && row.share == Share::Whole).then(|| self.total(row.unit))
+    }
+
+    /// Changes a tally, which is made when it is new. With a `total` its sum is taken from there first.
+    pub(crate) fn change(&mut self, at: RowRef, term: u32, total: Option<i128>, change: impl FnOnce(&mut Tally)) {
+        let set = |tally: &mut Tally| tally.spent = total.unwrap_or(tally.spent);
+        if let Some(counter) = self.counters.iter_mut().find(|counter| counter.at == at) {
+            set(&mut counter.tally);
+            change(&mut counter.tally);
+            return;
+        }
+        let mut tally = Tally::default();
+        set(&mut tally);
+        change(&mut tally);
+        self.counters.push(RunCounter { at, term, tally });
+    }
+
+    /// Brings the counters to the present generation of the limits: those of limits out of force go.
+    pub(crate) fn follow(&mut self, limits: &Limits) {
+        if self.bound_at == limits.generation {
+            return;
+        }
+        self.counters.retain_mut(|counter| counter.at.slot == OWN || counter.follow(limits.slot(counter.at.slot)));
+        self.bound_at = limits.generation;
+    }
+
+    /// When the run will have started once a call of this time is booked: with its earliest call.
+    pub(crate) fn started_with(&self, time: Timestamp) -> Timestamp {
+        if self.execution.calls() == 0 { time } else { self.execution.started_at.min(time) }
+    }
+
+    /// Adds a charge to the run's own totals.
+    pub(crate) fn book(&mut self, moved: &Moved, time: Timestamp) {
+        let started_at = self.started_with(time);
+        let execution = &mut self.execution;
+        execution.started_at = started_at;
+        if execution.phase == Phase::Pending {
+            execution.phase = Phase::Running;
+        }
+        execution.cost = plus(execution.cost, moved.cost);
+        execution.model_calls = execution.model_calls.saturating_add(moved.model_calls);
+        execution.tool_calls = execution.tool_calls.saturating_add(moved.tool_calls);
+        execution.approvals = execution.approvals.saturating_add(moved.approvals);
+        execution.tokens.add(&moved.tokens);
+        if execution.kill.is_some() {
+            execution.calls_after_fence = execution.calls_after_fence.saturating_add(1);
+            execution.cost_after_fence = plus(execution.cost_after_fence, moved.cost);
+        }
+    }
+
+    /// Notes that an entry named this run.
+    pub(crate) fn touch(&mut self, seq: u64) {
+        self.execution.last_seq = seq;
+        if self.execution.completed_at.is_some() {
+            self.execution.revision = self.execution.revision.saturating_add(1);
+        }
+    }
+}
+
+/// A sum for the fold, which cannot fail: `decide` has refused what would leave the range.
+pub(crate) fn plus(sum: Money, more: Money) -> Money {
+    sum.checked_add(more).unwrap_or(sum)
+}

@@ -1,0 +1,166 @@
+//! What the state tells beside balances, and that nothing in it grows without a bound (I11).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub
+)]
+#![allow(dead_code)]
+
+#[path = "support/world.rs"]
+mod world;
+
+use budget::decide::KILLS_PER_DECISION_MAX;
+use budget::entry::Phase;
+use budget::signal::{ATTEMPTS_KEPT_MAX, Attempt, Channel, KillState};
+use budget::state::DEPTH_MAX;
+use budget::{Action, Budget, Command, Fact, Limit, Ref, Scope, Source, Subject, Unit, Verdict, Window, allowance};
+use pricing::cost::TableRef;
+use pricing::{Money, Timestamp};
+use world::{World, applied, model, opened};
+
+const HOUR: i64 = 3_600_000_000_000;
+
+fn usd(text: &str) -> Money {
+    text.parse().unwrap()
+}
+
+fn run_ref(number: usize) -> Ref {
+    Ref::new("ns", &format!("r{number}"))
+}
+
+fn budget(name: &str, limits: &[(Window, &str)], action: Action) -> Budget {
+    let limit =
+        |(window, amount): &(Window, &str)| Limit { unit: Unit::Usd, window: *window, amount: usd(amount).scaled() };
+    Budget {
+        source: Source::Budget,
+        id: Ref::new("ns", name),
+        generation: 0,
+        scope: Scope::default(),
+        limits: limits.iter().map(limit).collect(),
+        soft_levels: Vec::new(),
+        on_hard_limit: action,
+        time_zone: "UTC".into(),
+        week_start: 1,
+        month_start_day: 1,
+        by_agent: Vec::new(),
+    }
+}
+
+fn pay(world: &mut World, run: usize, amount: &str) -> Vec<Fact> {
+    let call = world.call(run_ref(run), Subject::default(), model(), Some(usd(amount)));
+    let (verdict, facts) = world.run(Command::Charge(Box::new(call)));
+    assert!(matches!(verdict, Verdict::Booked { .. }));
+    facts
+}
+
+#[test]
+fn one_decision_kills_a_bounded_number_of_runs_and_the_others_at_their_next_call() {
+    let mut world = World::default();
+    world.run(Command::Apply(applied("Budget", budget("day", &[(Window::Day, "1")], Action::Terminate))));
+    let runs = KILLS_PER_DECISION_MAX + 5;
+    for run in 0..runs {
+        world.run(Command::Open(opened(run_ref(run), Subject::default())));
+    }
+    assert_eq!(world.state.live(), runs);
+    let killed = |facts: &[Fact]| facts.iter().filter(|fact| matches!(fact, Fact::Killed { .. })).count();
+    assert_eq!(killed(&pay(&mut world, runs - 1, "1")), KILLS_PER_DECISION_MAX);
+    let left: Vec<usize> =
+        (0..runs).filter(|run| world.state.execution(&run_ref(*run)).unwrap().kill.is_none()).collect();
+    assert_eq!(left.len(), 5);
+    for run in left {
+        assert!(allowance(&world.state, world.now, &run_ref(run)).unwrap().denial.is_some(), "denied before its kill");
+        assert_eq!(killed(&pay(&mut world, run, "0")), 1);
+    }
+    assert_eq!(world.state.kills().count(), runs);
+    world.check_replay();
+}
+
+#[test]
+fn closed_windows_are_forgotten() {
+    let mut world = World { now: Timestamp::from_nanos(1_790_000_000_000_000_000), ..World::default() };
+    let limits = [(Window::Hour, "5"), (Window::Rolling24h, "5"), (Window::Day, "5"), (Window::Week, "9")];
+    world.run(Command::Apply(applied("Budget", budget("all", &limits, Action::Alert))));
+    let mut sizes = Vec::new();
+    for _ in 0..60 * 24 {
+        world.now = world.now.saturating_add(HOUR);
+        pay(&mut world, 0, "0.01");
+        sizes.push(postcard::to_stdvec(&world.state).unwrap().len());
+    }
+    let (early, late) = (sizes[30 * 24], sizes[60 * 24 - 1]);
+    assert!(late <= early + 64, "the state grew from {early} to {late} bytes in a month");
+    let rolling = world.state.counters(world.now).into_iter().find(|at| at.window == Window::Rolling24h).unwrap();
+    assert_eq!(rolling.spent, usd("0.24").scaled());
+}
+
+#[test]
+fn trees_have_a_depth() {
+    let mut world = World::default();
+    for run in 0..40 {
+        let mut call = world.call(run_ref(run), Subject::default(), model(), Some(usd("1")));
+        call.parent = run.checked_sub(1).map(run_ref);
+        world.run(Command::Charge(Box::new(call)));
+    }
+    let depth = usize::try_from(DEPTH_MAX).unwrap();
+    let tops: Vec<usize> =
+        (0..40).filter(|run| world.state.execution(&run_ref(*run)).unwrap().parent.is_none()).collect();
+    assert_eq!(tops, [0, depth]);
+    assert_eq!(world.state.execution(&run_ref(0)).unwrap().subtree_cost, usd("32"));
+    assert_eq!(world.state.execution(&run_ref(depth)).unwrap().subtree_cost, usd("8"));
+}
+
+#[test]
+fn a_kill_remembers_a_bounded_number_of_attempts_and_never_goes_back() {
+    let mut world = World::default();
+    pay(&mut world, 0, "1");
+    let kill = Command::Kill { execution: run_ref(0), reason: "test".into(), by: "me".into() };
+    let (Verdict::Killed { kill }, _) = world.run(kill) else { panic!("not killed") };
+    let sent = |attempt| Command::Sent { kill: kill.clone(), channel: Channel::Webhook, attempt };
+    for _ in 0..ATTEMPTS_KEPT_MAX + 3 {
+        world.run(sent(Attempt::Failed("refused".into())));
+    }
+    assert_eq!(world.state.kill(&kill).unwrap().state, KillState::Fenced);
+    world.run(Command::Ack { execution: run_ref(0), kill: kill.clone(), channel: Channel::Stream });
+    world.run(sent(Attempt::Delivered));
+    let known = world.state.kill(&kill).unwrap();
+    assert_eq!((known.attempts.len(), known.state), (ATTEMPTS_KEPT_MAX, KillState::Acked));
+    assert_eq!(known.attempts.last().unwrap().2, Attempt::Delivered);
+    world.run(Command::End { execution: run_ref(0), phase: Phase::Cancelled });
+    assert_eq!(world.state.kill(&kill).unwrap().state, KillState::Confirmed);
+    assert_eq!(world.state.live(), 0);
+}
+
+#[test]
+fn utilization_is_the_highest_share_of_a_live_run() {
+    let mut world = World::default();
+    let limits = [(Window::Run, "3"), (Window::Day, "100")];
+    world.run(Command::Apply(applied("Budget", budget("run", &limits, Action::Deny))));
+    world.run(Command::Apply(applied("Budget", budget("day", &limits[1..], Action::Deny))));
+    let of = |world: &World| -> Vec<(String, u64)> {
+        world.state.run_utilization().into_iter().map(|(_, id, ppm)| (id.to_string(), ppm)).collect()
+    };
+    let is = |ppm: u64| vec![("ns/run".to_owned(), ppm)];
+    assert_eq!(of(&world), is(0));
+    pay(&mut world, 0, "1");
+    pay(&mut world, 1, "2");
+    assert_eq!(of(&world), is(666_666));
+    world.run(Command::End { execution: run_ref(1), phase: Phase::Failed });
+    assert_eq!(of(&world), is(333_333));
+    let charged: Vec<Money> = world.state.charged_by_budget().map(|(_, _, sum)| sum).collect();
+    assert_eq!(charged, [usd("3"), usd("3")]);
+}
+
+#[test]
+fn a_price_table_is_pinned_when_it_changes() {
+    let mut world = World::default();
+    let table =
+        |digest: &str| Command::Pin(TableRef { name: "openai".into(), version: "1".into(), digest: digest.into() });
+    assert_eq!(world.run(table("a")).0, Verdict::Done);
+    assert_eq!(world.run(table("a")).0, Verdict::Unchanged);
+    assert_eq!(world.run(table("b")).0, Verdict::Done);
+    assert_eq!(world.run(table("a")).0, Verdict::Done);
+    assert_eq!(world.state.pins().map(|table| &*table.digest).collect::<Vec<_>>(), ["a"]);
+    world.check_replay();
+}

@@ -1,0 +1,137 @@
+//! What happened in scenario tables, in short: verdicts, facts, balances.
+
+use budget::decide::{Allowance, Denial};
+use budget::signal::{Attempt, Cause, CounterAt};
+use budget::state::Execution;
+use budget::{Fact, Fraction, Ref, Unit, Verdict, Window, allowance as allowed};
+use pricing::Money;
+
+use crate::world::World;
+
+fn name(id: &Ref) -> String {
+    if &*id.namespace == "ns" { id.name.to_string() } else { id.to_string() }
+}
+
+fn amount(unit: Unit, amount: i128) -> String {
+    match unit {
+        Unit::Usd => format!("${}", Money::from_scaled(amount).unwrap()),
+        _ => amount.to_string(),
+    }
+}
+
+fn percent(Fraction(ppm): Fraction) -> String {
+    assert_eq!(ppm % 10_000, 0);
+    format!("{}%", ppm / 10_000)
+}
+
+fn counter(counter: &CounterAt) -> String {
+    let unit = match counter.unit {
+        Unit::Usd => "usd",
+        Unit::Tokens => "tokens",
+        Unit::ToolCalls => "tools",
+        Unit::ModelCalls => "models",
+    };
+    let window = match counter.window {
+        Window::Run => "run",
+        Window::Hour => "hour",
+        Window::Day => "day",
+        Window::Week => "week",
+        Window::Month => "month",
+        Window::Rolling24h => "rolling",
+    };
+    let agent = counter.agent.as_ref().map(|agent| format!("({agent})")).unwrap_or_default();
+    let (spent, limit) = (amount(counter.unit, counter.spent), amount(counter.unit, counter.limit));
+    format!("{} {unit}/{window}{agent} {spent} of {limit}", name(&counter.budget))
+}
+
+fn fact(fact: &Fact) -> String {
+    match fact {
+        Fact::Applied(applied) => format!("applied g{}", applied.generation),
+        Fact::Removed { id, .. } => format!("removed {}", name(id)),
+        Fact::Pinned(table) => format!("pinned {}", table.name),
+        Fact::Opened(opened) => format!("opened {}", name(&opened.execution)),
+        Fact::Ended { execution, phase } => format!("ended {} {}", name(execution), phase.as_str()),
+        Fact::Charged(charge) => format!("charged {}", name(&charge.execution)),
+        Fact::Warned { counter: at, level, .. } => format!("warned at {}: {}", percent(*level), counter(at)),
+        Fact::Reached { counter: at, .. } => format!("reached: {}", counter(at)),
+        Fact::Killed { kill, execution, cause, cost } => {
+            let cause = match cause {
+                Cause::Budget(at) => counter(at),
+                Cause::Operator { reason, by } => format!("{by}, {reason}"),
+            };
+            format!("killed {} as {kill} at ${cost} by {cause}", name(execution))
+        }
+        Fact::KillSent { kill, attempt: Attempt::Delivered, .. } => format!("delivered {kill}"),
+        Fact::KillSent { kill, attempt: Attempt::Failed(why), .. } => format!("not delivered {kill}: {why}"),
+        Fact::KillAcked { kill, .. } => format!("acked {kill}"),
+        Fact::KillConfirmed { kill, proof } => format!("confirmed {kill} {proof:?}"),
+    }
+}
+
+pub fn outcome(verdict: &Verdict, facts: &[Fact]) -> String {
+    let verdict = match verdict {
+        Verdict::Booked { cost, fenced } => {
+            let cost = cost.map_or_else(|| "unpriced".to_owned(), |cost| format!("${cost}"));
+            format!("booked {cost}{}", if *fenced { ", fenced" } else { "" })
+        }
+        Verdict::Killed { kill } => format!("killed by {kill}"),
+        Verdict::AlreadyEnded(phase) => format!("already {}", phase.as_str()),
+        verdict => format!("{verdict:?}"),
+    };
+    let facts: Vec<String> = facts.iter().map(fact).collect();
+    if facts.is_empty() { verdict } else { format!("{verdict} | {}", facts.join(" | ")) }
+}
+
+pub fn allowance(allowance: Option<&Allowance>) -> String {
+    let Some(allowance) = allowance else { return "unknown".to_owned() };
+    let decision = match &allowance.denial {
+        None => "allow".to_owned(),
+        Some(Denial::Fenced(kill)) => format!("deny: fenced by {kill}"),
+        Some(Denial::Ended(phase)) => format!("deny: {}", phase.as_str()),
+        Some(Denial::Limit(at)) => format!("deny: {}", counter(at)),
+    };
+    let counters: Vec<String> = allowance.counters.iter().map(counter).collect();
+    if counters.is_empty() { decision } else { format!("{decision} | {}", counters.join(" | ")) }
+}
+
+fn execution(world: &World, run: &Execution) -> String {
+    let tokens = run.tokens;
+    let kill = run.kill.as_ref().map(|id| {
+        let kill = world.state.kill(id).unwrap();
+        format!(", {id} {:?}, after the fence {} calls ${}", kill.state, run.calls_after_fence, run.cost_after_fence)
+    });
+    let limits = [("soft", &run.soft_limit), ("hard", &run.hard_limit)];
+    let limits = limits.into_iter().filter_map(|(kind, limit)| Some(format!(", {kind} {}", name(&limit.as_ref()?.0))));
+    format!(
+        "{} {} ${} of subtree ${}, calls {}/{}/{}, tokens {}, unpriced {}{}{}",
+        name(&run.id),
+        run.phase.as_str(),
+        run.cost,
+        run.subtree_cost,
+        run.model_calls,
+        run.tool_calls,
+        run.approvals,
+        tokens.total(),
+        run.unpriced_calls,
+        kill.unwrap_or_default(),
+        limits.collect::<String>(),
+    )
+}
+
+/// Every run with its counters, then every shared counter, at the end of the script.
+pub fn balances(world: &World) -> String {
+    let mut out = String::new();
+    for run in world.state.executions() {
+        out += &format!("{}\n", execution(world, run));
+        for at in allowed(&world.state, world.now, &run.id).unwrap().counters {
+            if at.window == Window::Run {
+                out += &format!("  {}\n", counter(&at));
+            }
+        }
+    }
+    for at in world.state.counters(world.now) {
+        let end = at.span.end.map(|end| end.to_string()).unwrap_or_default();
+        out += &format!("{} from {} to {end}\n", counter(&at), at.span.start);
+    }
+    out
+}

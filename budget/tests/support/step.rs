@@ -1,0 +1,219 @@
+//! Steps of scenario tables: text to commands.
+
+use std::sync::Arc;
+
+use budget::charge::Called;
+use budget::entry::{Origin, Phase};
+use budget::signal::{Attempt, Channel, Proof};
+use budget::{Action, Budget, Command, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
+use pricing::{Money, UsageKey};
+
+use crate::show;
+use crate::world::{World, applied, model, opened, set, tool};
+
+type Fallible<T> = Result<T, String>;
+
+/// Performs one step and tells what happened.
+pub fn perform(world: &mut World, step: &str) -> Fallible<String> {
+    let words: Vec<&str> = step.split_whitespace().collect();
+    let (verb, name) = (words[0], words.get(1).copied().unwrap_or_default());
+    let rest = words.get(2..).unwrap_or_default();
+    let command = match verb {
+        "budget" | "agent" => Command::Apply(applied(kind(verb), budget(verb, name, rest)?)),
+        "execution" => {
+            let mut resource = applied("Execution", budget("own", name, rest)?);
+            resource.origin = Origin::Directory;
+            Command::Apply(resource)
+        }
+        "remove" => Command::Remove { kind: name.into(), id: reference(rest[0]) },
+        "open" => open(name, rest)?,
+        "charge" => charge(world, name, rest)?,
+        "end" => Command::End { execution: reference(name), phase: phase(rest[0])? },
+        "kill" => Command::Kill { execution: reference(name), reason: rest.join(" ").into(), by: "admin".into() },
+        "ack" => Command::Ack { execution: reference(name), kill: rest[0].into(), channel: Channel::Stream },
+        "sent" => Command::Sent { kill: name.into(), channel: Channel::Stream, attempt: attempt(rest) },
+        "gone" => Command::Confirm { kill: name.into(), proof: Proof::ProcessGone },
+        "allowance" => {
+            let allowance = allowance(&world.state, world.now, &reference(name));
+            return Ok(show::allowance(allowance.as_ref()));
+        }
+        _ => return Err(format!("unknown step {verb}")),
+    };
+    let (verdict, facts) = world.run(command);
+    Ok(show::outcome(&verdict, &facts))
+}
+
+fn kind(verb: &str) -> &'static str {
+    if verb == "agent" { "Agent" } else { "Budget" }
+}
+
+/// `name` in namespace `ns`, or `namespace/name`.
+fn reference(text: &str) -> Ref {
+    let (namespace, name) = text.split_once('/').unwrap_or(("ns", text));
+    Ref::new(namespace, name)
+}
+
+fn pairs<'a>(words: &[&'a str]) -> Fallible<Vec<(&'a str, &'a str)>> {
+    words.iter().map(|word| word.split_once('=').ok_or_else(|| format!("not key=value: {word}"))).collect()
+}
+
+fn subject_word(subject: &mut Subject, key: &str, value: &str) -> bool {
+    let value: Arc<str> = value.into();
+    match key {
+        "agent" => subject.agent = Some(value),
+        "team" => subject.team = Some(value),
+        "env" => subject.environment = Some(value),
+        "label" => subject.labels.push(("label".into(), value)),
+        _ => return false,
+    }
+    true
+}
+
+fn open(name: &str, words: &[&str]) -> Fallible<Command> {
+    let mut run = opened(reference(name), Subject::default());
+    run.document = Some(format!("{{\"open\":\"{}\"}}", words.join(" ")).into());
+    let mut own = Vec::new();
+    for (key, value) in pairs(words)? {
+        match key {
+            "parent" => run.parent = Some(reference(value)),
+            "inherit" => run.inherit_from_agent = value == "yes",
+            "limit" | "hard" | "soft" => own.push(format!("{key}={value}")),
+            _ if subject_word(&mut run.subject, key, value) => {}
+            _ => return Err(format!("unknown word {key}")),
+        }
+    }
+    if !own.is_empty() {
+        let words: Vec<&str> = own.iter().map(String::as_str).collect();
+        run.budget = Some(budget("own", name, &words)?);
+    }
+    Ok(Command::Open(run))
+}
+
+/// `charge run $1.5|unpriced [tool[=n]|approval] [in=n] [out=n] [time=…] [agent=…] …`
+fn charge(world: &mut World, name: &str, words: &[&str]) -> Fallible<Command> {
+    let amount = match words[0] {
+        "unpriced" => None,
+        amount => Some(money(amount)?),
+    };
+    let mut call = world.call(reference(name), Subject::default(), model(), amount);
+    for word in &words[1..] {
+        let (key, value) = word.split_once('=').unwrap_or((word, "1"));
+        let count = || value.parse::<u64>().map_err(|why| format!("{word}: {why}"));
+        match key {
+            "tool" => {
+                call.called = tool();
+                set(&mut call.usage, UsageKey::Calls, count()?);
+            }
+            "approval" => call.called = Called::Approval,
+            "in" => set(&mut call.usage, UsageKey::InputTokens, count()?),
+            "out" => set(&mut call.usage, UsageKey::OutputTokens, count()?),
+            "time" => call.time = value.parse().map_err(|why| format!("{word}: {why}"))?,
+            "parent" => call.parent = Some(reference(value)),
+            _ if subject_word(&mut call.subject, key, value) => {}
+            _ => return Err(format!("unknown word {key}")),
+        }
+    }
+    Ok(Command::Charge(Box::new(call)))
+}
+
+fn money(text: &str) -> Fallible<Money> {
+    let text = text.strip_prefix('$').ok_or_else(|| format!("not an amount: {text}"))?;
+    text.parse().map_err(|why| format!("{why}"))
+}
+
+fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
+    let id = reference(name);
+    let mut scope = Scope::default();
+    let source = match verb {
+        "agent" => {
+            scope.agents.push(Arc::clone(&id.name));
+            scope.namespaces.push(Arc::clone(&id.namespace));
+            Source::Agent
+        }
+        "own" => {
+            scope.execution = Some(id.clone());
+            Source::Execution
+        }
+        _ => Source::Budget,
+    };
+    let mut budget = Budget {
+        source,
+        id,
+        generation: 0,
+        scope,
+        limits: Vec::new(),
+        soft_levels: Vec::new(),
+        on_hard_limit: Action::Deny,
+        time_zone: "UTC".into(),
+        week_start: 1,
+        month_start_day: 1,
+        by_agent: Vec::new(),
+    };
+    for (key, value) in pairs(words)? {
+        match key {
+            "limit" => budget.limits.push(limit(value)?),
+            "soft" => budget.soft_levels.push(percent(value)?),
+            "hard" => budget.on_hard_limit = action(value)?,
+            "zone" => budget.time_zone = value.into(),
+            "week" => budget.week_start = value.parse().unwrap(),
+            "month" => budget.month_start_day = value.parse().unwrap(),
+            "team" => budget.scope.teams.push(value.into()),
+            "agent" => budget.scope.agents.push(value.into()),
+            "env" => budget.scope.environments.push(value.into()),
+            "ns" => budget.scope.namespaces.push(value.into()),
+            "share" => {
+                let (agent, share) = value.split_once(':').ok_or("share=agent:percent")?;
+                budget.by_agent.push((agent.into(), percent(share)?));
+            }
+            _ => return Err(format!("unknown word {key}")),
+        }
+    }
+    Ok(budget)
+}
+
+/// `usd/day:$10`, `tokens/run:500`.
+fn limit(text: &str) -> Fallible<Limit> {
+    let (kind, amount) = text.split_once(':').ok_or("limit=unit/window:amount")?;
+    let (unit, window) = kind.split_once('/').ok_or("limit=unit/window:amount")?;
+    let unit = match unit {
+        "usd" => Unit::Usd,
+        "tokens" => Unit::Tokens,
+        "tools" => Unit::ToolCalls,
+        "models" => Unit::ModelCalls,
+        _ => return Err(format!("unknown unit {unit}")),
+    };
+    let window = match window {
+        "run" => Window::Run,
+        "hour" => Window::Hour,
+        "day" => Window::Day,
+        "week" => Window::Week,
+        "month" => Window::Month,
+        "rolling" => Window::Rolling24h,
+        _ => return Err(format!("unknown window {window}")),
+    };
+    let amount = if unit == Unit::Usd { money(amount)?.scaled() } else { amount.parse().unwrap() };
+    Ok(Limit { unit, window, amount })
+}
+
+fn percent(text: &str) -> Fallible<Fraction> {
+    let percent: u32 = text.strip_suffix('%').and_then(|digits| digits.parse().ok()).ok_or("not a percentage")?;
+    Ok(Fraction(percent * 10_000))
+}
+
+fn action(text: &str) -> Fallible<Action> {
+    match text {
+        "alert" => Ok(Action::Alert),
+        "deny" => Ok(Action::Deny),
+        "terminate" => Ok(Action::Terminate),
+        _ => Err(format!("unknown action {text}")),
+    }
+}
+
+fn phase(text: &str) -> Fallible<Phase> {
+    let all = [Phase::Pending, Phase::Running, Phase::Succeeded, Phase::Failed, Phase::Cancelled];
+    all.into_iter().find(|phase| phase.as_str() == text).ok_or_else(|| format!("unknown phase {text}"))
+}
+
+fn attempt(words: &[&str]) -> Attempt {
+    if words.is_empty() { Attempt::Delivered } else { Attempt::Failed(words.join(" ").into()) }
+}

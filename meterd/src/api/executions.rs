@@ -1,0 +1,282 @@
+//! Executions: open, read with live status, list, complete, entries, allowance, operator kill.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use budget::decide::Denial;
+use budget::entry::Phase;
+use budget::state::Execution;
+use budget::{Command, Entry, Fact, Ref, Unit, Verdict};
+use pricing::{Money, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::App;
+use super::answer::{Form, typed};
+use crate::reconcile::entry_json;
+use crate::resource::print::Json;
+use crate::resource::{execution_document_with_kill, execution_from_json};
+use crate::server::body::read;
+use crate::server::problem::Problem;
+use crate::signal::counter_json;
+
+/// Executions or entries in one answer, at most.
+const PAGE_MAX: usize = 1_000;
+const PAGE_DEFAULT: usize = 100;
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Params {
+    phase: Option<String>,
+    agent: Option<String>,
+    since: Option<String>,
+    over_usd: Option<String>,
+    limit: Option<usize>,
+    #[serde(rename = "continue")]
+    next: Option<u64>,
+    format: Option<String>,
+}
+
+impl Params {
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX)
+    }
+}
+
+pub(super) async fn put(
+    State(app): State<App>,
+    Path((namespace, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let raw = read(body, app.body).await?;
+    let opened = execution_from_json(&namespace, &name, &raw)
+        .map_err(|problems| super::resources::refused(StatusCode::BAD_REQUEST, "invalid_execution", &problems))?;
+    let verdict = app.meter.command(Command::Open(opened)).await?;
+    if let Verdict::AlreadyEnded(phase) = verdict {
+        return Err(ended(&namespace, &name, phase));
+    }
+    answer_one(&app, &Ref::new(&namespace, &name), Form::of(None, &headers)).await
+}
+
+fn ended(namespace: &str, name: &str, phase: Phase) -> Problem {
+    let detail = format!("{namespace}/{name} is over ({}); a new run needs a new name", phase.as_str());
+    Problem::new(StatusCode::CONFLICT, "execution_ended", detail)
+}
+
+pub(super) async fn get(
+    State(app): State<App>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    answer_one(&app, &Ref::new(&namespace, &name), Form::of(params.format.as_deref(), &headers)).await
+}
+
+async fn answer_one(app: &App, id: &Ref, form: Form) -> Result<Response, Problem> {
+    let now = app.clock.now();
+    let document = app.view.read_fresh(|state| {
+        let run = state.execution(id)?;
+        let kill = run.kill.as_deref().and_then(|kill| state.kill(kill));
+        Some(execution_document_with_kill(run, kill, now))
+    });
+    document.await.map(|document| form.answer(&document)).ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &Ref) -> Problem {
+    Problem::not_found(format!("no execution {id}: nothing opened it and no event named it"))
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    Path(namespace): Path<String>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    page(&app, Some(&namespace), &params, &headers).await
+}
+
+pub(super) async fn list_all(
+    State(app): State<App>,
+    Query(params): Query<Params>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    page(&app, None, &params, &headers).await
+}
+
+async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &HeaderMap) -> Result<Response, Problem> {
+    let parse = |name: &'static str, text: &Option<String>| match text {
+        None => Ok(None),
+        Some(text) => text
+            .parse::<Timestamp>()
+            .map(Some)
+            .map_err(|error| Problem::bad_request("invalid_parameter", format!("{name}: {error}"))),
+    };
+    let since = parse("since", &params.since)?;
+    let over: Option<Money> = params
+        .over_usd
+        .as_deref()
+        .map(str::parse)
+        .transpose()
+        .map_err(|error| Problem::bad_request("invalid_parameter", format!("over_usd: {error}")))?;
+    let wanted = |run: &Execution| {
+        namespace.is_none_or(|namespace| *run.id.namespace == *namespace)
+            && params.phase.as_deref().is_none_or(|phase| run.phase.as_str().eq_ignore_ascii_case(phase))
+            && params.agent.as_deref().is_none_or(|agent| run.subject.agent.as_deref() == Some(agent))
+            && since.is_none_or(|since| run.started_at >= since)
+            && over.is_none_or(|over| run.cost > over)
+    };
+    let now = app.clock.now();
+    let skip = usize::try_from(params.next.unwrap_or(0)).unwrap_or(usize::MAX);
+    let limit = params.limit();
+    let page = app.view.read_fresh(|state| {
+        let mut items = Vec::new();
+        let mut next = None;
+        for (index, run) in state.executions().enumerate().skip(skip).filter(|(_, run)| wanted(run)) {
+            if items.len() == limit {
+                next = Some(index);
+                break;
+            }
+            let kill = run.kill.as_deref().and_then(|kill| state.kill(kill));
+            items.push(execution_document_with_kill(run, kill, now));
+        }
+        (items, next)
+    });
+    let (items, next) = page.await;
+    let next = next.map_or(Json::Null, |next| Json::text(next));
+    let list = Json::map([
+        ("apiVersion", Json::text(crate::resource::API_VERSION)),
+        ("kind", Json::text("ExecutionList")),
+        ("items", Json::List(items)),
+        ("continue", next),
+    ]);
+    Ok(Form::of(params.format.as_deref(), headers).answer(&list))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Completion {
+    phase: String,
+}
+
+pub(super) async fn complete(
+    State(app): State<App>,
+    Path((namespace, name)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    const ALLOWED: [Phase; 3] = [Phase::Succeeded, Phase::Failed, Phase::Cancelled];
+    let raw = read(body, app.body).await?;
+    let expected = r#"expected {"phase": "Succeeded" | "Failed" | "Cancelled"}"#;
+    let completion: Completion = serde_json::from_slice(&raw)
+        .map_err(|error| Problem::bad_request("invalid_completion", format!("{expected}: {error}")))?;
+    let phase = ALLOWED.into_iter().find(|phase| phase.as_str() == completion.phase);
+    let phase = phase.ok_or_else(|| Problem::bad_request("unknown_phase", expected).at("/phase"))?;
+    let id = Ref::new(&namespace, &name);
+    match app.meter.command(Command::End { execution: id.clone(), phase }).await? {
+        Verdict::UnknownExecution => Err(unknown(&id)),
+        Verdict::AlreadyEnded(before) if before != phase => Err(ended(&namespace, &name, before)),
+        _ => answer_one(&app, &id, Form::of(None, &headers)).await,
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KillBody {
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+pub(super) async fn kill(
+    State(app): State<App>,
+    Path((namespace, name)): Path<(String, String)>,
+    body: Body,
+) -> Result<Response, Problem> {
+    let raw = read(body, app.body).await?;
+    let body: KillBody = if raw.trim_ascii().is_empty() {
+        KillBody::default()
+    } else {
+        serde_json::from_slice(&raw)
+            .map_err(|error| Problem::bad_request("invalid_kill", format!(r#"expected {{"reason": "…"}}: {error}"#)))?
+    };
+    let id = Ref::new(&namespace, &name);
+    let reason: Arc<str> = body.reason.as_deref().unwrap_or("no reason given").into();
+    let command = Command::Kill { execution: id.clone(), reason, by: super::LOCAL_TENANT.into() };
+    match app.meter.command(command).await? {
+        Verdict::Killed { kill } => Ok(typed(
+            StatusCode::ACCEPTED,
+            "application/json",
+            json!({ "id": kill, "execution": name, "namespace": namespace, "state": "fenced" }).to_string(),
+        )),
+        Verdict::AlreadyEnded(phase) => Err(ended(&namespace, &name, phase)),
+        _ => Err(unknown(&id)),
+    }
+}
+
+pub(super) async fn allowance(
+    State(app): State<App>,
+    Path((namespace, name)): Path<(String, String)>,
+) -> Result<Response, Problem> {
+    let id = Ref::new(&namespace, &name);
+    let now = app.clock.now();
+    let allowance =
+        app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
+    let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
+    let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
+    let remaining = tightest.and_then(Money::from_scaled).map(|money| money.to_string());
+    let mut answer = json!({
+        "execution": name, "namespace": namespace,
+        "decision": if allowance.denial.is_none() { "allow" } else { "deny" },
+        "remainingUsd": remaining,
+        "budgets": allowance.counters.iter().map(counter_json).collect::<Vec<Value>>(),
+    });
+    if let (Some(answer), Some(denial)) = (answer.as_object_mut(), &allowance.denial) {
+        let (code, message, budget) = match denial {
+            Denial::Fenced(kill) => ("fenced", format!("the run is fenced by {kill}"), Value::Null),
+            Denial::Ended(phase) => ("execution_ended", format!("the run is over ({})", phase.as_str()), Value::Null),
+            Denial::Limit(counter) => {
+                let message = crate::signal::cause_message(&budget::signal::Cause::Budget(counter.clone()));
+                ("budget_exceeded", message, counter_json(counter))
+            }
+        };
+        answer.insert("code".to_owned(), Value::from(code));
+        answer.insert("message".to_owned(), Value::from(message));
+        answer.insert("budget".to_owned(), budget);
+        answer.insert("retryable".to_owned(), Value::Bool(false));
+    }
+    Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
+}
+
+pub(super) async fn entries(
+    State(app): State<App>,
+    Path((namespace, name)): Path<(String, String)>,
+    Query(params): Query<Params>,
+) -> Result<Response, Problem> {
+    let id = Ref::new(&namespace, &name);
+    let known = app.view.read_fresh(|state| state.execution(&id).map(|run| run.last_seq)).await;
+    let last = known.ok_or_else(|| unknown(&id))?;
+    let reader = app.view.ledger().clone();
+    let (from, limit) = (params.next.unwrap_or(1), params.limit());
+    let run = id.clone();
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut found: Vec<Value> = Vec::new();
+        let mut next = None;
+        reader.scan(from, |entry: &Entry| {
+            if matches!(&entry.fact, Fact::Charged(charge) if charge.execution == run) {
+                if found.len() == limit {
+                    next = Some(entry.seq);
+                    return false;
+                }
+                found.extend(entry_json(entry));
+            }
+            entry.seq < last
+        })?;
+        Ok::<_, crate::ledger::LedgerError>((found, next))
+    });
+    let stopping = |_| Problem::unavailable("stopping", "the daemon is going down");
+    let (found, next) = looked.await.map_err(stopping)??;
+    let answer = json!({ "entries": found, "continue": next.map(|seq| seq.to_string()) });
+    Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
+}

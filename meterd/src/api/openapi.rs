@@ -1,0 +1,367 @@
+//! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Map, Value, json};
+
+use super::answer::typed;
+
+/// One operation.
+struct Operation {
+    method: &'static str,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    /// Content types of the request's body; empty for none.
+    takes: &'static [&'static str],
+    /// Content types of the answer.
+    gives: &'static [&'static str],
+    /// Query parameters: name and what it does.
+    query: &'static [(&'static str, &'static str)],
+    /// Statuses besides `ok` and their meaning.
+    fails: &'static [(u16, &'static str)],
+    ok: u16,
+}
+
+const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
+const PROTOBUF: &str = "application/x-protobuf";
+const FORMAT: (&str, &str) = ("format", "`json` or `yaml`; without it `Accept` decides");
+const PAGE: [(&str, &str); 2] = [("limit", "1 to 1000, 100 by default"), ("continue", "from the answer before")];
+const BODY_FAILS: [(u16, &str); 4] = [
+    (400, "The body cannot be read, or is refused; `pointer` names the field."),
+    (413, "The body is too large, as sent or after decompression."),
+    (415, "The encoding or type is not supported."),
+    (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
+];
+const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
+
+const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "post",
+        path: "/v1/usage",
+        id: "postUsage",
+        summary: "Book usage events: one object, an array, or NDJSON. Answered when durable.",
+        takes: &[JSON, "application/x-ndjson"],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (409, "A single event whose id was booked before with other content."),
+            BODY_FAILS[1],
+            BODY_FAILS[2],
+            BODY_FAILS[3],
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/traces",
+        id: "postTraces",
+        summary: "Book the model and tool calls of OTLP spans. The answer has the request's content type.",
+        takes: &[PROTOBUF, JSON],
+        gives: &[PROTOBUF, JSON],
+        query: &[],
+        fails: &BODY_FAILS,
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/api/public/otel/v1/traces",
+        id: "postTracesAlias",
+        summary: "The same as /v1/traces, at the path that some SDKs have built in.",
+        takes: &[PROTOBUF, JSON],
+        gives: &[PROTOBUF, JSON],
+        query: &[],
+        fails: &BODY_FAILS,
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/executions",
+        id: "listAllExecutions",
+        summary: "Executions of every namespace.",
+        takes: &[],
+        gives: &[JSON, YAML],
+        query: &LIST_QUERY,
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/executions",
+        id: "listExecutions",
+        summary: "Executions of one namespace.",
+        takes: &[],
+        gives: &[JSON, YAML],
+        query: &LIST_QUERY,
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/executions/{name}",
+        id: "getExecution",
+        summary: "One Execution with its live status.",
+        takes: &[],
+        gives: &[JSON, YAML],
+        query: &[FORMAT],
+        fails: &UNKNOWN,
+        ok: 200,
+    },
+    Operation {
+        method: "put",
+        path: "/v1/namespaces/{namespace}/executions/{name}",
+        id: "putExecution",
+        summary: "Open an Execution, or change its description and budgets.",
+        takes: &[JSON, YAML],
+        gives: &[JSON, YAML],
+        query: &[],
+        ok: 200,
+        fails: &[BODY_FAILS[0], (409, "The execution is over."), BODY_FAILS[3]],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/namespaces/{namespace}/executions/{name}/complete",
+        id: "completeExecution",
+        summary: "End an Execution: Succeeded, Failed or Cancelled.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase."), BODY_FAILS[3]],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/executions/{name}/entries",
+        id: "listEntries",
+        summary: "The ledger lines behind the cost.",
+        takes: &[],
+        gives: &[JSON],
+        query: &PAGE,
+        fails: &UNKNOWN,
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/executions/{name}/allowance",
+        id: "getAllowance",
+        summary: "What may still be spent, and by which budget.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &UNKNOWN,
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/namespaces/{namespace}/executions/{name}/kill",
+        id: "killExecution",
+        summary: "Fence and kill a run as its operator.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 202,
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over."), BODY_FAILS[3]],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/executions/{name}/signals",
+        id: "getSignals",
+        summary: "Kills and warnings for a run: server-sent events (`Accept: text/event-stream`, resumable by \
+                  `Last-Event-ID`), else one long poll.",
+        takes: &[],
+        gives: &["text/event-stream", JSON],
+        ok: 200,
+        fails: &[BODY_FAILS[0]],
+        query: &[("after", "id of the last signal seen"), ("wait_seconds", "how long a long poll waits, at most 60")],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/namespaces/{namespace}/executions/{name}/signals/{id}/ack",
+        id: "ackSignal",
+        summary: "The agent's acknowledgement of a kill; `proof: process_gone` confirms that the run is gone.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[BODY_FAILS[0], (404, "No such kill of this execution."), BODY_FAILS[3]],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/budgets",
+        id: "listBudgets",
+        summary: "Budgets with live status.",
+        takes: &[],
+        gives: &[JSON, YAML],
+        query: &[("namespace", "only this one"), FORMAT],
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/budgets/{name}",
+        id: "getBudget",
+        summary: "One Budget with live status.",
+        takes: &[],
+        gives: &[JSON, YAML],
+        query: &[FORMAT],
+        fails: &[(404, "No such budget.")],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/kills",
+        id: "listKills",
+        summary: "Kills, newest first, with what became of them.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[("namespace", "only this one")],
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/resources/apply",
+        id: "applyResources",
+        summary: "Create or change resources: multi-document YAML or JSON. Nothing is applied if anything is wrong.",
+        takes: &[YAML, JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1], BODY_FAILS[3]],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/resources/validate",
+        id: "validateResources",
+        summary: "Say what is wrong with resources, without applying them.",
+        takes: &[YAML, JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/openapi.json",
+        id: "getOpenApi",
+        summary: "This description.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/healthz",
+        id: "getHealth",
+        summary: "The process is alive.",
+        takes: &[],
+        gives: &["text/plain"],
+        query: &[],
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/readyz",
+        id: "getReadiness",
+        summary: "The ledger takes entries; `warnings` names what goes on with its last good snapshot.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &[(503, "The ledger has stopped.")],
+        ok: 200,
+    },
+];
+
+const LIST_QUERY: [(&str, &str); 7] = [
+    ("phase", "Pending, Running, Succeeded, Failed or Cancelled"),
+    ("agent", "only this agent's"),
+    ("since", "started at or after this RFC 3339 time"),
+    ("over_usd", "whose own cost is above this decimal"),
+    PAGE[0],
+    PAGE[1],
+    FORMAT,
+];
+
+/// The OpenAPI 3.1 document.
+#[must_use]
+pub fn document() -> Value {
+    let mut paths: Map<String, Value> = Map::new();
+    for operation in OPERATIONS {
+        let path = paths.entry(operation.path).or_insert_with(|| json!({}));
+        if let Some(path) = path.as_object_mut() {
+            path.insert(operation.method.to_owned(), operation.describe());
+        }
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "meterd",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "Cost and budget metering for fleets of AI agents. Errors are RFC 9457 problems with a stable `code`.",
+            "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+        },
+        "paths": paths,
+        "components": { "schemas": { "Problem": problem_schema() } },
+    })
+}
+
+/// The route as a metric label: one of the paths above.
+pub(super) fn handler(matched: &str) -> &'static str {
+    let paths = OPERATIONS.iter().map(|operation| operation.path).chain(["/metrics"]);
+    paths.into_iter().find(|path| *path == matched).unwrap_or("other")
+}
+
+impl Operation {
+    fn describe(&self) -> Value {
+        let of_types = |types: &[&str]| -> Map<String, Value> {
+            types.iter().map(|name| ((*name).to_owned(), json!({ "schema": {} }))).collect()
+        };
+        let mut responses = Map::new();
+        responses.insert(self.ok.to_string(), json!({ "description": "Done.", "content": of_types(self.gives) }));
+        for (status, meaning) in self.fails {
+            let schema = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+            let problem = json!({ "description": meaning, "content": { "application/problem+json": schema } });
+            responses.insert(status.to_string(), problem);
+        }
+        let mut operation = json!({
+            "operationId": self.id, "summary": self.summary, "parameters": self.parameters(), "responses": responses,
+        });
+        if let (false, Some(operation)) = (self.takes.is_empty(), operation.as_object_mut()) {
+            operation.insert("requestBody".to_owned(), json!({ "content": of_types(self.takes) }));
+        }
+        operation
+    }
+
+    fn parameters(&self) -> Vec<Value> {
+        let named = self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let in_path =
+            named.map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
+        let in_query = self.query.iter().map(
+            |(name, what)| json!({ "name": name, "in": "query", "description": what, "schema": { "type": "string" } }),
+        );
+        in_path.chain(in_query).collect()
+    }
+}
+
+fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "required": ["type", "title", "status", "code", "detail", "retryable"],
+        "properties": {
+            "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
+            "code": { "type": "string", "description": "Stable; for programs." },
+            "detail": { "type": "string", "description": "What is wrong and the way out; for people." },
+            "pointer": { "type": "string", "description": "JSON pointer to the offending field." },
+            "retryable": { "type": "boolean", "description": "The same request may succeed later." },
+        },
+    })
+}
+
+pub(super) async fn get() -> Response {
+    typed(StatusCode::OK, JSON, document().to_string())
+}

@@ -1,0 +1,108 @@
+//! `POST /v1/resources/apply` and `/validate`: multi-document YAML or JSON of joch kinds, all of it or nothing.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use budget::Verdict;
+use budget::entry::Origin;
+use pricing::document::{Problem as Fault, Severity};
+use serde_json::{Value, json};
+
+use super::App;
+use super::answer::typed;
+use crate::resource::{self, Resource};
+use crate::server::body::read;
+use crate::server::problem::Problem;
+
+pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response, Problem> {
+    let (resources, warnings) = resources(&app, body).await?;
+    let tables = resources.iter().filter(|resource| matches!(resource, Resource::PriceTable { .. }));
+    if let Some(table) = tables.map(Resource::meta).next() {
+        let detail = format!(
+            "PriceTable {}: price tables come from prices.dirs, which are watched; put the file there",
+            table.id
+        );
+        return Err(Problem::bad_request("unsupported_kind", detail));
+    }
+    let mut results = Vec::with_capacity(resources.len());
+    for resource in &resources {
+        let Some(command) = resource.command(Origin::Api) else { continue };
+        let meta = resource.meta();
+        let status = match app.meter.command(command).await? {
+            Verdict::Unchanged => "unchanged",
+            Verdict::AlreadyEnded(phase) => {
+                let detail = format!(
+                    "{} {} is over ({}); what stood before it in the request was applied",
+                    meta.kind,
+                    meta.id,
+                    phase.as_str()
+                );
+                return Err(
+                    Problem::new(StatusCode::CONFLICT, "execution_ended", detail).with("results", results.into())
+                );
+            }
+            _ => "applied",
+        };
+        results
+            .push(json!({ "kind": meta.kind, "namespace": meta.id.namespace, "name": meta.id.name, "status": status }));
+    }
+    let answer = json!({ "results": results, "warnings": faults(&warnings) });
+    Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
+}
+
+pub(super) async fn validate(State(app): State<App>, body: Body) -> Result<Response, Problem> {
+    let (resources, warnings) = resources(&app, body).await?;
+    let read: Vec<Value> = resources
+        .iter()
+        .map(Resource::meta)
+        .map(|meta| json!({ "kind": meta.kind, "namespace": meta.id.namespace, "name": meta.id.name }))
+        .collect();
+    let answer = json!({ "valid": true, "resources": read, "warnings": faults(&warnings) });
+    Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
+}
+
+async fn resources(app: &App, body: Body) -> Result<(Vec<Resource>, Vec<Fault>), Problem> {
+    let raw = read(body, app.body).await?;
+    let text = std::str::from_utf8(&raw).map_err(|error| {
+        Problem::bad_request(
+            "not_utf8",
+            format!("the body is not UTF-8 text: first bad byte at {}", error.valid_up_to()),
+        )
+    })?;
+    resource::read(text).map_err(|problems| refused(StatusCode::BAD_REQUEST, "invalid_resource", &problems))
+}
+
+/// Every problem of a document as one answer; the first one is the detail.
+pub(super) fn refused(status: StatusCode, code: &'static str, problems: &[Fault]) -> Problem {
+    let first = problems.iter().find(|problem| problem.severity == Severity::Error).or(problems.first());
+    let detail = first.map_or_else(
+        || "the document could not be read".to_owned(),
+        |first| format!("line {}, column {}: {}", first.place.line, first.place.column, first.message),
+    );
+    let pointer = first.map(|first| pointer(&first.path)).unwrap_or_default();
+    Problem::new(status, code, detail).at(pointer).with("problems", faults(problems).into())
+}
+
+/// `spec.limits.dailyUsd` as a JSON pointer.
+fn pointer(path: &str) -> String {
+    path.split(['.', '[']).map(|part| part.trim_end_matches(']')).filter(|part| !part.is_empty()).fold(
+        String::new(),
+        |mut pointer, part| {
+            pointer.push('/');
+            pointer.push_str(&part.replace('~', "~0").replace('/', "~1"));
+            pointer
+        },
+    )
+}
+
+fn faults(problems: &[Fault]) -> Vec<Value> {
+    let severity = |severity| if severity == Severity::Error { "error" } else { "warning" };
+    let fault = |fault: &Fault| {
+        json!({
+            "severity": severity(fault.severity), "line": fault.place.line, "column": fault.place.column,
+            "path": fault.path, "message": fault.message, "hint": fault.hint,
+        })
+    };
+    problems.iter().map(fault).collect()
+}

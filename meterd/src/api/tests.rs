@@ -1,0 +1,1 @@
+//! Routes without a network: answers, refusals, and the description against the router.

@@ -1,0 +1,257 @@
+//! `POST /v1/usage`: native events, one, an array or NDJSON; and the path that every other source joins.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use budget::charge::Priced;
+use budget::{Charge, Fact};
+use pricing::Timestamp;
+use serde::Serialize;
+
+use super::{App, LOCAL_TENANT};
+use crate::event::{Rejection, UsageEvent, charge::charge};
+use crate::ingest::Item;
+use crate::ingest::body::{self as encoded, BodyError};
+use crate::ingest::json::{self, Batch, BodyKind};
+use crate::meter::Booked;
+use crate::server::body::{header_text, read};
+use crate::server::problem::Problem;
+
+/// What became of one event.
+#[derive(Debug, Serialize)]
+pub(super) struct EventResult {
+    id: Option<String>,
+    pub(super) status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    execution: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+    /// The run is fenced: spend no more.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    fenced: bool,
+}
+
+/// What became of all of them.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Outcome {
+    pub(super) results: Vec<EventResult>,
+    pub(super) accepted: usize,
+    pub(super) duplicate: usize,
+    pub(super) conflict: usize,
+    pub(super) rejected: usize,
+    pub(super) quarantined: usize,
+}
+
+pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let raw = read(body, app.body).await?;
+    let plain = decompressed(&app, &headers, &raw)?;
+    let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
+    let Batch { items } = json::decode(&plain, kind)?;
+    let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
+    let outcome = take(&app, items, "api").await?;
+    if single {
+        single_problem(&outcome)?;
+    }
+    let status = if outcome.rejected > 0 && outcome.rejected == outcome.results.len() {
+        StatusCode::BAD_REQUEST
+    } else {
+        StatusCode::OK
+    };
+    Ok((status, axum::response::AppendHeaders([(header::CONTENT_TYPE, "application/json")]), to_json(&outcome))
+        .into_response())
+}
+
+pub(super) fn to_json(value: &impl Serialize) -> String {
+    // Plain structs of text and numbers: encoding them cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+/// The decoded body of a request, within its bounds.
+pub(super) fn decompressed<'a>(app: &App, headers: &HeaderMap, raw: &'a [u8]) -> Result<Cow<'a, [u8]>, Problem> {
+    let encoding = header_text(headers, &header::CONTENT_ENCODING);
+    let limits = encoded::Limits { body_bytes_max: app.body.bytes_max, ..encoded::Limits::default() };
+    Ok(encoded::decompress(raw, encoding, &limits)?)
+}
+
+/// A lone event that was not taken answers with a problem of its own.
+fn single_problem(outcome: &Outcome) -> Result<(), Problem> {
+    let Some(result) = outcome.results.first() else { return Ok(()) };
+    let detail = result.message.clone().unwrap_or_default();
+    match result.status {
+        "conflict" => Err(Problem::new(StatusCode::CONFLICT, "id_conflict", detail).at("/id")),
+        "rejected" => {
+            let code = result.reason.unwrap_or("rejected");
+            let pointer = result.pointer.clone().unwrap_or_default();
+            Err(Problem::bad_request(code, detail).at(pointer))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prices and books decoded events together; results come in the order of the items.
+pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Result<Outcome, Problem> {
+    let now = app.clock.now();
+    let book = app.prices.load_full();
+    let mut outcome = Outcome::default();
+    let mut slots = Vec::new();
+    let mut charges: Vec<Charge> = Vec::new();
+    let mut shown: Vec<(Option<String>, Priced)> = Vec::new();
+    for item in items {
+        let id = item.id.map(|id| id.to_string());
+        match item.event.and_then(|event| in_time(app, now, event)) {
+            Ok(event) => {
+                let charge = charge(&book, event, LOCAL_TENANT, via);
+                app.metrics.lag(via, charge.time, now);
+                shown.push((id, charge.priced.clone()));
+                slots.push(None);
+                charges.push(charge);
+            }
+            Err(rejection) => slots.push(Some(rejected(app, via, id, rejection))),
+        }
+    }
+    let executions: Vec<String> = charges.iter().map(|charge| charge.execution.name.to_string()).collect();
+    let booked = if charges.is_empty() { Vec::new() } else { app.meter.book(charges).await? };
+    let mut answers = booked.into_iter().zip(shown).zip(executions);
+    for slot in slots {
+        let result = match slot {
+            Some(rejected) => rejected,
+            None => {
+                let Some(((booked, (id, priced)), execution)) = answers.next() else { continue };
+                result_of(app, via, id, execution, &priced, &booked)?
+            }
+        };
+        outcome.count(&result);
+        if result.status != "rejected" {
+            app.metrics.ingest(via, result.status);
+        }
+        outcome.results.push(result);
+    }
+    Ok(outcome)
+}
+
+impl Outcome {
+    fn count(&mut self, result: &EventResult) {
+        match result.status {
+            "accepted" => self.accepted += 1,
+            "duplicate" => self.duplicate += 1,
+            "conflict" => self.conflict += 1,
+            "quarantined" => self.quarantined += 1,
+            _ => self.rejected += 1,
+        }
+    }
+}
+
+/// Too old to tell from a duplicate, or further in the future than clocks differ: refused with the reason.
+fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, Rejection> {
+    let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    let rejection = |code, message| Rejection { code, pointer: "/time".to_owned(), message };
+    if event.time > now.saturating_add(nanos(app.future_skew_max)) {
+        let message = format!(
+            "the event's time {} is more than {} s after now ({now}); check the sender's clock",
+            event.time,
+            app.future_skew_max.as_secs()
+        );
+        return Err(rejection("in_future", message));
+    }
+    if event.time < now.saturating_add(nanos(app.dedup_horizon).saturating_neg()) {
+        let message = format!(
+            "the event's time {} is older than the {} days for which ids are remembered, so a duplicate could not be told",
+            event.time,
+            app.dedup_horizon.as_secs() / 86_400
+        );
+        return Err(rejection("too_old", message));
+    }
+    Ok(event)
+}
+
+fn rejected(app: &App, via: &'static str, id: Option<String>, rejection: Rejection) -> EventResult {
+    app.metrics.rejected(via, rejection.code);
+    EventResult {
+        id,
+        status: "rejected",
+        cost_usd: None,
+        execution: None,
+        reason: Some(rejection.code),
+        pointer: Some(rejection.pointer),
+        message: Some(rejection.message),
+        fenced: false,
+    }
+}
+
+fn result_of(
+    app: &App,
+    via: &'static str,
+    id: Option<String>,
+    execution: String,
+    priced: &Priced,
+    booked: &Booked,
+) -> Result<EventResult, Problem> {
+    let blank = EventResult {
+        id,
+        status: "accepted",
+        cost_usd: None,
+        execution: Some(execution),
+        reason: None,
+        pointer: None,
+        message: None,
+        fenced: false,
+    };
+    Ok(match booked {
+        Booked::Accepted { fenced, .. } => EventResult { fenced: *fenced, ..with_price(blank, priced) },
+        Booked::Duplicate { seq } => {
+            // Answers as the first time: the price is the one that was booked, not today's.
+            let first = match app.view.ledger().entry(*seq)?.map(|entry| entry.fact) {
+                Some(Fact::Charged(first)) => with_price(blank, &first.priced),
+                _ => blank,
+            };
+            EventResult { status: "duplicate", ..first }
+        }
+        Booked::Conflict { seq } => EventResult {
+            status: "conflict",
+            reason: Some("id_conflict"),
+            message: Some(format!(
+                "this id was booked before with other content (entry {seq}); a new call needs a new id, a correction is an adjustment"
+            )),
+            ..blank
+        },
+        Booked::OutOfRange => rejected(
+            app,
+            via,
+            blank.id,
+            Rejection {
+                code: "out_of_range",
+                pointer: "/usage".to_owned(),
+                message: "the run's cost would pass 10^20 USD; nothing was booked".to_owned(),
+            },
+        ),
+    })
+}
+
+fn with_price(result: EventResult, priced: &Priced) -> EventResult {
+    match priced {
+        Priced::Cost(cost) => EventResult { cost_usd: Some(cost.total.to_string()), ..result },
+        Priced::Zero(zero) => EventResult { cost_usd: Some("0".to_owned()), reason: Some(zero.code()), ..result },
+        Priced::Unpriced(reason) => EventResult {
+            status: "quarantined",
+            reason: Some(reason.code()),
+            message: Some(reason.to_string()),
+            ..result
+        },
+    }
+}
+
+impl From<BodyError> for Problem {
+    fn from(error: BodyError) -> Self {
+        let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, error.code, error.message)
+    }
+}

@@ -1,0 +1,210 @@
+//! `meterd get executions|budgets|kills [NAME]`: from a running daemon, or from a data directory at rest.
+
+use std::process::ExitCode;
+
+use budget::Ref;
+use clap::{Args, ValueEnum};
+use pricing::Timestamp;
+
+use super::client::{execution_path, segment};
+use super::output::{Output, Rows, print};
+use super::source::{AtRest, Source, SourceArgs};
+use super::{Failure, runtime};
+use crate::clock::Clock;
+use crate::reconcile::kill_json;
+use crate::resource::print::Json;
+use crate::resource::{budget_document, execution_document_with_kill};
+
+/// Rows asked for at a time.
+const PAGE: usize = 1_000;
+
+/// See the command's help.
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// What to show
+    #[arg(value_enum)]
+    kind: Kind,
+    /// Only this one
+    name: Option<String>,
+    /// Namespace; without it every namespace is listed, and a name is looked up in `default`
+    #[arg(short, long, value_name = "NS")]
+    namespace: Option<String>,
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    #[value(alias = "execution")]
+    Executions,
+    #[value(alias = "budget")]
+    Budgets,
+    #[value(alias = "kill")]
+    Kills,
+}
+
+impl Get {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let documents = match self.source.open()? {
+            Source::AtRest(data) => self.at_rest(&data, Clock::wall().now()),
+            Source::Live(client) => runtime()?.block_on(self.live(&client))?,
+        };
+        if documents.is_empty()
+            && let Some(name) = &self.name
+        {
+            return Err(anyhow::anyhow!("no such thing: {}/{name}", self.namespace()).into());
+        }
+        print(&self.show(documents))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn namespace(&self) -> &str {
+        self.namespace.as_deref().unwrap_or(crate::event::DEFAULT_NAMESPACE)
+    }
+
+    async fn live(&self, client: &super::client::Client) -> anyhow::Result<Vec<Json>> {
+        match (self.kind, &self.name) {
+            (Kind::Executions, Some(name)) => {
+                let answer = client.get(&execution_path(self.namespace(), name, "")).await?;
+                Ok(Json::parse(&answer.text()).into_iter().collect())
+            }
+            (Kind::Budgets, Some(name)) => {
+                let path = format!("/v1/namespaces/{}/budgets/{}", segment(self.namespace()), segment(name));
+                Ok(Json::parse(&client.get(&path).await?.text()).into_iter().collect())
+            }
+            (Kind::Executions, None) => {
+                let mut all = Vec::new();
+                let mut next = String::new();
+                loop {
+                    let base = match &self.namespace {
+                        Some(namespace) => format!("/v1/namespaces/{}/executions", segment(namespace)),
+                        None => "/v1/executions".to_owned(),
+                    };
+                    let page = client.get(&format!("{base}?limit={PAGE}{next}")).await?;
+                    let page = Json::parse(&page.text()).unwrap_or(Json::Null);
+                    all.extend(items(&page, "items"));
+                    match page.get("continue").map(text) {
+                        Some(at) if !at.is_empty() => next = format!("&continue={at}"),
+                        _ => return Ok(all),
+                    }
+                }
+            }
+            (Kind::Budgets, None) => {
+                let only = self.namespace.as_deref().map(|name| format!("?namespace={}", segment(name)));
+                let answer = client.get(&format!("/v1/budgets{}", only.unwrap_or_default())).await?;
+                Ok(items(&Json::parse(&answer.text()).unwrap_or(Json::Null), "items"))
+            }
+            (Kind::Kills, name) => {
+                let only = self.namespace.as_deref().map(|name| format!("?namespace={}", segment(name)));
+                let answer = client.get(&format!("/v1/kills{}", only.unwrap_or_default())).await?;
+                let kills = items(&Json::parse(&answer.text()).unwrap_or(Json::Null), "kills");
+                let wanted =
+                    |kill: &Json| name.as_ref().is_none_or(|name| kill.get("id").map(text).as_ref() == Some(name));
+                Ok(kills.into_iter().filter(wanted).collect())
+            }
+        }
+    }
+
+    fn at_rest(&self, data: &AtRest, now: Timestamp) -> Vec<Json> {
+        let state = &data.state;
+        let wanted = |id: &Ref| match &self.name {
+            Some(name) => *id.name == **name && *id.namespace == *self.namespace(),
+            None => self.namespace.as_deref().is_none_or(|only| *id.namespace == *only),
+        };
+        match self.kind {
+            Kind::Executions => {
+                let runs = state.executions().filter(|run| wanted(&run.id));
+                let kill = |run: &budget::state::Execution| run.kill.as_deref().and_then(|kill| state.kill(kill));
+                runs.map(|run| execution_document_with_kill(run, kill(run), now)).collect()
+            }
+            Kind::Budgets => {
+                let budgets = state.resources().filter(|resource| &*resource.kind == "Budget" && wanted(&resource.id));
+                budgets.map(|resource| budget_document(resource, state, now)).collect()
+            }
+            Kind::Kills => {
+                let kills = state.kills().rev().filter(|kill| {
+                    self.name.as_deref().is_none_or(|name| *kill.id == *name)
+                        && self.namespace.as_deref().is_none_or(|only| *kill.execution.namespace == *only)
+                });
+                kills.filter_map(|kill| Json::parse(&kill_json(kill).to_string())).collect()
+            }
+        }
+    }
+
+    fn show(&self, mut documents: Vec<Json>) -> String {
+        match self.output {
+            Output::Json | Output::Yaml => {
+                let document = match (&self.name, documents.len()) {
+                    (Some(_), 1) => documents.swap_remove(0),
+                    _ => Json::map([
+                        ("apiVersion", Json::text(crate::resource::API_VERSION)),
+                        ("kind", Json::text("List")),
+                        ("items", Json::List(documents)),
+                    ]),
+                };
+                if self.output == Output::Json { document.to_json() } else { document.to_yaml() }
+            }
+            Output::Table => self.rows(&documents).table(),
+            Output::Csv => self.rows(&documents).csv(),
+        }
+    }
+
+    fn rows(&self, documents: &[Json]) -> Rows {
+        let mut rows = Rows::new(match self.kind {
+            Kind::Executions => {
+                &["namespace", "name", "agent", "phase", "cost_usd", "model_calls", "tool_calls", "killed"]
+            }
+            Kind::Budgets => &["namespace", "name", "phase", "day_spent_usd", "month_spent_usd"],
+            Kind::Kills => &["id", "namespace", "execution", "state", "message"],
+        });
+        let paths: &[&[&str]] = match self.kind {
+            Kind::Executions => &[
+                &["metadata", "namespace"],
+                &["metadata", "name"],
+                &["spec", "agentRef", "name"],
+                &["status", "phase"],
+                &["status", "costUsd"],
+                &["status", "modelCalls"],
+                &["status", "toolCalls"],
+                &["status", "kill", "id"],
+            ],
+            Kind::Budgets => &[
+                &["metadata", "namespace"],
+                &["metadata", "name"],
+                &["status", "phase"],
+                &["status", "daySpentUsd"],
+                &["status", "monthSpentUsd"],
+            ],
+            Kind::Kills => &[&["id"], &["namespace"], &["execution"], &["state"], &["message"]],
+        };
+        for document in documents {
+            rows.rows.push(paths.iter().map(|path| at(document, path)).collect());
+        }
+        rows
+    }
+}
+
+/// The members of a list.
+pub(super) fn items(document: &Json, name: &str) -> Vec<Json> {
+    match document.get(name) {
+        Some(Json::List(items)) => items.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// The text at a path; empty where there is nothing.
+pub(super) fn at(document: &Json, path: &[&str]) -> String {
+    path.iter().try_fold(document, |document, key| document.get(key)).map(text).unwrap_or_default()
+}
+
+/// A scalar's text.
+pub(super) fn text(value: &Json) -> String {
+    match value {
+        Json::String(text) | Json::Number(text) => text.clone(),
+        Json::Bool(value) => value.to_string(),
+        _ => String::new(),
+    }
+}

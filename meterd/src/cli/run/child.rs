@@ -1,0 +1,79 @@
+//! The program under a budget: its own process group, a pidfd so that a reused pid is never signalled, and its end.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+
+use anyhow::Context;
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
+
+/// A running program.
+pub(super) struct Child {
+    process: tokio::process::Child,
+    group: Pid,
+    /// Holds the process's identity: after its end, signals through it fail instead of hitting another process.
+    pidfd: OwnedFd,
+}
+
+/// How it ended.
+pub(super) struct Ended {
+    /// Its exit code, or 128 + N when signal N ended it.
+    pub(super) code: u8,
+}
+
+impl Child {
+    pub(super) fn spawn(command: &[String], environment: &[(&'static str, String)]) -> anyhow::Result<Self> {
+        let (program, arguments) = command.split_first().context("no program given after --")?;
+        let mut process = tokio::process::Command::new(program);
+        process.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value))).process_group(0);
+        process.kill_on_drop(true);
+        let process = process.spawn().with_context(|| format!("cannot start {program}"))?;
+        let id = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        let group = id.with_context(|| format!("{program} ended before it could be watched"))?;
+        let pidfd = pidfd_open(group, PidfdFlags::empty()).context("cannot open the program's pidfd")?;
+        Ok(Self { process, group, pidfd })
+    }
+
+    /// Waits for its end; may be called again.
+    pub(super) async fn ended(&mut self) -> anyhow::Result<Ended> {
+        let status = self.process.wait().await.context("cannot wait for the program")?;
+        let code = match (status.code(), status.signal()) {
+            (Some(code), _) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+            (None, signal) => u8::try_from(128 + signal.unwrap_or(0)).unwrap_or(u8::MAX),
+        };
+        Ok(Ended { code })
+    }
+
+    /// Asks the whole group to end.
+    pub(super) fn terminate(&self) -> anyhow::Result<()> {
+        self.forward(Signal::TERM)
+    }
+
+    /// Ends the whole group.
+    pub(super) fn kill(&self) -> anyhow::Result<()> {
+        self.forward(Signal::KILL)
+    }
+
+    /// Signals the whole group, if its leader is still the process that was started: asked of the pidfd, so that a
+    /// reused pid is never signalled.
+    pub(super) fn forward(&self, signal: Signal) -> anyhow::Result<()> {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
+            Ok(None) => {}
+            // Ended, reaped or not: `ended` will say so.
+            Ok(Some(_)) | Err(Errno::CHILD) => return Ok(()),
+            Err(error) => return Err(error).context("cannot ask after the program"),
+        }
+        match kill_process_group(self.group, signal) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error).context("cannot signal the program's process group"),
+        }
+    }
+
+    /// After the leader's end: what is left in its group is ended too. A group id cannot be reused while the group has
+    /// members, and without members this hits nothing.
+    pub(super) fn sweep(&self) {
+        // The usual answer is that nobody is left.
+        let _ = kill_process_group(self.group, Signal::KILL);
+    }
+}

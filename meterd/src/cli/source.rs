@@ -1,0 +1,57 @@
+//! Where a reading command reads: a running daemon, or a data directory at rest.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+
+use super::client::{Client, DEFAULT_URL, announced};
+use crate::ledger::{DataDir, Reader};
+use crate::meter;
+use budget::State;
+
+/// `--url` and `--data-dir`, shared by every reading command.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct SourceArgs {
+    /// A running daemon's API
+    #[arg(long, env = "METERD_URL", value_name = "URL", conflicts_with = "data_dir")]
+    url: Option<String>,
+    /// A data directory, read in place: no daemon is needed, and one that runs is not disturbed
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// Where to read.
+pub(super) enum Source {
+    Live(Client),
+    AtRest(Box<AtRest>),
+}
+
+/// A data directory as of its newest durable entry.
+pub(super) struct AtRest {
+    pub(super) state: State,
+    pub(super) reader: Reader,
+}
+
+impl SourceArgs {
+    /// `--data-dir` reads files; else `--url`, else a daemon that announced itself in ./meterd-data, else the default.
+    pub(super) fn open(&self) -> anyhow::Result<Source> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(Source::AtRest(Box::new(at_rest(dir)?)));
+        }
+        Ok(Source::Live(self.client()))
+    }
+
+    /// A daemon to talk to.
+    pub(super) fn client(&self) -> Client {
+        let dir = self.data_dir.as_deref().unwrap_or(Path::new("meterd-data"));
+        let url = self.url.clone().or_else(|| announced(dir)).unwrap_or_else(|| DEFAULT_URL.to_owned());
+        Client::new(&url)
+    }
+}
+
+fn at_rest(dir: &Path) -> anyhow::Result<AtRest> {
+    let (state, reader) =
+        meter::read_at_rest(&DataDir::new(dir)).with_context(|| format!("cannot read {}", dir.display()))?;
+    Ok(AtRest { state, reader })
+}

@@ -1,0 +1,250 @@
+//! Settings as written → a `Config`, with every problem at once. Reads no file and no environment itself.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use pricing::document::{Node, Problem, Value};
+
+use super::problem::FileProblem;
+use super::raw::{KEYS, Origin, Raw, Setting};
+use super::{Config, Ingest, Listen, Metrics, Prices, Resources, Server};
+
+/// What is wrong with a value, and the way out.
+type Refused = (String, Option<String>);
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Reads all settings over the defaults; problems are added to `raw.problems`.
+pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
+    let mut reader = Reader { raw };
+    reader.refuse_fixed();
+    let default = Config::default();
+    let config = Config {
+        listen: reader.listen(default.listen),
+        data_dir: reader.path("dataDir").unwrap_or(default.data_dir),
+        prices: Prices {
+            dirs: reader.paths("prices.dirs").unwrap_or(default.prices.dirs),
+            seed: reader.one("prices.seed", flag).unwrap_or(default.prices.seed),
+        },
+        resources: Resources { dir: reader.path("resources.dir").or(default.resources.dir) },
+        ingest: Ingest {
+            queue_events_max: reader.count("ingest.queueEventsMax", 1, 16_777_216, default.ingest.queue_events_max),
+            body_bytes_max: reader.count("ingest.bodyBytesMax", 1_024, 1_073_741_824, default.ingest.body_bytes_max),
+            dedup_horizon: reader.duration("ingest.dedupHorizon", (DAY, DAY * 400), default.ingest.dedup_horizon),
+            future_skew_max: reader.duration("ingest.futureSkewMax", (SECOND, DAY), default.ingest.future_skew_max),
+        },
+        metrics: Metrics {
+            series_max: reader.count("metrics.seriesMax", 100, 10_000_000, default.metrics.series_max),
+            agents_max: reader.count("metrics.agentsMax", 1, 1_000_000, default.metrics.agents_max),
+            models_per_provider_max: reader.count(
+                "metrics.modelsPerProviderMax",
+                1,
+                1_000_000,
+                default.metrics.models_per_provider_max,
+            ),
+        },
+        server: Server {
+            connections_max: reader.count("server.connectionsMax", 1, 1_048_576, default.server.connections_max),
+            header_timeout: reader.timeout("server.headerTimeout", default.server.header_timeout),
+            body_timeout: reader.timeout("server.bodyTimeout", default.server.body_timeout),
+            drain_timeout: reader.timeout("server.drainTimeout", default.server.drain_timeout),
+        },
+    };
+    (config, reader.raw.problems)
+}
+
+struct Reader {
+    raw: Raw,
+}
+
+impl Reader {
+    /// Keys that this version does not honour must not be ignored in silence.
+    fn refuse_fixed(&mut self) {
+        let fixed = KEYS.iter().filter_map(|spec| Some((spec.path, spec.fixed?)));
+        let refused: Vec<FileProblem> = fixed
+            .filter_map(|(path, default)| {
+                let setting = self.raw.settings.get(path)?;
+                if setting.value.to_json() == default {
+                    return None;
+                }
+                let hint = format!("remove it: only {default} is supported");
+                Some(problem(setting, path, (format!("{path} is not supported by this version"), Some(hint))))
+            })
+            .collect();
+        self.raw.problems.extend(refused);
+    }
+
+    fn listen(&mut self, default: Listen) -> Listen {
+        let api = self.one("listen.api", address).unwrap_or(default.api);
+        let metrics = self.one("listen.metrics", address).unwrap_or(default.metrics);
+        if api == metrics && api.port() != 0 {
+            let setting =
+                ["listen.metrics", "listen.api"].iter().find_map(|key| Some((*key, self.raw.settings.get(key)?)));
+            if let Some((key, setting)) = setting {
+                let hint = "give each listener a port of its own".to_owned();
+                let message = format!("listen.api and listen.metrics are both {api}");
+                let found = problem(setting, key, (message, Some(hint)));
+                self.raw.problems.push(found);
+            }
+        }
+        Listen { api, metrics }
+    }
+
+    /// The value of a key, read by `parse`; `None` when absent or refused.
+    fn one<T>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, Refused>) -> Option<T> {
+        let setting = self.raw.settings.get(key)?;
+        let result = match &setting.value.value {
+            Value::Scalar { text, .. } => parse(text.trim()),
+            _ => Err((format!("must be a single value, not {}", setting.value.kind_name()), None)),
+        };
+        match result {
+            Ok(value) => Some(value),
+            Err(refused) => {
+                let found = problem(setting, key, refused);
+                self.raw.problems.push(found);
+                None
+            }
+        }
+    }
+
+    fn count(&mut self, key: &'static str, min: usize, max: usize, default: usize) -> usize {
+        self.one(key, |text| count(text, min, max)).unwrap_or(default)
+    }
+
+    fn duration(&mut self, key: &'static str, range: (Duration, Duration), default: Duration) -> Duration {
+        self.one(key, |text| duration_within(text, range)).unwrap_or(default)
+    }
+
+    fn timeout(&mut self, key: &'static str, default: Duration) -> Duration {
+        self.duration(key, (Duration::from_millis(10), SECOND * 3_600), default)
+    }
+
+    fn path(&mut self, key: &'static str) -> Option<PathBuf> {
+        let base = self.raw.settings.get(key).and_then(base);
+        self.one(key, |text| path(text, base.as_deref()))
+    }
+
+    fn paths(&mut self, key: &'static str) -> Option<Vec<PathBuf>> {
+        let setting = self.raw.settings.get(key)?;
+        let base = base(setting);
+        let mut found = Vec::new();
+        let mut paths = Vec::new();
+        match &setting.value.value {
+            Value::List(items) => {
+                for item in items {
+                    let read = match &item.value {
+                        Value::Scalar { text, .. } => path(text, base.as_deref()),
+                        _ => Err((format!("must be a path, not {}", item.kind_name()), None)),
+                    };
+                    match read {
+                        Ok(path) => paths.push(path),
+                        Err(refused) => found.push(problem_at(setting, item, key, refused)),
+                    }
+                }
+            }
+            Value::Scalar { text, .. } => {
+                found.push(problem(
+                    setting,
+                    key,
+                    ("must be a list of paths".to_owned(), Some(format!("write [{text}]"))),
+                ));
+            }
+            Value::Null | Value::Map(_) => {
+                found.push(problem(setting, key, ("must be a list of paths".to_owned(), None)));
+            }
+        }
+        self.raw.problems.extend(found);
+        Some(paths)
+    }
+}
+
+fn problem(setting: &Setting, key: &str, refused: Refused) -> FileProblem {
+    problem_at(setting, &setting.value, key, refused)
+}
+
+fn problem_at(setting: &Setting, node: &Node, key: &str, (message, hint): Refused) -> FileProblem {
+    let file = match &setting.origin {
+        Origin::File(file) => file.clone(),
+        Origin::Outside(name) => PathBuf::from(name),
+    };
+    FileProblem { file, problem: Problem { hint, ..Problem::error(node.place, key, message) } }
+}
+
+/// Where relative paths of a setting start: the file's folder, or the working directory.
+fn base(setting: &Setting) -> Option<PathBuf> {
+    match &setting.origin {
+        Origin::File(file) => file.parent().filter(|parent| *parent != Path::new("")).map(Path::to_owned),
+        Origin::Outside(_) => None,
+    }
+}
+
+fn path(text: &str, base: Option<&Path>) -> Result<PathBuf, Refused> {
+    if text.is_empty() {
+        return Err(("the path is empty".to_owned(), None));
+    }
+    match base {
+        Some(base) => Ok(base.join(Path::new(text).strip_prefix(".").unwrap_or(Path::new(text)))),
+        None => Ok(PathBuf::from(text)),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, Refused> {
+    text.parse().map_err(|_| {
+        let port = text.rsplit(':').next().filter(|port| port.parse::<u16>().is_ok());
+        let hint = format!("write an address and a port, such as 127.0.0.1:{}", port.unwrap_or("7460"));
+        (format!("{text:?} is no socket address"), Some(hint))
+    })
+}
+
+fn flag(text: &str) -> Result<bool, Refused> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err((format!("{text:?} is neither true nor false"), None)),
+    }
+}
+
+fn count(text: &str, min: usize, max: usize) -> Result<usize, Refused> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<usize>() {
+        Ok(count) if digits && (min..=max).contains(&count) => Ok(count),
+        Ok(_) if digits => Err((format!("{text} is not between {min} and {max}"), None)),
+        _ => Err((format!("{text:?} is not a whole number"), Some("write digits only, such as 65536".to_owned()))),
+    }
+}
+
+fn duration_within(text: &str, (min, max): (Duration, Duration)) -> Result<Duration, Refused> {
+    let value = duration(text).ok_or_else(|| {
+        let hint = "write a number and a unit: 500ms, 10s, 5m, 2h, 35d".to_owned();
+        (format!("{text:?} is not a duration"), Some(hint))
+    })?;
+    if value < min || value > max {
+        return Err((format!("{text} is not between {} and {}", shown(min), shown(max)), None));
+    }
+    Ok(value)
+}
+
+/// `500ms`, `10s`, `5m`, `2h`, `35d`.
+fn duration(text: &str) -> Option<Duration> {
+    let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
+    let (digits, unit) = text.split_at(unit_at);
+    let number: u64 = digits.parse().ok()?;
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).map(Duration::from_millis)
+}
+
+fn shown(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")];
+    let whole = units.iter().find(|(size, _)| millis.is_multiple_of(*size));
+    whole.map_or_else(|| format!("{millis}ms"), |(size, unit)| format!("{}{unit}", millis / size))
+}

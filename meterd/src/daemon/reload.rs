@@ -1,0 +1,131 @@
+//! Prices and resources come into force here: at the start, and again when their directories change.
+//!
+//! A bad file never replaces a good snapshot (I12): the last good one goes on, `/readyz` and the metrics say why.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use budget::entry::Origin;
+use budget::{Command, Ref};
+use pricing::PriceBook;
+
+use super::{first_problem, tell, warn_all};
+use crate::api::App;
+use crate::config::Config;
+use crate::ledger::{self, DataDir, LedgerError};
+use crate::metrics::TableInfo;
+use crate::resource::Resource;
+use crate::watch::{self, FileProblem, WatchError, WatchGuard};
+
+/// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
+/// table that `verify` could not find again (I7).
+pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> Result<(), LedgerError> {
+    for table in book.tables() {
+        let reference = table.reference();
+        let path = dir.prices().join(format!("{}.json", reference.digest));
+        if !path.exists() {
+            ledger::write_durably(&path, table.canonical_json().as_bytes())?;
+        }
+        tell(app, Command::Pin(reference.clone()), "a price table").await;
+    }
+    let infos = book.tables().iter().map(|table| TableInfo {
+        source: Arc::clone(&table.reference().name),
+        version: Arc::clone(&table.reference().version),
+        digest: Arc::clone(&table.reference().digest),
+        entries: table.entries(),
+        effective: None,
+    });
+    app.metrics.price_tables(infos.collect(), app.clock.now());
+    app.prices.store(Arc::new(book));
+    Ok(())
+}
+
+/// Applies what the directory holds and removes what came from it before and is gone.
+pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
+    let held: HashSet<(Arc<str>, Ref)> =
+        resources.iter().map(|resource| (resource.meta().kind.clone(), resource.meta().id.clone())).collect();
+    let gone = app
+        .view
+        .read_fresh(|state| {
+            let from_directory = state.resources().filter(|resource| resource.origin == Origin::Directory);
+            let ids = from_directory.map(|resource| (resource.kind.clone(), resource.id.clone()));
+            ids.filter(|id| !held.contains(id)).collect::<Vec<_>>()
+        })
+        .await;
+    for resource in resources {
+        if let Some(command) = resource.command(Origin::Directory) {
+            tell(app, command, "a resource").await;
+        }
+    }
+    for (kind, id) in gone {
+        tracing::info!(%kind, %id, "resource removed from its directory");
+        tell(app, Command::Remove { kind, id }, "a resource's removal").await;
+    }
+    app.metrics.config_loaded(true, app.clock.now());
+}
+
+/// Watches every directory of the configuration, and reads once more what may have changed before the watch began.
+pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Result<Vec<WatchGuard>, WatchError> {
+    let runtime = tokio::runtime::Handle::current();
+    let mut guards = Vec::new();
+    if !config.prices.dirs.is_empty() {
+        let (app, dir, prices, runtime) = (app.clone(), dir.clone(), config.prices.clone(), runtime.clone());
+        let dirs = prices.dirs.clone();
+        guards.push(watch::spawn(dirs, watch::DEBOUNCE, move || {
+            runtime.block_on(reload_prices(&app, &dir, watch::load_prices(&prices.dirs, prices.seed)));
+        })?);
+    }
+    if let Some(resources) = config.resources.dir.clone() {
+        let app = app.clone();
+        guards.push(watch::spawn(vec![resources.clone()], watch::DEBOUNCE, move || {
+            runtime.block_on(reload_resources(&app, watch::load_resources(&resources)));
+        })?);
+    }
+    if !config.prices.dirs.is_empty() {
+        reload_prices(app, dir, watch::load_prices(&config.prices.dirs, config.prices.seed)).await;
+    }
+    if let Some(resources) = &config.resources.dir {
+        reload_resources(app, watch::load_resources(resources)).await;
+    }
+    Ok(guards)
+}
+
+async fn reload_prices(app: &App, dir: &DataDir, loaded: Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>>) {
+    let failed = match loaded {
+        Ok((book, warnings)) => {
+            warn_all(&warnings);
+            let tables = book.tables().len();
+            match put_in_force(app, dir, book).await {
+                Ok(()) => {
+                    app.readiness.clear("prices");
+                    tracing::info!(tables, "prices reloaded");
+                    return;
+                }
+                Err(error) => error.to_string(),
+            }
+        }
+        Err(problems) => first_problem(&problems),
+    };
+    tracing::error!("prices not reloaded, the last good ones stay in force: {failed}");
+    for table in app.prices.load().tables() {
+        app.metrics.price_tables_failed(&table.reference().name);
+    }
+    app.readiness.warn("prices", failed);
+}
+
+async fn reload_resources(app: &App, loaded: Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>>) {
+    match loaded {
+        Ok((resources, warnings)) => {
+            warn_all(&warnings);
+            sync_resources(app, &resources).await;
+            app.readiness.clear("resources");
+            tracing::info!(resources = resources.len(), "resources reloaded");
+        }
+        Err(problems) => {
+            let failed = first_problem(&problems);
+            tracing::error!("resources not reloaded, the last good ones stay in force: {failed}");
+            app.metrics.config_loaded(false, app.clock.now());
+            app.readiness.warn("resources", failed);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! UsageEvent + price book → Charge: what the meter books. Pure; runs on every core before the one writer.
+
+use std::sync::Arc;
+
+use budget::charge::{CallOutcome, Called, Priced, Zero};
+use budget::{Charge, Ref, Subject};
+use pricing::cost::Unpriced;
+use pricing::{Attrs, Call, Outcome, PriceBook, Target, Timestamp, Usage, price};
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use super::UsageEvent;
+
+/// Prices one event against a book. `tenant` and `via` come from the caller's credential and the route, never from the
+/// event.
+#[must_use]
+pub fn charge(book: &PriceBook, event: UsageEvent, tenant: &str, via: &'static str) -> Charge {
+    let key = key(&[tenant, &event.source, &event.id]);
+    let response_key = match &event.called {
+        Called::Model { provider, response_id: Some(response), .. } => {
+            Some(self::key(&[tenant, "response", provider, response]))
+        }
+        _ => None,
+    };
+    let body = body_hash(&event);
+    let priced = priced(book, &event);
+    let execution = Ref { namespace: Arc::clone(&event.namespace), name: event.execution };
+    let parent = event.parent_execution.map(|name| Ref { namespace: event.namespace, name });
+    Charge {
+        event_id: event.id,
+        source: event.source,
+        via: Arc::from(via),
+        key,
+        response_key,
+        body,
+        time: event.time,
+        execution,
+        subject: Subject { agent: event.agent, team: event.team, environment: event.environment, labels: event.labels },
+        parent,
+        conversation: event.conversation,
+        called: event.called,
+        usage: event.usage.unwrap_or_default(),
+        attrs: event.attrs,
+        outcome: event.outcome,
+        estimated: event.estimated,
+        priced,
+        reported_cost: event.reported_cost,
+    }
+}
+
+/// The price of a charge at the book's rates: the same question that [`charge`] asked, for checking it again.
+#[must_use]
+pub fn price_again(book: &PriceBook, charge: &Charge) -> Outcome {
+    let call = Question {
+        called: &charge.called,
+        at: charge.time,
+        usage: &charge.usage,
+        attrs: &charge.attrs,
+        outcome: charge.outcome,
+        namespace: &charge.execution.namespace,
+        team: charge.subject.team.as_deref(),
+    };
+    call.ask(book)
+}
+
+fn priced(book: &PriceBook, event: &UsageEvent) -> Priced {
+    let Some(usage) = &event.usage else {
+        return match event.outcome {
+            CallOutcome::Ok => Priced::Unpriced(Unpriced::MissingUsage),
+            // A call that failed and states no usage used nothing that a provider bills.
+            CallOutcome::Error | CallOutcome::Aborted => Priced::Zero(Zero::FailedWithoutUsage),
+        };
+    };
+    let question = Question {
+        called: &event.called,
+        at: event.time,
+        usage,
+        attrs: &event.attrs,
+        outcome: event.outcome,
+        namespace: &event.namespace,
+        team: event.team.as_deref(),
+    };
+    match question.ask(book) {
+        Outcome::Priced(cost) => Priced::Cost(cost),
+        Outcome::Unpriced(Unpriced::UnknownTool) => Priced::Zero(Zero::UnlistedTool),
+        Outcome::Unpriced(reason) => Priced::Unpriced(reason),
+    }
+}
+
+struct Question<'a> {
+    called: &'a Called,
+    at: Timestamp,
+    usage: &'a Usage,
+    attrs: &'a Attrs,
+    outcome: CallOutcome,
+    namespace: &'a str,
+    team: Option<&'a str>,
+}
+
+impl Question<'_> {
+    fn ask(&self, book: &PriceBook) -> Outcome {
+        let target = match self.called {
+            Called::Model { provider, model, request_model, .. } => {
+                Target::Model { provider, model, request_model: request_model.as_deref() }
+            }
+            Called::Tool { tool, mcp_server } => {
+                Target::Tool { tool, mcp_server: mcp_server.as_deref(), outcome: self.outcome.as_str() }
+            }
+            Called::Approval => Target::Approval,
+        };
+        let Self { at, usage, attrs, namespace, team, .. } = *self;
+        price(book, &Call { target, at, usage, attrs, namespace, team })
+    }
+}
+
+/// First 16 bytes of sha256 over the parts, each with its length before it.
+fn key(parts: &[&str]) -> u128 {
+    let mut hasher = Sha256::new();
+    for part in parts {
+        hasher.update((part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    let digest: [u8; 32] = hasher.finalize().into();
+    digest.first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes))
+}
+
+/// What a re-sent event must repeat: everything but its id and source, and never its price.
+fn body_hash(event: &UsageEvent) -> u64 {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        time: Timestamp,
+        names: [Option<&'a str>; 7],
+        labels: &'a [(Arc<str>, Arc<str>)],
+        called: &'a Called,
+        usage: &'a Option<Usage>,
+        attrs: &'a Attrs,
+        outcome: CallOutcome,
+        estimated: bool,
+        settles: bool,
+        reported: Option<pricing::Money>,
+    }
+    let body = Body {
+        time: event.time,
+        names: [
+            Some(&event.namespace),
+            Some(&event.execution),
+            event.parent_execution.as_deref(),
+            event.agent.as_deref(),
+            event.team.as_deref(),
+            event.environment.as_deref(),
+            event.conversation.as_deref(),
+        ],
+        labels: &event.labels,
+        called: &event.called,
+        usage: &event.usage,
+        attrs: &event.attrs,
+        outcome: event.outcome,
+        estimated: event.estimated,
+        settles: event.settles,
+        reported: event.reported_cost,
+    };
+    // Encoding plain values into memory cannot fail; an empty text would only make two bodies look alike.
+    let bytes = postcard::to_stdvec(&body).unwrap_or_default();
+    let digest: [u8; 32] = Sha256::digest(&bytes).into();
+    digest.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}

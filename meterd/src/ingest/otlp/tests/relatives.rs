@@ -1,0 +1,111 @@
+//! Which span counts when several report one call.
+
+use pricing::UsageKey;
+
+use super::support::{SpanText, decode, only, span, sums};
+
+fn chat(id: u8) -> SpanText {
+    span(id, "chat").with("gen_ai.operation.name", "chat").with("gen_ai.provider.name", "openai")
+}
+
+fn used(span: SpanText, input: u64) -> SpanText {
+    span.with("gen_ai.usage.input_tokens", input).with("gen_ai.usage.output_tokens", 1)
+}
+
+fn check(spans: &[SpanText], calls: u64, failed: u64, input: u64, duplicates: usize) {
+    let batch = decode(spans);
+    let sums = sums(&batch);
+    assert_eq!(
+        (sums.calls, sums.failed, sums.input_total, batch.duplicates),
+        (calls, failed, input, duplicates),
+        "{batch:#?}"
+    );
+    // The order of the spans decides nothing.
+    let reversed: Vec<SpanText> = spans.iter().rev().cloned().collect();
+    assert_eq!(self::sums(&decode(&reversed)), sums);
+}
+
+#[test]
+fn the_same_span_twice() {
+    check(&[used(chat(1), 10), used(chat(1), 10)], 1, 0, 10, 1);
+    check(&[used(chat(1), 10), used(chat(1).trace(2), 10)], 2, 0, 20, 0);
+}
+
+#[test]
+fn the_same_response_in_two_traces() {
+    let id = |span: SpanText| span.with("gen_ai.response.id", "r1");
+    check(&[id(used(chat(1), 10)), id(used(chat(2).trace(2), 10))], 1, 0, 10, 1);
+    let other_provider = id(used(span(2, "c").with("gen_ai.operation.name", "chat").with("gen_ai.system", "groq"), 10));
+    check(&[id(used(chat(1), 10)), other_provider], 2, 0, 20, 0);
+    // The one with more counts wins and keeps its id; the other adds what it alone knew.
+    let detailed = id(used(chat(1), 10)).with("gen_ai.usage.reasoning.output_tokens", 1);
+    let tiered =
+        id(used(chat(2).trace(2), 10)).with("openai.response.service_tier", "flex").with("operation.cost", 0.5);
+    let event = only(&[tiered, detailed]);
+    assert!(event.id.ends_with("1:0000000000000001"), "{}", event.id);
+    assert_eq!(event.attrs.get("service_tier"), Some("flex"));
+    assert_eq!(event.reported_cost.unwrap().to_string(), "0.5");
+    assert_eq!(event.usage.unwrap().count(UsageKey::OutputReasoningTokens), 1);
+}
+
+#[test]
+fn the_leaf_counts() {
+    check(&[used(chat(1), 10), used(chat(2).under(1), 10)], 1, 0, 10, 1);
+    // Through spans that are nothing themselves.
+    check(&[used(chat(1), 10), span(2, "http").under(1), used(chat(3).under(2), 10)], 1, 0, 10, 1);
+    // An outer span that repeats the sum of two calls.
+    check(&[used(chat(1), 30), used(chat(2).under(1), 10), used(chat(3).under(1), 20)], 2, 0, 30, 1);
+    // Three layers.
+    check(&[used(chat(1), 10), used(chat(2).under(1), 10), used(chat(3).under(2), 10)], 1, 0, 10, 2);
+    // The same span ids in another trace are no relatives.
+    check(&[used(chat(1), 10), used(chat(2).under(1).trace(2), 10)], 2, 0, 20, 0);
+}
+
+#[test]
+fn a_leaf_takes_over_what_only_its_ancestor_knew() {
+    let outer = used(chat(1), 10).with("operation.cost", 0.25).with("openai.response.service_tier", "priority");
+    let event = only(&[outer.clone(), used(chat(2).under(1), 10)]);
+    assert!(event.id.ends_with(":0000000000000002"));
+    assert_eq!(event.reported_cost.unwrap().to_string(), "0.25");
+    assert_eq!(event.attrs.get("service_tier"), Some("priority"));
+    // A sum over two calls belongs to neither.
+    let batch = decode(&[outer, used(chat(2).under(1), 4), used(chat(3).under(1), 6)]);
+    assert!(batch.items.iter().all(|item| item.event.as_ref().unwrap().reported_cost.is_none()));
+}
+
+#[test]
+fn usage_is_never_lost_to_a_span_without_it() {
+    check(&[used(chat(1), 10), chat(2).under(1)], 1, 0, 10, 1);
+    check(&[chat(1), used(chat(2).under(1), 10)], 1, 0, 10, 1);
+    check(&[chat(1), chat(2).under(1)], 1, 0, 0, 1);
+    // A failed attempt inside of a call that then succeeded.
+    check(&[used(chat(1), 10), chat(2).under(1).error()], 1, 1, 10, 0);
+    check(&[used(chat(1), 10), chat(2).under(1).error(), used(chat(3).under(1), 10)], 1, 1, 10, 1);
+    check(&[chat(1).error(), chat(2).under(1).error()], 0, 1, 0, 1);
+}
+
+#[test]
+fn tools_count_once() {
+    let tool =
+        |id: u8| span(id, "execute_tool t").with("gen_ai.operation.name", "execute_tool").with("gen_ai.tool.name", "t");
+    let calls = |spans: &[SpanText]| sums(&decode(spans)).tool_calls;
+    assert_eq!(calls(&[tool(1), tool(2)]), 2);
+    assert_eq!(calls(&[tool(1).with("gen_ai.tool.call.id", "c"), tool(2).with("gen_ai.tool.call.id", "c")]), 1);
+    assert_eq!(calls(&[tool(1).with("gen_ai.tool.call.id", "c"), tool(2).with("gen_ai.tool.call.id", "d")]), 2);
+    let mcp = span(2, "tools/call t").under(1).with("mcp.method.name", "tools/call").with("gen_ai.tool.name", "t");
+    assert_eq!(calls(&[tool(1).with("gen_ai.tool.call.id", "c"), mcp.clone()]), 1);
+    assert_eq!(calls(std::slice::from_ref(&mcp)), 1);
+    // A tool that runs another tool, and a model call inside of a tool, are calls of their own.
+    let other = span(2, "x").under(1).with("gen_ai.operation.name", "execute_tool").with("gen_ai.tool.name", "u");
+    assert_eq!(calls(&[tool(1), other]), 2);
+    check(&[used(chat(1), 10), tool(2).under(9), used(chat(3).under(2), 5)], 2, 0, 15, 0);
+}
+
+#[test]
+fn rings_of_parents_end() {
+    check(&[used(chat(1).under(2), 10), span(2, "x").under(3), span(3, "y").under(2)], 1, 0, 10, 0);
+    check(&[used(chat(1).under(1), 10)], 1, 0, 10, 0);
+    // Neither is a leaf; neither is lost.
+    check(&[used(chat(1).under(2), 10), used(chat(2).under(1), 10)], 2, 0, 20, 0);
+    check(&[chat(1).under(2), chat(2).under(1)], 1, 0, 0, 1);
+}

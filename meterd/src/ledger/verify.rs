@@ -1,0 +1,258 @@
+//! `verify`: the ledger proved from its own bytes. Reads only; says the first difference it finds.
+//!
+//! Proved: every batch's checksum and chain hash; every cost recomputed from its pinned table, and equal to its lines'
+//! sum; every execution's cost equal to the sum of its entries; the newest snapshot equal to the fold of the entries.
+
+use std::collections::HashMap;
+use std::fs;
+use std::sync::Arc;
+
+use budget::charge::Priced;
+use budget::{Charge, Entry, Fact, Ref, State};
+use pricing::cost::TableRef;
+use pricing::{Money, Outcome, PriceBook, PriceTable, document};
+
+use super::format::{GENESIS, HEADER_LEN, Hash};
+use super::reader::{Frames, segments_of};
+use super::{DataDir, LedgerError, Reader, load_snapshot};
+use crate::event::charge::price_again;
+
+/// What was proved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Entries.
+    pub entries: u64,
+    /// Batches.
+    pub batches: u64,
+    /// Costs recomputed.
+    pub costs: u64,
+    /// Pinned tables used for that.
+    pub tables: usize,
+    /// Executions summed.
+    pub executions: usize,
+    /// Their total.
+    pub total: Money,
+}
+
+/// The first difference.
+#[derive(Debug, thiserror::Error)]
+pub enum Difference {
+    /// The files cannot be read, or their bytes are damaged.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A pinned table is missing or not what its digest says.
+    #[error("entry {seq} was priced from table {name} {digest}, {what}")]
+    Table {
+        /// The entry.
+        seq: u64,
+        /// Table name.
+        name: Arc<str>,
+        /// Digest.
+        digest: Arc<str>,
+        /// What is wrong with the pinned copy.
+        what: String,
+    },
+    /// A cost is not what its table says.
+    #[error("entry {seq} (event {event}): booked {booked} USD, but its pinned table gives {again}")]
+    Cost {
+        /// The entry.
+        seq: u64,
+        /// The event's id.
+        event: Arc<str>,
+        /// Booked.
+        booked: Money,
+        /// Recomputed: an amount, or why there is none.
+        again: String,
+    },
+    /// A cost is not the sum of its lines.
+    #[error("entry {seq}: booked {booked} USD, but its lines sum to {lines}")]
+    Lines {
+        /// The entry.
+        seq: u64,
+        /// Booked.
+        booked: Money,
+        /// Sum of the lines.
+        lines: String,
+    },
+    /// An execution's status is not the sum of its entries.
+    #[error("execution {execution}: status says {status} USD, its entries sum to {entries}")]
+    Sum {
+        /// The execution.
+        execution: Ref,
+        /// In the status.
+        status: Money,
+        /// Sum of the entries.
+        entries: Money,
+    },
+    /// A snapshot is not the fold of the entries it stands for.
+    #[error("the snapshot at entry {0} is not what its entries give; remove it, and the next start replays the ledger")]
+    Snapshot(u64),
+    /// The execution asked for is not in the ledger.
+    #[error("no execution {0} in this ledger")]
+    UnknownExecution(Ref),
+}
+
+/// Proves a data directory; `progress` is told entries done and in all.
+pub fn verify(dir: &DataDir, only: Option<&Ref>, mut progress: impl FnMut(u64, u64)) -> Result<Proof, Difference> {
+    const TELL_EVERY: u64 = 4_096;
+    let reader = Reader::at_rest(dir)?;
+    let committed = reader.committed();
+    // A snapshot begins with the state; what follows it is not looked at here.
+    let snapshot = load_snapshot::<State>(dir)?.filter(|(seq, _)| *seq <= committed);
+    let mut audit = Audit {
+        dir,
+        only,
+        snapshot,
+        books: HashMap::new(),
+        state: State::default(),
+        sums: HashMap::new(),
+        proof: Proof::default(),
+    };
+    audit.proof.batches = chain(dir, committed)?;
+    let mut first = None;
+    reader.scan(1, |entry| {
+        if entry.seq % TELL_EVERY == 0 {
+            progress(entry.seq, committed);
+        }
+        first = audit.entry(entry).err();
+        first.is_none()
+    })?;
+    match first {
+        Some(difference) => Err(difference),
+        None => audit.finish(),
+    }
+}
+
+/// Checks every batch's checksum and chain hash; returns how many there are up to `committed`.
+fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
+    let mut chain: Hash = GENESIS;
+    let mut next_seq = 1;
+    let mut batches = 0;
+    for (_, path) in segments_of(dir)? {
+        let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
+        let header = Frames::header(&path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        if header.first_seq != next_seq || header.chain != chain {
+            return Err(damaged(0, "the hash chain breaks here"));
+        }
+        let mut frames = Frames::open(&path, HEADER_LEN as u64)?;
+        while next_seq <= committed {
+            let offset = frames.offset();
+            let Some(frame) = frames.next_frame()? else { break };
+            let body = frame.body().ok_or_else(|| damaged(offset, "checksum"))?;
+            if body.first_seq != next_seq || !body.chains_to(&chain) {
+                return Err(damaged(offset, "the hash chain breaks here"));
+            }
+            chain = body.chain;
+            next_seq += u64::from(body.count);
+            batches += 1;
+        }
+        // Beyond what was committed when this began, a live daemon may be writing.
+        if next_seq > committed {
+            break;
+        }
+    }
+    if next_seq <= committed {
+        return Err(LedgerError::Missing {
+            path: dir.root().to_owned(),
+            from: next_seq,
+            to: committed,
+            known_by: "a later segment",
+        });
+    }
+    Ok(batches)
+}
+
+struct Audit<'a> {
+    dir: &'a DataDir,
+    only: Option<&'a Ref>,
+    snapshot: Option<(u64, State)>,
+    books: HashMap<Arc<str>, PriceBook>,
+    state: State,
+    sums: HashMap<Ref, Money>,
+    proof: Proof,
+}
+
+impl Audit<'_> {
+    fn entry(&mut self, entry: &Entry) -> Result<(), Difference> {
+        self.proof.entries = entry.seq;
+        if let Fact::Charged(charge) = &entry.fact
+            && self.only.is_none_or(|only| *only == charge.execution)
+        {
+            self.charge(entry.seq, charge)?;
+            let sum = self.sums.entry(charge.execution.clone()).or_insert(Money::ZERO);
+            *sum = sum.checked_add(charge.amount()).unwrap_or(*sum);
+        }
+        self.state.apply(entry);
+        match &self.snapshot {
+            Some((seq, state)) if *seq == entry.seq && *state != self.state => Err(Difference::Snapshot(*seq)),
+            _ => Ok(()),
+        }
+    }
+
+    fn charge(&mut self, seq: u64, charge: &Charge) -> Result<(), Difference> {
+        let Priced::Cost(cost) = &charge.priced else { return Ok(()) };
+        let lines = Money::checked_sum(cost.lines.iter().map(|line| line.amount));
+        if lines != Some(cost.total) {
+            let lines = lines.map_or_else(|| "more than 38 digits hold".to_owned(), |sum| format!("{sum} USD"));
+            return Err(Difference::Lines { seq, booked: cost.total, lines });
+        }
+        let again = price_again(self.book(seq, &cost.table)?, charge);
+        let again = match again {
+            Outcome::Priced(again) if again == *cost => {
+                self.proof.costs += 1;
+                return Ok(());
+            }
+            Outcome::Priced(again) if again.total == cost.total => "the same total from other lines".to_owned(),
+            Outcome::Priced(again) => format!("{} USD", again.total),
+            Outcome::Unpriced(reason) => format!("no price ({})", reason.code()),
+        };
+        Err(Difference::Cost { seq, event: Arc::clone(&charge.event_id), booked: cost.total, again })
+    }
+
+    /// A book of just the pinned table.
+    fn book(&mut self, seq: u64, table: &TableRef) -> Result<&PriceBook, Difference> {
+        if !self.books.contains_key(&table.digest) {
+            let book = pinned(self.dir, table).map_err(|what| Difference::Table {
+                seq,
+                name: Arc::clone(&table.name),
+                digest: Arc::clone(&table.digest),
+                what,
+            })?;
+            self.books.insert(Arc::clone(&table.digest), book);
+        }
+        // Just put there, if it was not there before.
+        Ok(self.books.entry(Arc::clone(&table.digest)).or_default())
+    }
+
+    fn finish(mut self) -> Result<Proof, Difference> {
+        if let Some(only) = self.only
+            && self.state.execution(only).is_none()
+        {
+            return Err(Difference::UnknownExecution(only.clone()));
+        }
+        for run in self.state.executions().filter(|run| self.only.is_none_or(|only| *only == run.id)) {
+            let entries = self.sums.get(&run.id).copied().unwrap_or(Money::ZERO);
+            if entries != run.cost {
+                return Err(Difference::Sum { execution: run.id.clone(), status: run.cost, entries });
+            }
+            self.proof.executions += 1;
+            self.proof.total = self.proof.total.checked_add(run.cost).unwrap_or(self.proof.total);
+        }
+        self.proof.tables = self.books.len();
+        Ok(self.proof)
+    }
+}
+
+/// Reads a pinned table back and checks that its content is what its digest says.
+fn pinned(dir: &DataDir, table: &TableRef) -> Result<PriceBook, String> {
+    let path = dir.prices().join(format!("{}.json", table.digest));
+    let text = fs::read_to_string(&path)
+        .map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
+    let unreadable = || format!("whose pinned copy {} is not a price table", path.display());
+    let nodes = document::parse(&text).map_err(|_| unreadable())?;
+    let (read, _) = PriceTable::from_node(nodes.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
+    if read.reference() != table {
+        return Err(format!("whose pinned copy {} has digest {}", path.display(), read.reference().digest));
+    }
+    Ok(PriceBook::new(vec![Arc::new(read)]))
+}

@@ -1,0 +1,147 @@
+//! The one writer: a batch is one write and one fsync; after the first failure nothing more is written.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use budget::Entry;
+
+use super::dir::sync_dir;
+use super::format::{HEADER_LEN, Hash, Header, encode_frame};
+use super::reader::{Batch, Reader};
+use super::{DataDir, LedgerError, Owner};
+
+/// A segment that has grown past this is closed and the next one begun.
+const SEGMENT_BYTES_MAX: u64 = 256 << 20;
+
+/// Appends batches. Holds the directory's lock for as long as it lives.
+#[derive(Debug)]
+pub struct Writer {
+    dir: DataDir,
+    _owner: Owner,
+    reader: Reader,
+    active: Option<Active>,
+    chain: Hash,
+    next_seq: u64,
+    bytes: u64,
+    buffer: Vec<u8>,
+    stopped: bool,
+}
+
+#[derive(Debug)]
+struct Active {
+    file: File,
+    path: PathBuf,
+    len: u64,
+}
+
+/// Where the log ends, as recovery found it.
+pub(super) struct End {
+    pub next_seq: u64,
+    pub chain: Hash,
+    /// Bytes in all segments.
+    pub bytes: u64,
+    /// The segment to go on with, and its length.
+    pub active: Option<(PathBuf, u64)>,
+}
+
+impl Writer {
+    pub(super) fn new(dir: DataDir, owner: Owner, reader: Reader, end: End) -> Result<Self, LedgerError> {
+        let active = match end.active {
+            Some((path, len)) => {
+                let file = OpenOptions::new().append(true).open(&path).map_err(LedgerError::io("open", &path))?;
+                Some(Active { file, path, len })
+            }
+            None => None,
+        };
+        Ok(Self {
+            dir,
+            _owner: owner,
+            reader,
+            active,
+            chain: end.chain,
+            next_seq: end.next_seq,
+            bytes: end.bytes,
+            buffer: Vec::new(),
+            stopped: false,
+        })
+    }
+
+    /// Sequence number of the next entry.
+    #[must_use]
+    pub fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// Bytes in all segments.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// A reader that sees what this writer commits.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// Makes the entries durable, then shows them to readers. Returns how long the fsync took.
+    ///
+    /// Entries are numbered from [`Writer::next_seq`] without gaps. After an error nothing may be acknowledged and
+    /// nothing more is written: what the disk holds is only known by reading it again.
+    pub fn append(&mut self, entries: Vec<Entry>) -> Result<Duration, LedgerError> {
+        if self.stopped {
+            return Err(LedgerError::Stopped);
+        }
+        self.stopped = true;
+        let took = self.write(entries)?;
+        self.stopped = false;
+        Ok(took)
+    }
+
+    fn write(&mut self, entries: Vec<Entry>) -> Result<Duration, LedgerError> {
+        let Some(first) = entries.first().map(|entry| entry.seq) else { return Ok(Duration::ZERO) };
+        debug_assert_eq!(first, self.next_seq, "entries are numbered without gaps");
+        if self.active.as_ref().is_none_or(|active| active.len >= SEGMENT_BYTES_MAX) {
+            self.begin_segment()?;
+        }
+        let Some(active) = &mut self.active else { return Err(LedgerError::Stopped) };
+        self.buffer.clear();
+        let chain = encode_frame(&mut self.buffer, &entries, &self.chain).map_err(|error| LedgerError::Io {
+            doing: "encode a batch for",
+            path: active.path.clone(),
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        active.file.write_all(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
+        let begin = Instant::now();
+        active.file.sync_data().map_err(LedgerError::io("fsync", &active.path))?;
+        let took = begin.elapsed();
+        let offset = active.len;
+        active.len += self.buffer.len() as u64;
+        self.bytes += self.buffer.len() as u64;
+        self.chain = chain;
+        self.next_seq += entries.len() as u64;
+        self.reader.publish(Batch { entries }, offset);
+        Ok(took)
+    }
+
+    fn begin_segment(&mut self) -> Result<(), LedgerError> {
+        let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
+        let mut file = OpenOptions::new()
+            .append(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(LedgerError::io("create", &path))?;
+        let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
+        file.write_all(&header).map_err(LedgerError::io("write", &path))?;
+        file.sync_all().map_err(LedgerError::io("fsync", &path))?;
+        sync_dir(&self.dir.segments())?;
+        self.bytes += HEADER_LEN as u64;
+        self.reader.add_segment(self.next_seq, path.clone());
+        self.active = Some(Active { file, path, len: HEADER_LEN as u64 });
+        Ok(())
+    }
+}

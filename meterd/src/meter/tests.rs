@@ -1,0 +1,1 @@
+//! The meter over a real directory: duplicates, conflicts, restart.

@@ -1,0 +1,223 @@
+//! Gauges read off one state at the moment of the scrape: budgets and their windows, open runs, open kills.
+//!
+//! One state, so the figures of one scrape belong together. A budget without a limit has no limit series, and nothing
+//! here has a series for each execution.
+
+use std::collections::BTreeMap;
+
+use budget::signal::{Attempt, CounterAt, Kill, KillState};
+use budget::{Budget, Ref, Source, State, Unit};
+use pricing::Timestamp;
+
+use super::catalog::{
+    BUDGET_INFO, BUDGET_LIMIT_TOKENS, BUDGET_LIMIT_USD, BUDGET_RESERVED_USD, BUDGET_RUN_MAX, BUDGET_SOFT_LIMIT,
+    BUDGET_SPENT_TOKENS, BUDGET_SPENT_USD, BUDGET_WINDOW_END, BUDGET_WINDOW_START, EXECUTIONS_ACTIVE, Family,
+    KILL_OLDEST_PENDING, KILLS_PENDING,
+};
+use super::ledger::{LedgerMetrics, words};
+use super::text::Writer;
+
+/// Decimal places of a timestamp in nanoseconds.
+const NANOS: u32 = 9;
+/// Decimal places of a share in parts per million.
+const PARTS_PER_MILLION: u32 = 6;
+
+/// Writes every gauge of the state. `ledger` says which namespaces and teams have series of their own.
+pub fn render_state(state: &State, now: Timestamp, ledger: &LedgerMetrics, writer: &mut Writer) {
+    executions(state, ledger, writer);
+    let figures = Figures {
+        budgets: state.budgets().collect(),
+        counters: state.counters(now),
+        run_utilization: state.run_utilization(),
+    };
+    budgets(&figures, writer);
+    kills(state.kills(), writer);
+}
+
+fn executions(state: &State, ledger: &LedgerMetrics, writer: &mut Writer) {
+    let mut open: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for execution in state.executions() {
+        let team = execution.subject.team.as_deref().unwrap_or_default();
+        // A team whose runs are all over stays, at 0.
+        let count = open.entry(ledger.labels(&execution.id.namespace, team)).or_default();
+        *count = count.saturating_add(u64::from(!execution.phase.is_terminal()));
+    }
+    writer.family(&EXECUTIONS_ACTIVE);
+    for ((namespace, team), count) in open {
+        writer.sample(&EXECUTIONS_ACTIVE, "").label("agent_namespace", namespace).label("team", team).count(count);
+    }
+}
+
+/// What the state says about budgets at one moment.
+struct Figures<'a> {
+    budgets: Vec<&'a Budget>,
+    counters: Vec<CounterAt>,
+    /// Highest share of a per-run limit that an open run has used, in parts per million.
+    run_utilization: Vec<(Source, Ref, u64)>,
+}
+
+/// The labels of a budget's series.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Labels<'a> {
+    namespace: &'a str,
+    budget: String,
+    team: &'a str,
+    window: &'static str,
+}
+
+/// The samples of one family, sorted, and never two with the same labels.
+type Rows<'a> = BTreeMap<Labels<'a>, i128>;
+
+fn budgets(figures: &Figures<'_>, writer: &mut Writer) {
+    infos(figures, writer);
+    let limits = |unit| limits(figures, unit);
+    let counters = |unit: Option<Unit>, value: fn(&CounterAt) -> Option<i128>| counters(figures, unit, value);
+    let usd = pricing::money::SCALE;
+    rows(&BUDGET_LIMIT_USD, &limits(Unit::Usd), usd, writer);
+    rows(&BUDGET_SPENT_USD, &counters(Some(Unit::Usd), |at| Some(at.spent)), usd, writer);
+    rows(&BUDGET_RESERVED_USD, &counters(Some(Unit::Usd), |at| Some(at.held)), usd, writer);
+    rows(&BUDGET_LIMIT_TOKENS, &limits(Unit::Tokens), 0, writer);
+    rows(&BUDGET_SPENT_TOKENS, &counters(Some(Unit::Tokens), |at| Some(at.spent)), 0, writer);
+    rows(&BUDGET_SOFT_LIMIT, &soft_limits(figures), PARTS_PER_MILLION, writer);
+    rows(&BUDGET_WINDOW_START, &counters(None, |at| Some(i128::from(at.span.start.nanos()))), NANOS, writer);
+    rows(&BUDGET_WINDOW_END, &counters(None, |at| at.span.end.map(|end| i128::from(end.nanos()))), NANOS, writer);
+    rows(&BUDGET_RUN_MAX, &run_utilization(figures), PARTS_PER_MILLION, writer);
+}
+
+fn rows(family: &Family, rows: &Rows<'_>, scale: u32, writer: &mut Writer) {
+    writer.family(family);
+    for (labels, value) in rows {
+        let mut sample = writer.sample(family, "");
+        for label in family.labels {
+            sample = match *label {
+                "agent_namespace" => sample.label(label, labels.namespace),
+                "budget" => sample.label(label, &labels.budget),
+                "team" => sample.label(label, labels.team),
+                _ => sample.label(label, labels.window),
+            };
+        }
+        sample.decimal(*value, scale);
+    }
+}
+
+fn labels<'a>(budget: &'a Budget, window: &'static str) -> Option<Labels<'a>> {
+    let name = words::budget(budget.source, &budget.id.name)?;
+    let team = match budget.scope.teams.as_slice() {
+        [team] => team,
+        _ => "",
+    };
+    Some(Labels { namespace: &budget.id.namespace, budget: name, team, window })
+}
+
+fn infos(figures: &Figures<'_>, writer: &mut Writer) {
+    let infos: BTreeMap<_, _> = figures
+        .budgets
+        .iter()
+        .filter_map(|budget| Some((labels(budget, "")?, words::action(budget.on_hard_limit))))
+        .collect();
+    writer.family(&BUDGET_INFO);
+    for (labels, action) in infos {
+        let sample = writer.sample(&BUDGET_INFO, "").label("agent_namespace", labels.namespace);
+        sample.label("budget", &labels.budget).label("team", labels.team).label("action", action).count(1);
+    }
+}
+
+fn limits<'a>(figures: &Figures<'a>, unit: Unit) -> Rows<'a> {
+    let mut rows = Rows::new();
+    for budget in &figures.budgets {
+        for limit in budget.limits.iter().filter(|limit| limit.unit == unit) {
+            if let Some(labels) = labels(budget, words::window(limit.window)) {
+                // Two limits on the same thing: the tighter one binds.
+                let tightest = rows.entry(labels).or_insert(limit.amount);
+                *tightest = limit.amount.min(*tightest);
+            }
+        }
+    }
+    rows
+}
+
+fn soft_limits<'a>(figures: &Figures<'a>) -> Rows<'a> {
+    let mut rows = Rows::new();
+    for budget in &figures.budgets {
+        let Some(level) = budget.soft_levels.first() else { continue };
+        for limit in &budget.limits {
+            if let Some(labels) = labels(budget, words::window(limit.window)) {
+                // The family has no team: two rows must not differ by it.
+                rows.insert(Labels { team: "", ..labels }, i128::from(level.0));
+            }
+        }
+    }
+    rows
+}
+
+/// A figure of every shared counter, by budget and window. An agent's allocated share is part of the whole, not a
+/// series beside it.
+fn counters<'a>(figures: &Figures<'a>, unit: Option<Unit>, value: fn(&CounterAt) -> Option<i128>) -> Rows<'a> {
+    let budgets: BTreeMap<_, _> = figures.budgets.iter().map(|budget| ((budget.source, &budget.id), *budget)).collect();
+    let mut rows = Rows::new();
+    for at in figures.counters.iter().filter(|at| at.agent.is_none() && unit.is_none_or(|unit| at.unit == unit)) {
+        let budget = budgets.get(&(at.source, &at.budget));
+        if let Some(labels) = budget.and_then(|budget| labels(budget, words::window(at.window)))
+            && let Some(value) = value(at)
+        {
+            rows.insert(labels, value);
+        }
+    }
+    rows
+}
+
+fn run_utilization<'a>(figures: &Figures<'a>) -> Rows<'a> {
+    let shares: BTreeMap<_, _> =
+        figures.run_utilization.iter().map(|(source, id, share)| ((*source, id), *share)).collect();
+    let mut rows = Rows::new();
+    for budget in &figures.budgets {
+        if let Some(share) = shares.get(&(budget.source, &budget.id))
+            && let Some(labels) = labels(budget, "")
+        {
+            rows.insert(Labels { team: "", ..labels }, i128::from(*share));
+        }
+    }
+    rows
+}
+
+/// A kill that nobody answered counts for every channel that took it, and for `none` while no channel has.
+fn kills<'a>(kills: impl Iterator<Item = &'a Kill>, writer: &mut Writer) {
+    let mut pending: BTreeMap<&str, (u64, Option<Timestamp>)> = BTreeMap::new();
+    for channel in words::CHANNELS.into_iter().chain([words::NO_CHANNEL]) {
+        pending.insert(channel, (0, None));
+    }
+    for kill in kills.filter(|kill| matches!(kill.state, KillState::Fenced | KillState::Sent)) {
+        for (channel, since) in taken(kill) {
+            let (count, oldest) = pending.entry(channel).or_default();
+            *count = count.saturating_add(1);
+            *oldest = Some(oldest.map_or(since, |oldest| oldest.min(since)));
+        }
+    }
+    writer.family(&KILLS_PENDING);
+    for (channel, (count, _)) in &pending {
+        writer.sample(&KILLS_PENDING, "").label("channel", channel).count(*count);
+    }
+    writer.family(&KILL_OLDEST_PENDING);
+    for (channel, (_, oldest)) in &pending {
+        let oldest = oldest.map_or(0, |oldest| i128::from(oldest.nanos()));
+        writer.sample(&KILL_OLDEST_PENDING, "").label("channel", channel).decimal(oldest, NANOS);
+    }
+}
+
+/// The channels that took a kill and when each did first; before that, `none` and the decision.
+fn taken(kill: &Kill) -> BTreeMap<&'static str, Timestamp> {
+    let mut taken = BTreeMap::new();
+    for (at, channel, attempt) in &kill.attempts {
+        if *attempt == Attempt::Delivered {
+            let first = taken.entry(channel.as_str()).or_insert(*at);
+            *first = (*at).min(*first);
+        }
+    }
+    if taken.is_empty() {
+        taken.insert(words::NO_CHANNEL, kill.decided_at);
+    }
+    taken
+}
+
+#[cfg(test)]
+mod tests;

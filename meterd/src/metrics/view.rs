@@ -1,0 +1,108 @@
+//! The ledger's families as a follower: folds entries as they become durable, and keeps its cursor beside the ledger, so
+//! that counters go on after a restart where they were.
+
+use std::fs;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use budget::Entry;
+use tokio::sync::watch;
+
+use super::{Caps, LedgerMetrics};
+use crate::follow::{Again, Handler};
+use crate::ledger::{DataDir, LedgerError, Reader, write_durably};
+
+/// The cursor is written after so many entries, and at a clean stop.
+const SAVE_EVERY_ENTRIES: u64 = 200_000;
+const FILE: &str = "metrics";
+
+/// The families, shared between the follower and the scrapes.
+#[derive(Clone)]
+pub struct MetricsView {
+    ledger: Arc<RwLock<LedgerMetrics>>,
+    reached: Arc<watch::Sender<u64>>,
+    cursor: u64,
+    dir: DataDir,
+}
+
+/// Folds entries into a [`MetricsView`]; run it with [`crate::follow::follow`].
+pub struct MetricsFollower {
+    view: MetricsView,
+    saved: u64,
+}
+
+impl MetricsView {
+    /// Resumes from the cursor beside the ledger, and folds what came after it.
+    ///
+    /// A cursor that cannot be read, or is ahead of the ledger, is set aside: the ledger can always rebuild it.
+    pub fn open(dir: &DataDir, reader: &Reader, caps: Caps) -> Result<Self, LedgerError> {
+        let path = dir.followers().join(FILE);
+        let saved = fs::read(&path).ok().and_then(|bytes| postcard::from_bytes::<LedgerMetrics>(&bytes).ok());
+        let mut ledger = match saved.filter(|saved| saved.seq() <= reader.committed()) {
+            Some(saved) => saved.with_caps(caps),
+            None => LedgerMetrics::new(caps),
+        };
+        reader.scan(ledger.seq() + 1, |entry| {
+            ledger.apply(entry);
+            true
+        })?;
+        let cursor = ledger.seq();
+        let reached = Arc::new(watch::Sender::new(cursor));
+        Ok(Self { ledger: Arc::new(RwLock::new(ledger)), reached, cursor, dir: dir.clone() })
+    }
+
+    /// Where [`MetricsView::follower`] goes on.
+    #[must_use]
+    pub const fn cursor(&self) -> u64 {
+        self.cursor
+    }
+
+    /// The follower of this view.
+    #[must_use]
+    pub fn follower(&self) -> MetricsFollower {
+        MetricsFollower { view: self.clone(), saved: self.cursor }
+    }
+
+    /// Waits until entry `seq` is folded in.
+    pub async fn reach(&self, seq: u64) {
+        let mut reached = self.reached.subscribe();
+        // The sender lives in `self`, so waiting cannot fail.
+        let _ = reached.wait_for(|reached| *reached >= seq).await;
+    }
+
+    /// Looks at the families. Keep it short: the follower waits meanwhile.
+    pub fn read<T>(&self, look: impl FnOnce(&LedgerMetrics) -> T) -> T {
+        look(&self.ledger.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes the cursor and everything folded so far.
+    pub fn save(&self) -> Result<(), LedgerError> {
+        let path = self.dir.followers().join(FILE);
+        let bytes = self.read(postcard::to_stdvec).map_err(|error| LedgerError::Io {
+            doing: "encode the metrics cursor for",
+            path: path.clone(),
+            source: std::io::Error::other(error.to_string()),
+        })?;
+        write_durably(&path, &bytes)
+    }
+}
+
+impl Handler for MetricsFollower {
+    fn take(&mut self, entries: &[Entry]) -> Result<(), Again> {
+        let seq = {
+            let mut ledger = self.view.ledger.write().unwrap_or_else(PoisonError::into_inner);
+            for entry in entries {
+                ledger.apply(entry);
+            }
+            ledger.seq()
+        };
+        self.view.reached.send_replace(seq);
+        if seq >= self.saved + SAVE_EVERY_ENTRIES {
+            // Losing it only makes the next start replay more.
+            match self.view.save() {
+                Ok(()) => self.saved = seq,
+                Err(error) => tracing::warn!(%error, "the metrics cursor was not saved"),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,132 @@
+//! Folders → a price book or a set of resources, checked as a whole: every problem of every file, or a good snapshot.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use budget::Ref;
+use pricing::document::{self, Place, Problem, Severity};
+use pricing::{PriceBook, PriceTable};
+
+use super::folder::{EXTENSIONS, load_dir};
+use crate::config::{FileProblem, seed};
+use crate::resource::{self, Resource};
+
+/// The price book of the built-in tables (with `seed`) and of the tables in `dirs`, lowest layer first, with warnings.
+pub fn load_prices(dirs: &[PathBuf], seed: bool) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    let built_in: Vec<(PathBuf, String)> = match seed {
+        true => {
+            seed::TABLES.iter().map(|(name, text)| (Path::new("built-in").join(name), (*text).to_owned())).collect()
+        }
+        false => Vec::new(),
+    };
+    let mut files = Vec::new();
+    let mut problems = Vec::new();
+    for dir in dirs {
+        match load_dir(dir, &EXTENSIONS) {
+            Ok(loaded) => files.extend(loaded.files),
+            Err(found) => problems.extend(found),
+        }
+    }
+    match prices_from(&built_in, &files) {
+        Ok(read) if problems.is_empty() => Ok(read),
+        Ok((_, warnings)) => {
+            problems.extend(warnings);
+            Err(problems)
+        }
+        Err(found) => {
+            problems.extend(found);
+            Err(problems)
+        }
+    }
+}
+
+/// The price book of files that were read already. A table of `files` replaces the built-in one of its name.
+pub fn prices_from(
+    built_in: &[(PathBuf, String)],
+    files: &[(PathBuf, String)],
+) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    let mut problems = Vec::new();
+    let lowest = tables(built_in, &mut problems);
+    let upper = tables(files, &mut problems);
+    if problems.iter().any(FileProblem::is_error) {
+        return Err(problems);
+    }
+    let replaced = |table: &PriceTable| upper.iter().any(|other| other.reference().name == table.reference().name);
+    let mut book: Vec<Arc<PriceTable>> = lowest.into_iter().filter(|table| !replaced(table)).collect();
+    book.extend(upper.iter().cloned());
+    Ok((PriceBook::new(book), problems))
+}
+
+/// Every table of these files; two of one name are an error.
+fn tables(files: &[(PathBuf, String)], problems: &mut Vec<FileProblem>) -> Vec<Arc<PriceTable>> {
+    let mut tables: Vec<Arc<PriceTable>> = Vec::new();
+    let mut places: BTreeMap<Arc<str>, (&Path, Place)> = BTreeMap::new();
+    for (file, text) in files {
+        let nodes = match document::parse(text) {
+            Ok(nodes) => nodes,
+            Err(found) => {
+                problems.extend(FileProblem::in_file(file, found));
+                continue;
+            }
+        };
+        for node in &nodes {
+            if let Some(kind) = node.get("kind").filter(|kind| kind.text().is_some_and(|kind| kind != "PriceTable")) {
+                let message = format!("{:?} is not a PriceTable", kind.text().unwrap_or_default());
+                let found = Problem::error(kind.place, "kind", message).with_hint("other kinds go to resources.dir");
+                problems.push(FileProblem { file: file.clone(), problem: found });
+                continue;
+            }
+            match PriceTable::from_node(node) {
+                Ok((table, warnings)) => {
+                    problems.extend(FileProblem::in_file(file, warnings));
+                    let name = table.reference().name.clone();
+                    if let Some((other, place)) = places.insert(name.clone(), (file, node.place)) {
+                        let what = format!("price table {name}");
+                        problems.push(given_twice(&what, (file, node.place), (other, place)));
+                    }
+                    tables.push(Arc::new(table));
+                }
+                Err(found) => problems.extend(FileProblem::in_file(file, found)),
+            }
+        }
+    }
+    tables
+}
+
+fn given_twice(what: &str, (file, place): (&Path, Place), (other, first): (&Path, Place)) -> FileProblem {
+    let message = format!("{what} is given twice, first in {}:{first}", other.display());
+    let problem = Problem::error(place, "metadata.name", message).with_hint("keep one of the two, or rename one");
+    FileProblem { file: file.to_owned(), problem }
+}
+
+/// The resources of a folder, with warnings.
+pub fn load_resources(dir: &Path) -> Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>> {
+    resources_from(&load_dir(dir, &EXTENSIONS)?.files)
+}
+
+/// The resources of files that were read already; two of one kind and name are an error.
+pub fn resources_from(files: &[(PathBuf, String)]) -> Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>> {
+    let mut resources: Vec<Resource> = Vec::new();
+    let mut problems = Vec::new();
+    let mut places: BTreeMap<(Arc<str>, Ref), (&Path, Place)> = BTreeMap::new();
+    for (file, text) in files {
+        match resource::read(text) {
+            Err(found) => problems.extend(FileProblem::in_file(file, found)),
+            Ok((read, warnings)) => {
+                problems.extend(FileProblem::in_file(file, warnings));
+                for resource in read {
+                    let meta = resource.meta();
+                    let key = (meta.kind.clone(), meta.id.clone());
+                    if let Some(first) = places.insert(key, (file, meta.place)) {
+                        let what = format!("{} {}", meta.kind, meta.id);
+                        problems.push(given_twice(&what, (file, meta.place), first));
+                    }
+                    resources.push(resource);
+                }
+            }
+        }
+    }
+    let refused = problems.iter().any(|found| found.problem.severity == Severity::Error);
+    if refused { Err(problems) } else { Ok((resources, problems)) }
+}

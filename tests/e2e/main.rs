@@ -1,0 +1,23 @@
+//! The real binary, from outside, with real peers: what a user of the contract sees. Never a look inside the library.
+//!
+//! Every expectation is worked out by hand in the test's comment, from the published prices and the contract.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
+#![allow(missing_docs, unreachable_pub)]
+
+#[path = "../harness/harness.rs"]
+mod harness;
+
+mod budgets;
+mod commands;
+mod crash;
+mod demo;
+mod events;
+mod executions;
+mod openapi;
+mod otlp;
+mod prometheus;
+mod refusals;
+mod reload;
+mod run;
+mod startup;
+mod usage;

@@ -1,0 +1,122 @@
+//! `meterd run`: a budget around any program. The clock that counts is the one from the crossing call to the child's end.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+
+use crate::harness::cli::{self, meterd};
+use crate::harness::daemon::Daemon;
+use crate::harness::process::{Ended, Process};
+
+/// A budget's end comes within this after the call that crossed it.
+const KILL_MAX: Duration = Duration::from_secs(1);
+const RUN_MAX: Duration = Duration::from_secs(60);
+
+fn agent() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/agents/agent.py")
+}
+
+/// Runs the agent under `meterd run` in `folder`; gives its end and the time of it.
+fn run(folder: &Path, url: Option<&str>, options: &[&str], agent_arguments: &[&str]) -> (Ended, Duration) {
+    let mut command = meterd(&["run", "--execution", "e1"]);
+    command.current_dir(folder).args(options).args(["--", "python3"]).arg(agent()).args(agent_arguments);
+    if let Some(url) = url {
+        command.env("METERD_URL", url);
+    }
+    let ended = Process::start(&mut command, "run", folder).wait(RUN_MAX);
+    (ended, SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970"))
+}
+
+/// Acknowledged calls, and when the `n`th one was.
+fn acknowledged(ended: &Ended) -> Vec<f64> {
+    let time = |line: &str| line.split_once(' ').and_then(|(_, time)| time.trim().parse().ok());
+    ended.stdout.lines().filter_map(time).collect()
+}
+
+/// A limit of 0.05 USD at 0.006 USD a call is crossed by the ninth: 9 × 0.006 = 0.054.
+#[test]
+fn a_run_ends_within_a_second_of_crossing_its_budget() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, end) = run(folder.path(), None, &["--max-usd", "0.05"], &["9", "wait"]);
+    let ended = ended.expect_code(124);
+    let times = acknowledged(&ended);
+    assert_eq!(times.len(), 9, "{ended:?}");
+    let took = end.as_secs_f64() - times[8];
+    assert!(took <= KILL_MAX.as_secs_f64(), "{took} s from the ninth call to the end");
+    assert!(ended.stderr.contains("0.054"), "the exact cost on the receipt: {}", ended.stderr);
+    assert!(ended.stderr.contains("90000") || ended.stderr.contains("90,000"), "its tokens: {}", ended.stderr);
+}
+
+/// A child that never stops by itself: what it spent after the limit is on the receipt, to the digit.
+#[test]
+fn a_run_that_goes_on_posting_is_stopped_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start();
+    let (ended, end) = run(folder.path(), Some(daemon.api()), &["--max-usd", "0.05"], &["100000", "wait"]);
+    let ended = ended.expect_code(124);
+    let times = acknowledged(&ended);
+    assert!(times.len() >= 9, "{ended:?}");
+    let took = end.as_secs_f64() - times[8];
+    assert!(took <= KILL_MAX.as_secs_f64(), "{took} s from the ninth call to the end");
+    let execution = daemon.execution("default", "e1");
+    let calls = execution["status"]["modelCalls"].as_u64().unwrap();
+    assert!(
+        (times.len() as u64..=times.len() as u64 + 1).contains(&calls),
+        "{calls} booked, {} acknowledged",
+        times.len()
+    );
+    let text = daemon.get("/v1/namespaces/default/executions/e1").text();
+    let cost = (rust_decimal::Decimal::new(6, 3) * rust_decimal::Decimal::from(calls)).normalize().to_string();
+    assert_eq!(crate::events::literal(&text, "costUsd"), cost);
+    assert!(ended.stderr.contains(&cost), "{cost} on the receipt: {}", ended.stderr);
+    daemon.wait_for_metric("meterd_kill_signals_acked_total", &[("channel", "process")], "1");
+}
+
+#[test]
+fn a_child_that_ends_by_itself_passes_its_exit_code_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start();
+    let (ended, _) = run(folder.path(), Some(daemon.api()), &["--max-usd", "0.05"], &["2", "exit", "7"]);
+    let ended = ended.expect_code(7);
+    assert!(ended.stderr.contains("0.012"), "2 × 0.006 on the receipt: {}", ended.stderr);
+    assert_eq!(daemon.execution("default", "e1")["status"]["phase"], "Failed");
+    let mut command = meterd(&["run", "--execution", "e2", "--url", daemon.api(), "--", "true"]);
+    Process::start(&mut command, "true", folder.path()).wait(RUN_MAX).expect_code(0);
+    assert_eq!(daemon.execution("default", "e2")["status"]["phase"], "Succeeded");
+}
+
+#[test]
+fn a_child_that_ignores_sigterm_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, _) = run(folder.path(), None, &["--max-usd", "0.05", "--grace", "1"], &["9", "ignore"]);
+    let ended = ended.expect_code(124);
+    assert_eq!(acknowledged(&ended).len(), 9);
+}
+
+#[test]
+fn tokens_and_missing_programs_have_their_exit_codes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (ended, _) = run(folder.path(), None, &["--max-tokens", "20000"], &["2", "wait"]);
+    ended.expect_code(124);
+    let missing = cli::run(&["run", "--execution", "e1", "--", "no-such-program-here"], folder.path());
+    assert_eq!(missing.code(), 127, "as a shell says it: {}", missing.stderr);
+    assert!(missing.stderr.contains("no-such-program-here"), "{}", missing.stderr);
+}
+
+/// What the child is told: where meterd is, and who it is.
+#[test]
+fn the_child_gets_the_addresses_and_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start();
+    let script = "import json, os; print(json.dumps(dict(os.environ)))";
+    let mut command = meterd(&["run", "--execution", "e1", "--url", daemon.api(), "--", "python3", "-c", script]);
+    let ended = Process::start(&mut command, "environment", folder.path()).wait(RUN_MAX).expect_code(0);
+    let environment: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(environment["JOCH_EXECUTION_ID"], "e1");
+    assert_eq!(environment["METERD_URL"], daemon.api());
+    assert_eq!(environment["OTEL_EXPORTER_OTLP_ENDPOINT"], daemon.api());
+    assert_eq!(environment["OTEL_EXPORTER_OTLP_PROTOCOL"], "http/protobuf");
+    let attributes = environment["OTEL_RESOURCE_ATTRIBUTES"].as_str().unwrap_or_default();
+    assert!(attributes.contains("joch.execution.id=e1"), "{attributes}");
+}

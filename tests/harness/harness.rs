@@ -1,0 +1,18 @@
+//! What end-to-end tests share: the real daemon on ephemeral ports, a small HTTP client, processes that never outlive a test.
+//!
+//! Everything here has a bound in time. Nothing here knows what a right answer is: that is for the tests.
+
+#[path = "cli.rs"]
+pub(crate) mod cli;
+#[path = "daemon.rs"]
+pub(crate) mod daemon;
+#[path = "http.rs"]
+pub(crate) mod http;
+#[path = "metrics.rs"]
+pub(crate) mod metrics;
+#[path = "process.rs"]
+pub(crate) mod process;
+#[path = "stream.rs"]
+pub(crate) mod stream;
+#[path = "wait.rs"]
+pub(crate) mod wait;
