@@ -5,6 +5,7 @@ use std::sync::Arc;
 use budget::charge::{CallOutcome, Called, Priced, Zero};
 use budget::{Charge, Ref, Subject};
 use pricing::cost::Unpriced;
+use pricing::table::Unmatched;
 use pricing::{Attrs, Call, Outcome, PriceBook, Target, Timestamp, Usage, price};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -82,7 +83,12 @@ fn priced(book: &PriceBook, event: &UsageEvent) -> Priced {
     };
     match question.ask(book) {
         Outcome::Priced(cost) => Priced::Cost(cost),
-        Outcome::Unpriced(Unpriced::UnknownTool) => Priced::Zero(Zero::UnlistedTool),
+        Outcome::Unpriced(Unpriced::UnknownTool) if book.unmatched_tool() == Unmatched::ZeroWithFlag => {
+            Priced::Zero(Zero::UnlistedTool)
+        }
+        Outcome::Unpriced(Unpriced::UnknownModel) if book.unmatched_model() == Unmatched::ZeroWithFlag => {
+            Priced::Zero(Zero::UnlistedModel)
+        }
         Outcome::Unpriced(reason) => Priced::Unpriced(reason),
     }
 }
