@@ -6,9 +6,9 @@
 mod answer;
 mod budgets;
 mod executions;
+mod extract;
 mod health;
 mod openapi;
-mod query;
 mod resources;
 mod signals;
 mod traces;
@@ -159,8 +159,14 @@ impl From<meter::Refused> for Problem {
             ),
             meter::Refused::Stopped => Self::unavailable(
                 "ledger_stopped",
-                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged was not taken, send it again then",
+                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged is safe to send again then",
             ),
+            meter::Refused::DiskFull => Self::new(
+                axum::http::StatusCode::INSUFFICIENT_STORAGE,
+                "disk_full",
+                "the disk of the data directory is full; make room and restart the daemon; what was not acknowledged is safe to send again then",
+            )
+            .retry_after(30),
         }
     }
 }

@@ -13,7 +13,7 @@ use pricing::cost::TableRef;
 use pricing::{Money, Outcome, PriceBook, PriceTable, document};
 
 use super::format::{GENESIS, HEADER_LEN, Hash};
-use super::reader::{Frames, segments_of};
+use super::frames::{Frames, segments_of};
 use super::{DataDir, LedgerError, Reader, load_snapshot};
 use crate::event::charge::price_again;
 
@@ -135,6 +135,14 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
     for (_, path) in segments_of(dir)? {
         let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
         let header = Frames::header(&path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        if header.first_seq > next_seq {
+            return Err(LedgerError::Missing {
+                path: dir.root().to_owned(),
+                from: next_seq,
+                to: header.first_seq - 1,
+                known_by: "a later segment",
+            });
+        }
         if header.first_seq != next_seq || header.chain != chain {
             return Err(damaged(0, "the hash chain breaks here"));
         }
@@ -147,7 +155,7 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
                 return Err(damaged(offset, "the hash chain breaks here"));
             }
             chain = body.chain;
-            next_seq += u64::from(body.count);
+            next_seq = body.last() + 1;
             batches += 1;
         }
         // Beyond what was committed when this began, a live daemon may be writing; at rest there must be nothing.
@@ -157,6 +165,9 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
                 return Err(damaged(frames.offset(), what));
             }
             break;
+        }
+        if frames.offset() < frames.len() {
+            return Err(damaged(frames.offset(), "checksum"));
         }
     }
     if next_seq <= committed {
