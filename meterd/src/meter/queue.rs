@@ -128,6 +128,22 @@ impl Handle {
         answer.await.map_err(|_| Refused::Stopped)
     }
 
+    /// Carries out commands in their order, which are likely to share one fsync; each is taken or refused by itself.
+    pub async fn commands(&self, commands: Vec<Command>) -> Vec<Result<Verdict, Refused>> {
+        let sent = commands.into_iter().map(|command| {
+            let (reply, answer) = oneshot::channel();
+            self.send(Work::Command(command, reply)).map(|()| answer)
+        });
+        let mut verdicts = Vec::new();
+        for sent in sent.collect::<Vec<_>>() {
+            verdicts.push(match sent {
+                Ok(answer) => answer.await.map_err(|_| Refused::Stopped),
+                Err(refused) => Err(refused),
+            });
+        }
+        verdicts
+    }
+
     /// Is the meter taking work?
     #[must_use]
     pub fn is_up(&self) -> bool {
