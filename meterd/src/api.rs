@@ -35,6 +35,7 @@ use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::body::BodyLimits;
 use crate::server::problem::Problem;
+use crate::settle::Settler;
 use crate::signal::Hub;
 
 pub use health::Readiness;
@@ -51,6 +52,8 @@ pub struct App {
     pub hub: Hub,
     /// Prices in force; a request keeps the snapshot it began with.
     pub prices: Arc<ArcSwap<PriceBook>>,
+    /// Changes prices of what is booked.
+    pub settler: Settler,
     /// Time.
     pub clock: Clock,
     /// Bounds of bodies.

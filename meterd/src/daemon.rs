@@ -23,6 +23,7 @@ use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::body::BodyLimits;
 use crate::server::{self, BindError, Limits};
+use crate::settle::Settler;
 use crate::signal::Hub;
 use crate::watch::{self, FileProblem, WatchGuard};
 
@@ -100,11 +101,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
+    let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
         meter: meter.handle,
         view,
         hub,
-        prices: Arc::new(ArcSwap::from_pointee(PriceBook::default())),
+        prices,
+        settler,
         clock,
         body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
         dedup_horizon: config.ingest.dedup_horizon,
@@ -116,6 +120,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     };
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
+    followers.spawn(app.settler.clone().run(serving.clone()));
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),

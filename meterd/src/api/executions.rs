@@ -9,7 +9,7 @@ use axum::response::Response;
 use budget::decide::Denial;
 use budget::entry::Phase;
 use budget::state::Execution;
-use budget::{Command, Entry, Fact, Ref, Unit, Verdict};
+use budget::{Command, Entry, Ref, Unit, Verdict};
 use pricing::{Money, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::App;
 use super::answer::{Form, typed};
 use super::extract::{Path, Query};
-use crate::reconcile::entry_json;
+use crate::reconcile::{cost_of, entry_json};
 use crate::resource::print::Json;
 use crate::resource::{execution_document_with_kill, execution_from_json};
 use crate::server::body::read;
@@ -278,7 +278,7 @@ pub(super) async fn entries(
         let mut found: Vec<Value> = Vec::new();
         let mut next = None;
         reader.scan(from, |entry: &Entry| {
-            if matches!(&entry.fact, Fact::Charged(charge) if charge.execution == run) {
+            if cost_of(entry) == Some(&run) {
                 if found.len() == limit {
                     next = Some(entry.seq);
                     return false;

@@ -12,20 +12,18 @@ use pricing::PriceBook;
 use super::{first_problem, tell, warn_all};
 use crate::api::App;
 use crate::config::Config;
-use crate::ledger::{self, DataDir, LedgerError};
+use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
+use crate::settle;
 use crate::watch::{self, FileProblem, WatchError, WatchGuard};
 
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
-/// table that `verify` could not find again (I7).
+/// table that `verify` could not find again (I7). What is quarantined settles with the new book.
 pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> Result<(), LedgerError> {
     for table in book.tables() {
         let reference = table.reference();
-        let path = dir.prices().join(format!("{}.json", reference.digest));
-        if !path.exists() {
-            ledger::write_durably(&path, table.canonical_json().as_bytes())?;
-        }
+        settle::pin(dir, table)?;
         tell(app, Command::Pin(reference.clone())).await?;
     }
     let infos = book.tables().iter().map(|table| TableInfo {
@@ -36,7 +34,7 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
         effective: None,
     });
     app.metrics.price_tables(infos.collect(), app.clock.now());
-    app.prices.store(Arc::new(book));
+    app.settler.put(book);
     Ok(())
 }
 

@@ -167,6 +167,23 @@ impl Handle {
         answer.await.map_err(|_| self.refused())
     }
 
+    /// Carries out commands in their order, which are likely to share one fsync; each is taken or refused by itself.
+    pub async fn commands(&self, commands: Vec<Command>) -> Vec<Result<Verdict, Refused>> {
+        let sent = commands.into_iter().map(|command| {
+            let (reply, answer) = oneshot::channel();
+            let permit = self.room(1)?;
+            self.send(Work::Command(Box::new(command), reply), permit).map(|()| answer)
+        });
+        let mut verdicts = Vec::new();
+        for sent in sent.collect::<Vec<_>>() {
+            verdicts.push(match sent {
+                Ok(answer) => answer.await.map_err(|_| self.refused()),
+                Err(refused) => Err(refused),
+            });
+        }
+        verdicts
+    }
+
     /// Is the meter taking work?
     #[must_use]
     pub fn is_up(&self) -> bool {
