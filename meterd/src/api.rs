@@ -8,6 +8,7 @@ mod budgets;
 mod executions;
 mod health;
 mod openapi;
+mod query;
 mod resources;
 mod signals;
 mod traces;
@@ -115,7 +116,8 @@ pub fn metrics_router(app: App) -> Router {
 }
 
 async fn not_found(request: Request) -> Problem {
-    Problem::not_found(format!("no such path: {}; /openapi.json lists every path", request.uri().path()))
+    let detail = format!("no such path: {}; /openapi.json lists every path", request.uri().path());
+    Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_path", detail)
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

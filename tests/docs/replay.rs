@@ -145,7 +145,8 @@ impl Reader {
         fs::write(self.path().join(&name), format!("exec 2>&1\n{script}")).expect("the folder is writable");
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", &name]).env("NO_COLOR", "1");
-        for variable in ["METERD_URL", "METERD_DATA_DIR", "METERD_LOG", "JOCH_EXECUTION_ID", "OTEL_RESOURCE_ATTRIBUTES"] {
+        for variable in ["METERD_URL", "METERD_DATA_DIR", "METERD_LOG", "JOCH_EXECUTION_ID", "OTEL_RESOURCE_ATTRIBUTES"]
+        {
             bash.env_remove(variable);
         }
         let ended = Process::start(self.in_folder(&mut bash), &name, self.path()).wait(COMMAND_MAX);
@@ -210,7 +211,9 @@ fn collapsed(line: &str) -> String {
 fn lines_match(shown: &[&str], printed: &[&str]) -> bool {
     match shown.split_first() {
         None => printed.is_empty(),
-        Some((first, rest)) if first.trim() == "…" => (0..=printed.len()).any(|skip| lines_match(rest, &printed[skip..])),
+        Some((first, rest)) if first.trim() == "…" => {
+            (0..=printed.len()).any(|skip| lines_match(rest, &printed[skip..]))
+        }
         Some((first, rest)) => {
             printed.split_first().is_some_and(|(line, more)| line_matches(first, line) && lines_match(rest, more))
         }

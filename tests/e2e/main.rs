@@ -20,4 +20,5 @@ mod refusals;
 mod reload;
 mod run;
 mod startup;
+mod terminal;
 mod usage;

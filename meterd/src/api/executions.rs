@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use budget::decide::Denial;
@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{Form, typed};
+use super::query::Query;
 use crate::reconcile::entry_json;
 use crate::resource::print::Json;
 use crate::resource::{execution_document_with_kill, execution_from_json};
@@ -145,7 +146,7 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
         (items, next)
     });
     let (items, next) = page.await;
-    let next = next.map_or(Json::Null, |next| Json::text(next));
+    let next = next.map_or(Json::Null, Json::text);
     let list = Json::map([
         ("apiVersion", Json::text(crate::resource::API_VERSION)),
         ("kind", Json::text("ExecutionList")),

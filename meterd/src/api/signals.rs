@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use budget::signal::{Attempt, Channel, Proof};
@@ -21,6 +21,7 @@ use serde_json::{Value, json};
 use tokio::sync::{broadcast, mpsc};
 
 use super::App;
+use super::query::Query;
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
 use crate::signal::{Signal, signal_of};

@@ -98,7 +98,11 @@ pub fn verify(dir: &DataDir, only: Option<&Ref>, mut progress: impl FnMut(u64, u
     let reader = Reader::at_rest(dir)?;
     let committed = reader.committed();
     // A snapshot begins with the state; what follows it is not looked at here.
-    let snapshot = load_snapshot::<State>(dir)?.filter(|(seq, _)| *seq <= committed);
+    let snapshot = load_snapshot::<State>(dir)?;
+    if let Some((seq, _)) = snapshot.as_ref().filter(|(seq, _)| *seq > reader.committed()) {
+        let (from, to, path) = (committed + 1, *seq, dir.root().to_owned());
+        return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" }.into());
+    }
     let mut audit = Audit {
         dir,
         only,
@@ -146,8 +150,12 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
             next_seq += u64::from(body.count);
             batches += 1;
         }
-        // Beyond what was committed when this began, a live daemon may be writing.
+        // Beyond what was committed when this began, a live daemon may be writing; at rest there must be nothing.
         if next_seq > committed {
+            if frames.offset() < frames.len() && !dir.is_owned() {
+                let what = "bytes that are no whole batch; if the last run was cut off, a start removes what it had not acknowledged";
+                return Err(damaged(frames.offset(), what));
+            }
             break;
         }
     }

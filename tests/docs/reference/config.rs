@@ -57,7 +57,12 @@ fn config_page_is_fresh() {
     assert_eq!(settings.len(), variables.len(), "default.yaml shows every key once");
     let header = ["key", "default", "variable", "meaning"];
     let row = |line: &&&Line| {
-        vec![code(&line.path), code(&line.value), code(&variables[line.path.as_str()]), line.comment.replace('*', "\\*")]
+        vec![
+            code(&line.path),
+            code(&line.value),
+            code(&variables[line.path.as_str()]),
+            line.comment.replace('*', "\\*"),
+        ]
     };
     let mut sections: Vec<&str> = Vec::new();
     for line in &settings {

@@ -38,7 +38,10 @@ fn metrics_page_is_fresh() {
             let name = code(&text(family, "name"));
             vec![name, text(family, "type"), text(family, "unit"), labels.join(", "), text(family, "help")]
         });
-        body.push_str(&format!("## {title}\n\n{says}\n\n{}\n", table(&["name", "type", "unit", "labels", "help"], rows)));
+        body.push_str(&format!(
+            "## {title}\n\n{says}\n\n{}\n",
+            table(&["name", "type", "unit", "labels", "help"], rows)
+        ));
     }
     assert_eq!(shown, families.len(), "a family has an origin that the page does not know");
     compare("metrics.md", &page("Metrics", INTRO, &body));
