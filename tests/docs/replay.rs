@@ -7,7 +7,8 @@
 //!   `stops`: the daemon ends by it.
 //! - `text output`: what the command before printed. `…` stands for anything within a line, alone for any lines.
 //! - `test file=NAME`: the block is written to NAME. YAML is checked by `meterd check` first.
-//! - `json test status=S cost=C`: posted to `/v1/usage` with the time of now; the first result's status and cost.
+//! - `json test status=S cost=C`: posted to `/v1/usage` with the time of now; the first result's status and cost, which the
+//!   guide must state as `C USD`.
 //! - `manual`: for the reader only: needs root, the network, or what stands outside the guide.
 
 use std::fs;
@@ -32,6 +33,7 @@ const START_MAX: Duration = Duration::from_secs(30);
 /// One guide under way.
 struct Reader {
     guide: String,
+    text: String,
     folder: TempDir,
     daemon: Option<Process>,
     /// Addresses of the daemon, without the scheme.
@@ -49,8 +51,10 @@ pub(crate) fn follow(name: &str) {
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let folder = tempfile::Builder::new().prefix("meterd-guide-").tempdir().expect("a temporary folder");
     let (api, metrics) = (String::new(), String::new());
-    let mut reader = Reader { guide: name.to_owned(), folder, daemon: None, api, metrics, printed: None, steps: 0 };
-    for fence in fences(&text) {
+    let fences = fences(&text);
+    let guide = name.to_owned();
+    let mut reader = Reader { guide, text, folder, daemon: None, api, metrics, printed: None, steps: 0 };
+    for fence in fences {
         eprintln!("{name}:{}: {} {}", fence.line, fence.language, fence.words.join(" "));
         reader.step(&fence);
     }
@@ -172,7 +176,10 @@ impl Reader {
         let answer = answer.unwrap_or_else(|error| panic!("{at}: {error}")).expect(200).json();
         let result = &answer["results"][0];
         assert_eq!(result["status"].as_str(), Some(fence.value("status").unwrap_or("accepted")), "{at}: {answer}");
-        assert_eq!(result["cost_usd"].as_str(), fence.value("cost"), "{at}: {answer}");
+        let cost = fence.value("cost");
+        assert_eq!(result["cost_usd"].as_str(), cost, "{at}: {answer}");
+        let stated = |cost: &str| self.text.contains(&format!("{cost} USD"));
+        assert!(cost.is_none_or(stated), "{at}: the guide does not state this cost: {cost:?}");
     }
 
     fn compare(&mut self, fence: &Fence, at: &str) {
