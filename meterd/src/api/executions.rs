@@ -27,6 +27,8 @@ use crate::signal::counter_json;
 /// Executions or entries in one answer, at most.
 const PAGE_MAX: usize = 1_000;
 const PAGE_DEFAULT: usize = 100;
+/// Phases that a listing can be asked for.
+const PHASES: [Phase; 5] = [Phase::Pending, Phase::Running, Phase::Succeeded, Phase::Failed, Phase::Cancelled];
 /// Longest reason of a kill: it goes into the ledger and out to every listener.
 const REASON_BYTES_MAX: usize = 1_024;
 
@@ -119,6 +121,11 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
             .map_err(|error| Problem::bad_request("invalid_parameter", format!("{name}: {error}"))),
     };
     let since = parse("since", &params.since)?;
+    let is_known = |phase: &&str| PHASES.iter().any(|known| known.as_str().eq_ignore_ascii_case(phase));
+    if let Some(phase) = params.phase.as_deref().filter(|phase| !is_known(phase)) {
+        let known = PHASES.map(Phase::as_str).join(", ");
+        return Err(Problem::bad_request("invalid_parameter", format!("phase: {phase:?} is none of {known}")));
+    }
     let known = |word: &str| PHASES.iter().any(|phase| phase.as_str().eq_ignore_ascii_case(word));
     if params.phase.as_deref().is_some_and(|phase| !known(phase)) {
         let detail = "phase is Pending, Running, Succeeded, Failed or Cancelled";
