@@ -3,6 +3,9 @@
 //! Proved: every batch's checksum and chain hash; every cost recomputed from its pinned table, and equal to its lines'
 //! sum; every execution's cost equal to the sum of its entries; the newest snapshot equal to the fold of the entries.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
