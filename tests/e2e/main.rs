@@ -19,5 +19,6 @@ mod prometheus;
 mod refusals;
 mod reload;
 mod run;
+mod settle;
 mod startup;
 mod usage;
