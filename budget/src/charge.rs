@@ -98,6 +98,8 @@ pub enum Zero {
     FailedWithoutUsage,
     /// A tool that no table lists: tools are free unless priced.
     UnlistedTool,
+    /// A model that no table lists, where a table says that such models are free.
+    UnlistedModel,
 }
 
 impl Zero {
@@ -107,6 +109,7 @@ impl Zero {
         match self {
             Self::FailedWithoutUsage => "failed_without_usage",
             Self::UnlistedTool => "unlisted_tool",
+            Self::UnlistedModel => "unlisted_model",
         }
     }
 }

@@ -6,6 +6,7 @@
 mod answer;
 mod budgets;
 mod executions;
+mod extract;
 mod health;
 mod openapi;
 mod quarantine;
@@ -121,7 +122,8 @@ pub fn metrics_router(app: App) -> Router {
 }
 
 async fn not_found(request: Request) -> Problem {
-    Problem::not_found(format!("no such path: {}; /openapi.json lists every path", request.uri().path()))
+    let detail = format!("no such path: {}; /openapi.json lists every path", request.uri().path());
+    Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_path", detail)
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
@@ -163,8 +165,14 @@ impl From<meter::Refused> for Problem {
             ),
             meter::Refused::Stopped => Self::unavailable(
                 "ledger_stopped",
-                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged was not taken, send it again then",
+                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged is safe to send again then",
             ),
+            meter::Refused::DiskFull => Self::new(
+                axum::http::StatusCode::INSUFFICIENT_STORAGE,
+                "disk_full",
+                "the disk of the data directory is full; make room and restart the daemon; what was not acknowledged is safe to send again then",
+            )
+            .retry_after(30),
         }
     }
 }

@@ -7,6 +7,7 @@ mod problem;
 mod raw;
 mod resolve;
 pub mod seed;
+mod show;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

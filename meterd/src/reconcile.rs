@@ -4,6 +4,7 @@
 //! shows what is not durable.
 
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use budget::adjust::Quarantined;
 use budget::charge::{Called, Priced};
@@ -16,6 +17,9 @@ use tokio::sync::watch;
 use crate::follow::{Again, Handler};
 use crate::ledger::Reader;
 use crate::signal::{cause_message, counter_json};
+
+/// A question waits at most so long for the view to catch up.
+const FRESH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The view; cheap to clone.
 #[derive(Clone)]
@@ -44,12 +48,15 @@ impl View {
         ask(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks the state once it holds everything that was committed before this call.
+    /// Asks the state once it holds everything that was committed before this call. A view that does not get there in
+    /// time answers as it is: late figures are better than none.
     pub async fn read_fresh<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
         let committed = self.reader.committed();
         let mut reached = self.reached.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = reached.wait_for(|reached| *reached >= committed).await;
+        // The sender lives in `self`, so only the time can run out.
+        if tokio::time::timeout(FRESH_WAIT_MAX, reached.wait_for(|reached| *reached >= committed)).await.is_err() {
+            tracing::warn!(committed, "the view of executions and budgets is behind the ledger");
+        }
         drop(reached);
         self.read(ask)
     }

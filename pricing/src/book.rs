@@ -54,8 +54,7 @@ impl PriceBook {
     /// Does any table price this model at some time or other? For bounding what becomes a metric label.
     #[must_use]
     pub fn has_model(&self, provider: &str, model: &str) -> bool {
-        let now = Timestamp::from_nanos(i64::MAX);
-        self.model(provider, model, None, now).is_ok()
+        self.model(provider, model, None, None).is_ok()
     }
 
     /// What the highest table that says so wants done with a model that no table prices. Aside, where none says.
@@ -73,7 +72,7 @@ impl PriceBook {
     pub(crate) fn lookup(&self, target: Target<'_>, at: Timestamp) -> Result<Match<'_>, Unpriced> {
         let layers = || self.tables.iter().rev().map(|table| &**table);
         match target {
-            Target::Model { provider, model, request_model } => self.model(provider, model, request_model, at),
+            Target::Model { provider, model, request_model } => self.model(provider, model, request_model, Some(at)),
             Target::Tool { tool, mcp_server, .. } => layers()
                 .find_map(|table| table.tool(tool, mcp_server).map(|entry| Match { table, entry }))
                 .ok_or(Unpriced::UnknownTool),
@@ -90,7 +89,7 @@ impl PriceBook {
         provider: &str,
         model: &str,
         request_model: Option<&str>,
-        at: Timestamp,
+        at: Option<Timestamp>,
     ) -> Result<Match<'_>, Unpriced> {
         let provider = normal(provider);
         let mut reason = Unpriced::UnknownProvider;
@@ -110,7 +109,7 @@ impl PriceBook {
     }
 
     /// The name as it is in every layer, then without the provider's own name in front (`openai/gpt-5`).
-    fn named(&self, provider: &str, name: &str, at: Timestamp) -> Option<Match<'_>> {
+    fn named(&self, provider: &str, name: &str, at: Option<Timestamp>) -> Option<Match<'_>> {
         let is_own = |owner: &&str| {
             canonical_provider(owner).unwrap_or(owner) == canonical_provider(provider).unwrap_or(provider)
         };

@@ -113,8 +113,8 @@ impl PriceTable {
         self.providers.keys().map(|provider| &**provider)
     }
 
-    /// The entry for a model under the provider's name as the table spells it; `model` is normalised.
-    pub(crate) fn model(&self, provider: &str, model: &str, at: Timestamp) -> Option<&Entry> {
+    /// The entry for a model, at that time or at any, under the provider's name as the table spells it; `model` is normalised.
+    pub(crate) fn model(&self, provider: &str, model: &str, at: Option<Timestamp>) -> Option<&Entry> {
         let names = self.providers.get(provider)?;
         let index = spellings(model).find_map(|spelling| names.find(spelling, at))?;
         self.models.get(usize::try_from(index).ok()?)

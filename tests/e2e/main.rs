@@ -21,4 +21,5 @@ mod reload;
 mod run;
 mod settle;
 mod startup;
+mod terminal;
 mod usage;

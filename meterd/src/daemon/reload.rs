@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use budget::entry::Origin;
-use budget::{Command, Ref};
+use budget::{Command, Ref, Verdict};
 use pricing::PriceBook;
 
 use super::{first_problem, tell, warn_all};
@@ -24,7 +24,7 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
     for table in book.tables() {
         let reference = table.reference();
         settle::pin(dir, table)?;
-        tell(app, Command::Pin(reference.clone()), "a price table").await;
+        tell(app, Command::Pin(reference.clone())).await?;
     }
     let infos = book.tables().iter().map(|table| TableInfo {
         source: Arc::clone(&table.reference().name),
@@ -40,7 +40,7 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
 }
 
 /// Applies what the directory holds and removes what came from it before and is gone.
-pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
+pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<(), LedgerError> {
     let held: HashSet<(Arc<str>, Ref)> =
         resources.iter().map(|resource| (resource.meta().kind.clone(), resource.meta().id.clone())).collect();
     let gone = app
@@ -53,14 +53,22 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
         .await;
     for resource in resources {
         if let Some(command) = resource.command(Origin::Directory) {
-            tell(app, command, "a resource").await;
+            let meta = resource.meta();
+            match tell(app, command).await? {
+                Verdict::AlreadyEnded(phase) => {
+                    tracing::warn!(kind = %meta.kind, id = %meta.id, phase = phase.as_str(), "not applied: it is over");
+                }
+                Verdict::Unchanged => {}
+                _ => tracing::info!(kind = %meta.kind, id = %meta.id, "resource applied"),
+            }
         }
     }
     for (kind, id) in gone {
         tracing::info!(%kind, %id, "resource removed from its directory");
-        tell(app, Command::Remove { kind, id }, "a resource's removal").await;
+        tell(app, Command::Remove { kind, id }).await?;
     }
     app.metrics.config_loaded(true, app.clock.now());
+    Ok(())
 }
 
 /// Watches every directory of the configuration, and reads once more what may have changed before the watch began.
@@ -113,18 +121,21 @@ async fn reload_prices(app: &App, dir: &DataDir, loaded: Result<(PriceBook, Vec<
 }
 
 async fn reload_resources(app: &App, loaded: Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>>) {
-    match loaded {
+    let failed = match loaded {
         Ok((resources, warnings)) => {
             warn_all(&warnings);
-            sync_resources(app, &resources).await;
-            app.readiness.clear("resources");
-            tracing::info!(resources = resources.len(), "resources reloaded");
+            match sync_resources(app, &resources).await {
+                Ok(()) => {
+                    app.readiness.clear("resources");
+                    tracing::info!(resources = resources.len(), "resources reloaded");
+                    return;
+                }
+                Err(error) => error.to_string(),
+            }
         }
-        Err(problems) => {
-            let failed = first_problem(&problems);
-            tracing::error!("resources not reloaded, the last good ones stay in force: {failed}");
-            app.metrics.config_loaded(false, app.clock.now());
-            app.readiness.warn("resources", failed);
-        }
-    }
+        Err(problems) => first_problem(&problems),
+    };
+    tracing::error!("resources not reloaded, the last good ones stay in force: {failed}");
+    app.metrics.config_loaded(false, app.clock.now());
+    app.readiness.warn("resources", failed);
 }

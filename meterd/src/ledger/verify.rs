@@ -14,7 +14,7 @@ use pricing::cost::TableRef;
 use pricing::{Money, Outcome, PriceBook, PriceTable, document};
 
 use super::format::{GENESIS, HEADER_LEN, Hash};
-use super::reader::{Frames, segments_of};
+use super::frames::{Frames, segments_of};
 use super::{DataDir, LedgerError, Reader, load_snapshot};
 use crate::event::charge::price_again;
 
@@ -109,7 +109,11 @@ pub fn verify(dir: &DataDir, only: Option<&Ref>, mut progress: impl FnMut(u64, u
     let reader = Reader::at_rest(dir)?;
     let committed = reader.committed();
     // A snapshot begins with the state; what follows it is not looked at here.
-    let snapshot = load_snapshot::<State>(dir)?.filter(|(seq, _)| *seq <= committed);
+    let snapshot = load_snapshot::<State>(dir)?;
+    if let Some((seq, _)) = snapshot.as_ref().filter(|(seq, _)| *seq > reader.committed()) {
+        let (from, to, path) = (committed + 1, *seq, dir.root().to_owned());
+        return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" }.into());
+    }
     let mut audit = Audit {
         dir,
         only,
@@ -144,6 +148,14 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
     for (_, path) in segments_of(dir)? {
         let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
         let header = Frames::header(&path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        if header.first_seq > next_seq {
+            return Err(LedgerError::Missing {
+                path: dir.root().to_owned(),
+                from: next_seq,
+                to: header.first_seq - 1,
+                known_by: "a later segment",
+            });
+        }
         if header.first_seq != next_seq || header.chain != chain {
             return Err(damaged(0, "the hash chain breaks here"));
         }
@@ -156,12 +168,19 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
                 return Err(damaged(offset, "the hash chain breaks here"));
             }
             chain = body.chain;
-            next_seq += u64::from(body.count);
+            next_seq = body.last() + 1;
             batches += 1;
         }
-        // Beyond what was committed when this began, a live daemon may be writing.
+        // Beyond what was committed when this began, a live daemon may be writing; at rest there must be nothing.
         if next_seq > committed {
+            if frames.offset() < frames.len() && !dir.is_owned() {
+                let what = "bytes that are no whole batch; if the last run was cut off, a start removes what it had not acknowledged";
+                return Err(damaged(frames.offset(), what));
+            }
             break;
+        }
+        if frames.offset() < frames.len() {
+            return Err(damaged(frames.offset(), "checksum"));
         }
     }
     if next_seq <= committed {

@@ -33,12 +33,13 @@ pub(crate) struct Clash {
 }
 
 impl Names {
-    /// The entry for `name` at that time.
-    pub(crate) fn find(&self, name: &str, at: Timestamp) -> Option<u32> {
+    /// The entry for `name` at that time, or at any.
+    pub(crate) fn find(&self, name: &str, at: Option<Timestamp>) -> Option<u32> {
         if let Some(entry) = self.exact.get(name) {
             return Some(*entry);
         }
-        let alias = self.aliases.get(name).and_then(|aliases| aliases.iter().find(|alias| alias.holds(at)));
+        let alias =
+            self.aliases.get(name).and_then(|aliases| aliases.iter().find(|alias| at.is_none_or(|at| alias.holds(at))));
         if let Some(alias) = alias {
             return Some(alias.entry);
         }

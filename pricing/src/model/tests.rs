@@ -71,10 +71,11 @@ fn precedence_is_exact_alias_prefix_glob_and_the_longest_wins() {
     names.add_alias("gpt-4-latest", None, Some(Timestamp::from_millis(10)), 4).unwrap();
     names.add_alias("gpt-4-latest", Some(Timestamp::from_millis(10)), None, 5).unwrap();
     names.add_exact("gpt-4", 6).unwrap();
-    let find = |name: &str, millis: i64| names.find(name, Timestamp::from_millis(millis));
+    let find = |name: &str, millis: i64| names.find(name, Some(Timestamp::from_millis(millis)));
     assert_eq!(find("gpt-4", 0), Some(6));
     assert_eq!(find("gpt-4-latest", 9), Some(4));
     assert_eq!(find("gpt-4-latest", 10), Some(5));
+    assert_eq!(names.find("gpt-4-latest", None), Some(4));
     assert_eq!(find("gpt-41", 0), Some(3));
     assert_eq!(find("gpt-3", 0), Some(2));
     assert_eq!(find("gpt3-mini", 0), Some(1));
