@@ -10,6 +10,7 @@ mod extract;
 mod health;
 mod openapi;
 mod provider;
+mod quarantine;
 mod resources;
 mod signals;
 mod traces;
@@ -97,6 +98,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/kills", get(budgets::kills))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/reprice", post(quarantine::reprice))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
         .route("/openapi.json", get(openapi::get))

@@ -19,6 +19,7 @@ mod prometheus;
 mod refusals;
 mod reload;
 mod run;
+mod settle;
 mod startup;
 mod terminal;
 mod usage;

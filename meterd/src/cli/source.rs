@@ -42,6 +42,11 @@ impl SourceArgs {
         Ok(Source::Live(self.client()))
     }
 
+    /// The data directory named, if one was.
+    pub(super) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
+    }
+
     /// A daemon to talk to.
     pub(super) fn client(&self) -> Client {
         let dir = self.data_dir.as_deref().unwrap_or(Path::new("meterd-data"));

@@ -33,8 +33,9 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
         entries: table.entries(),
         effective: None,
     });
-    app.metrics.price_tables(infos.collect(), app.clock.now());
+    let infos = infos.collect();
     app.settler.put(book);
+    app.metrics.price_tables(infos, app.clock.now());
     Ok(())
 }
 

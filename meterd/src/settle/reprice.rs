@@ -42,7 +42,7 @@ pub struct Asked {
 /// What re-pricing found and did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// Which tables and which time: the same for a repeat.
+    /// Names the tables: the same for a repeat.
     pub run: String,
     /// Nothing was booked.
     pub dry_run: bool,
@@ -220,14 +220,12 @@ fn month_of(now: Timestamp) -> Timestamp {
     utc.span(Window::Month, now).start
 }
 
-/// The same tables and the same time give the same id.
+/// The same tables give the same id, so a repeat and a wider time belong to it.
 fn run_id(asked: &Asked) -> String {
     let mut hasher = Sha256::new();
     for table in asked.prices.tables() {
         hasher.update(table.reference().digest.as_bytes());
     }
-    hasher.update(asked.since.nanos().to_le_bytes());
-    hasher.update(asked.until.map_or(i64::MAX, Timestamp::nanos).to_le_bytes());
     let digest: [u8; 32] = hasher.finalize().into();
     let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     format!("reprice-{hex}")
