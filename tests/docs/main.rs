@@ -9,6 +9,8 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod codes;
+mod deploy;
 mod fences;
 mod guides;
 mod links;
