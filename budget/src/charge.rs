@@ -166,6 +166,11 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
+    /// Money and nothing else: an adjustment is no call.
+    pub(crate) fn money(cost: Money) -> Self {
+        Self { cost, tokens: TokenTotals::default(), tool_calls: 0, model_calls: 0, approvals: 0 }
+    }
+
     pub(crate) fn unit(&self, unit: Unit) -> i128 {
         match unit {
             Unit::Usd => self.cost.scaled(),

@@ -6,9 +6,9 @@
 mod answer;
 mod budgets;
 mod executions;
+mod extract;
 mod health;
 mod openapi;
-mod query;
 mod resources;
 mod signals;
 mod traces;
@@ -35,6 +35,7 @@ use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::body::BodyLimits;
 use crate::server::problem::Problem;
+use crate::settle::Settler;
 use crate::signal::Hub;
 
 pub use health::Readiness;
@@ -51,6 +52,8 @@ pub struct App {
     pub hub: Hub,
     /// Prices in force; a request keeps the snapshot it began with.
     pub prices: Arc<ArcSwap<PriceBook>>,
+    /// Changes prices of what is booked.
+    pub settler: Settler,
     /// Time.
     pub clock: Clock,
     /// Bounds of bodies.
@@ -159,8 +162,14 @@ impl From<meter::Refused> for Problem {
             ),
             meter::Refused::Stopped => Self::unavailable(
                 "ledger_stopped",
-                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged was not taken, send it again then",
+                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged is safe to send again then",
             ),
+            meter::Refused::DiskFull => Self::new(
+                axum::http::StatusCode::INSUFFICIENT_STORAGE,
+                "disk_full",
+                "the disk of the data directory is full; make room and restart the daemon; what was not acknowledged is safe to send again then",
+            )
+            .retry_after(30),
         }
     }
 }

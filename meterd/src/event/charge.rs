@@ -135,7 +135,7 @@ fn body_hash(event: &UsageEvent) -> u64 {
     #[derive(Serialize)]
     struct Body<'a> {
         time: Timestamp,
-        names: [Option<&'a str>; 7],
+        names: [Option<&'a str>; 8],
         labels: &'a [(Arc<str>, Arc<str>)],
         called: &'a Called,
         usage: &'a Option<Usage>,
@@ -155,6 +155,7 @@ fn body_hash(event: &UsageEvent) -> u64 {
             event.team.as_deref(),
             event.environment.as_deref(),
             event.conversation.as_deref(),
+            event.reservation.as_deref(),
         ],
         labels: &event.labels,
         called: &event.called,
