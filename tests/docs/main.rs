@@ -14,6 +14,7 @@ mod deploy;
 mod fences;
 mod guides;
 mod links;
+mod otlp;
 mod reference;
 mod replay;
 

@@ -198,8 +198,13 @@ impl Reader {
 
 /// Now, as an event says it.
 pub(crate) fn now() -> String {
+    pricing::Timestamp::from_nanos(now_nanos()).to_string()
+}
+
+/// Now, in nanoseconds since 1970.
+pub(crate) fn now_nanos() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    pricing::Timestamp::from_nanos(i64::try_from(since.as_nanos()).expect("before 2262")).to_string()
+    i64::try_from(since.as_nanos()).expect("before 2262")
 }
 
 /// A line with runs of blanks as one: columns are as wide as what stands in them.
