@@ -9,6 +9,7 @@ mod executions;
 mod extract;
 mod health;
 mod openapi;
+mod provider;
 mod quarantine;
 mod resources;
 mod signals;
@@ -82,6 +83,7 @@ pub fn router(app: App) -> Router {
     let execution = "/v1/namespaces/{namespace}/executions/{name}";
     Router::new()
         .route("/v1/usage", post(usage::post))
+        .route("/v1/provider-usage", post(provider::post))
         .route("/v1/traces", post(traces::post))
         .route("/api/public/otel/v1/traces", post(traces::post))
         .route("/v1/executions", get(executions::list_all))

@@ -3,6 +3,9 @@
 //! A second fold of the same facts, so that no question ever makes the writer wait. Never writes the ledger and never
 //! shows what is not durable.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 

@@ -3,6 +3,9 @@
 //! The fence is already in the ledger when anything here happens; a signal is a courtesy, at least once, idempotent by
 //! kill id. Never decides and never writes the ledger.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

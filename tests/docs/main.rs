@@ -9,9 +9,12 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod codes;
+mod deploy;
 mod fences;
 mod guides;
 mod links;
+mod otlp;
 mod reference;
 mod replay;
 

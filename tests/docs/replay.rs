@@ -144,10 +144,12 @@ impl Reader {
         let name = format!("step-{}", fence.line);
         fs::write(self.path().join(&name), format!("exec 2>&1\n{script}")).expect("the folder is writable");
         let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", &name]).env("NO_COLOR", "1");
-        for variable in ["METERD_URL", "METERD_DATA_DIR", "METERD_LOG", "JOCH_EXECUTION_ID", "OTEL_RESOURCE_ATTRIBUTES"]
-        {
-            bash.env_remove(variable);
+        bash.args(["-euo", "pipefail", &name]);
+        for (name, value) in cli::meterd(&[]).get_envs() {
+            match value {
+                Some(value) => bash.env(name, value),
+                None => bash.env_remove(name),
+            };
         }
         let ended = Process::start(self.in_folder(&mut bash), &name, self.path()).wait(COMMAND_MAX);
         let printed = ended.stdout.replace(&self.path().display().to_string(), ".");
@@ -195,9 +197,14 @@ impl Reader {
 }
 
 /// Now, as an event says it.
-fn now() -> String {
+pub(crate) fn now() -> String {
+    pricing::Timestamp::from_nanos(now_nanos()).to_string()
+}
+
+/// Now, in nanoseconds since 1970.
+pub(crate) fn now_nanos() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
-    pricing::Timestamp::from_nanos(i64::try_from(since.as_nanos()).expect("before 2262")).to_string()
+    i64::try_from(since.as_nanos()).expect("before 2262")
 }
 
 /// A line with runs of blanks as one: columns are as wide as what stands in them.

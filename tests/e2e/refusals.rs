@@ -133,7 +133,7 @@ fn unknown_encodings_types_and_methods_are_refused_by_name() {
 fn parameters_that_cannot_be_read_are_refused() {
     let daemon = Daemon::start();
     daemon.usage(&model_call("a-1", "exec-1"));
-    for query in ["over_usd=much", "since=yesterday", "limit=many", "continue=nowhere"] {
+    for query in ["over_usd=much", "since=yesterday", "limit=many", "continue=nowhere", "phase=Sleeping"] {
         let answer = daemon.get(&format!("/v1/namespaces/{NS}/executions?{query}"));
         let name = query.split('=').next().unwrap();
         let problem = answer.problem(400, "invalid_parameter");

@@ -104,8 +104,11 @@ fn a_token_limit_ends_a_run_and_a_missing_program_is_named() {
     let (ended, _) = run(folder.path(), None, &["--max-tokens", "20000"], &["2", "wait"]);
     ended.expect_code(124);
     let missing = cli::run(&["run", "--execution", "e2", "--", "no-such-program-here"], folder.path());
-    assert_eq!(missing.code(), 1, "neither the program's code nor 124: {}", missing.stderr);
+    assert_eq!(missing.code(), 127, "as a shell says it: {}", missing.stderr);
     assert!(missing.stderr.contains("no-such-program-here"), "{}", missing.stderr);
+    let arguments = ["get", "executions", "e2", "-o", "yaml", "--data-dir", "meterd-data"];
+    let run = cli::run(&arguments, folder.path()).expect_code(0).stdout;
+    assert!(run.contains("phase: Failed"), "it is not left open: {run}");
 }
 
 /// What the child is told: where meterd is, and who it is.

@@ -119,10 +119,10 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
             .map_err(|error| Problem::bad_request("invalid_parameter", format!("{name}: {error}"))),
     };
     let since = parse("since", &params.since)?;
-    let known = |word: &str| PHASES.iter().any(|phase| phase.as_str().eq_ignore_ascii_case(word));
-    if params.phase.as_deref().is_some_and(|phase| !known(phase)) {
-        let detail = "phase is Pending, Running, Succeeded, Failed or Cancelled";
-        return Err(Problem::bad_request("unknown_phase", detail));
+    let is_known = |phase: &&str| PHASES.iter().any(|known| known.as_str().eq_ignore_ascii_case(phase));
+    if let Some(phase) = params.phase.as_deref().filter(|phase| !is_known(phase)) {
+        let known = PHASES.map(Phase::as_str).join(", ");
+        return Err(Problem::bad_request("invalid_parameter", format!("phase: {phase:?} is none of {known}")));
     }
     let over: Option<Money> = params
         .over_usd

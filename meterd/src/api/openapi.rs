@@ -56,6 +56,24 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "post",
+        path: "/v1/provider-usage",
+        id: "postProviderUsage",
+        summary: "Book responses as providers send them, each in an envelope `{provider, api, body, execution, …}`: \
+                  one object, an array, or NDJSON. Answered when durable.",
+        takes: &[JSON, "application/x-ndjson"],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (409, "A single event whose id was booked before with other content."),
+            BODY_FAILS[1],
+            BODY_FAILS[2],
+            BODY_FAILS[3],
+        ],
+    },
+    Operation {
+        method: "post",
         path: "/v1/traces",
         id: "postTraces",
         summary: "Book the model and tool calls of OTLP spans. The answer has the request's content type.",

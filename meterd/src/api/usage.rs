@@ -58,8 +58,13 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
     let plain = decompressed(&app, &headers, &raw)?;
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
     let Batch { items } = json::decode(&plain, kind)?;
+    answer(&app, items, &plain, "api").await
+}
+
+/// Books decoded events and says what became of each; a lone event that was not taken is a problem of its own.
+pub(super) async fn answer(app: &App, items: Vec<Item>, plain: &[u8], via: &'static str) -> Result<Response, Problem> {
     let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
-    let outcome = take(&app, items, "api").await?;
+    let outcome = take(app, items, via).await?;
     if single {
         single_problem(&outcome)?;
     }

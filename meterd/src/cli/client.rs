@@ -148,6 +148,9 @@ fn fault_line(fault: &Value) -> String {
     let text = |name: &str| fault.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |name: &str| fault.get(name).and_then(Value::as_u64).unwrap_or_default();
     let mut line = format!("\n  {}:{}: {}: {}", number("line"), number("column"), text("severity"), text("message"));
+    if let Some(path) = fault.get("path").and_then(Value::as_str).filter(|path| !path.is_empty()) {
+        line.push_str(&format!(" ({path})"));
+    }
     if let Some(hint) = fault.get("hint").and_then(Value::as_str) {
         line.push_str(&format!("\n    hint: {hint}"));
     }

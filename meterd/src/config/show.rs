@@ -95,6 +95,6 @@ impl Config {
 fn text(duration: Duration) -> String {
     let millis = duration.as_millis();
     let units = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let whole = units.iter().find(|(_, length)| millis > 0 && millis % length == 0);
+    let whole = units.iter().find(|(_, length)| millis > 0 && millis.is_multiple_of(*length));
     whole.map_or_else(|| format!("{millis}ms"), |(unit, length)| format!("{}{unit}", millis / length))
 }

@@ -1,5 +1,8 @@
 //! UsageEvent + price book → Charge: what the meter books. Pure; runs on every core before the one writer.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called, Priced, Zero};

@@ -81,15 +81,13 @@ impl Disk {
     }
 
     fn check(&mut self, is: impl FnOnce(Call) -> bool) -> io::Result<()> {
-        match &mut self.fault {
-            Some(fault) if is(fault.call) && fault.after > 0 => fault.after -= 1,
-            Some(fault) if is(fault.call) => {
-                let kind = fault.kind;
-                self.fault = None;
-                return Err(io::Error::from(kind));
-            }
-            _ => {}
+        let Some(fault) = self.fault.as_mut().filter(|fault| is(fault.call)) else { return Ok(()) };
+        if fault.after > 0 {
+            fault.after -= 1;
+            return Ok(());
         }
-        Ok(())
+        let kind = fault.kind;
+        self.fault = None;
+        Err(io::Error::from(kind))
     }
 }

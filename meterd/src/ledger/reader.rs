@@ -48,10 +48,11 @@ struct Shared {
     segments: RwLock<Vec<Arc<Segment>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recent {
     batches: VecDeque<Arc<Batch>>,
     entries: usize,
+    entries_max: usize,
 }
 
 /// A segment file and a sparse index into it, made on the first look.
@@ -78,7 +79,7 @@ impl Reader {
         Self {
             shared: Arc::new(Shared {
                 committed: watch::Sender::new(committed),
-                recent: Mutex::default(),
+                recent: Mutex::new(Recent { batches: VecDeque::new(), entries: 0, entries_max: RECENT_ENTRIES_MAX }),
                 segments: RwLock::new(segments),
             }),
         }
@@ -168,7 +169,7 @@ impl Reader {
             let mut recent = lock(&self.shared.recent);
             recent.entries += batch.entries.len();
             recent.batches.push_back(Arc::new(batch));
-            while recent.entries > RECENT_ENTRIES_MAX && recent.batches.len() > 1 {
+            while recent.entries > recent.entries_max && recent.batches.len() > 1 {
                 let gone = recent.batches.pop_front().map_or(0, |batch| batch.entries.len());
                 recent.entries -= gone;
             }
@@ -232,6 +233,12 @@ impl Reader {
         let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
         let folder = segments.first().and_then(|segment| segment.path.parent()).map(Path::to_path_buf);
         LedgerError::Missing { path: folder.unwrap_or_default(), from, to, known_by: "a later entry" }
+    }
+
+    /// So many entries stay in memory.
+    #[cfg(test)]
+    pub(crate) fn keep_recent(&self, entries_max: usize) {
+        lock(&self.shared.recent).entries_max = entries_max;
     }
 
     fn segment_of(&self, seq: u64) -> Option<Arc<Segment>> {

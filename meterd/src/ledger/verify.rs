@@ -4,6 +4,9 @@
 //! sum; every adjustment the difference between its charge's newest prices; every execution's cost equal to the sum of
 //! its entries; the newest snapshot equal to the fold of the entries.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
