@@ -125,7 +125,7 @@ impl Settler {
                     from = next;
                     tokio::time::sleep(AGAIN).await;
                 }
-                Err(Cut::Refused(meter::Refused::Stopped) | Cut::Stopping) => return,
+                Err(Cut::Refused(_) | Cut::Stopping) => return,
                 Err(error) => {
                     tracing::error!(%error, "quarantined usage could not be settled, trying again");
                     tokio::time::sleep(AFTER_FAILURE).await;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use budget::adjust::Quarantined;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::typed;
+use super::extract::Query;
 use super::usage::to_json;
 use crate::reconcile::quarantined_json;
 use crate::server::body::{BodyLimits, read};
