@@ -4,9 +4,19 @@
 
 mod draft;
 pub mod genai_prices;
+pub mod litellm;
 mod overlap;
 mod rate;
 mod yaml;
+
+/// What the file itself does not say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Version of the source that the file belongs to, such as `0.2.3`.
+    pub source_version: String,
+    /// `spec.version` of the tables. Another content needs another version.
+    pub table_version: String,
+}
 
 /// What an importer made of a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,4 +49,11 @@ pub enum ImportError {
     /// The same provider twice.
     #[error("provider {0:?} occurs twice")]
     DuplicateProvider(String),
+    /// Not readable as YAML; says where.
+    #[error("not a document of this kind: {0}")]
+    Document(String),
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

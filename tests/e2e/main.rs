@@ -20,5 +20,7 @@ mod provider;
 mod refusals;
 mod reload;
 mod run;
+mod settle;
 mod startup;
+mod terminal;
 mod usage;

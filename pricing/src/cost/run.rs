@@ -44,12 +44,23 @@ fn price_leaves(entry: &Entry, call: &Call<'_>, rounding: Rounding, lines: &mut 
         apply(shape, &mut leaves)?;
     }
     lines.reserve_exact(leaves.iter().filter(|leaf| !leaf.1.is_zero()).count());
+    let mut unrated = None;
     for (unit, quantity) in leaves.iter() {
-        if !quantity.is_zero() {
-            lines.push(line(entry, &cascade, call, unit, quantity, rounding)?);
+        if quantity.is_zero() {
+            continue;
+        }
+        match line(entry, &cascade, call, unit, quantity, rounding) {
+            Err(Unpriced::NoRateForUnit(unit)) if is_measured_only(call) => unrated = unrated.or(Some(unit)),
+            line => lines.push(line?),
         }
     }
-    Ok(())
+    unrated.filter(|_| lines.is_empty()).map_or(Ok(()), |unit| Err(Unpriced::NoRateForUnit(unit)))
+}
+
+/// A tool's entry says what of it is billed; what else was measured, such as how long it ran, costs nothing, as long as
+/// something of it has a rate. For a model, usage without a rate means that a price is missing.
+const fn is_measured_only(call: &Call<'_>) -> bool {
+    matches!(call.target, Target::Tool { .. })
 }
 
 /// A fee per request is owed by every call of a model, said or not.

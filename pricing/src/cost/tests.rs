@@ -183,6 +183,8 @@ fn tools_and_approvals_have_prices() {
             "calls=1 duration_seconds=1.5",
             "0.0015 duration_seconds:1.5*3.6#0 calls:1*0#0",
         ),
+        (tool("get_file", Some("github"), "ok"), "calls=1 duration_seconds=2", "0.001 calls:1*0.001#0"),
+        (tool("get_file", Some("github"), "ok"), "duration_seconds=2", "no_rate_for_unit: duration_seconds"),
         (tool("search_issues", None, "ok"), "calls=1", "unknown_tool"),
         (tool("other", Some("gitlab"), "ok"), "calls=1", "unknown_tool"),
         (Target::Approval, "minutes=4", "5 minutes:4*1.25#0"),

@@ -14,18 +14,10 @@ use std::collections::BTreeSet;
 
 use sha2::{Digest, Sha256};
 
+pub use super::Options;
 use super::draft::{Model, Pattern, Provenance, Table};
-use super::{Import, ImportError, LeftOut, overlap, yaml};
+use super::{Import, ImportError, LeftOut, hex, overlap, yaml};
 use crate::usage::UsageKey;
-
-/// What the file itself does not say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Version of genai-prices that the file belongs to, such as `0.2.3`.
-    pub source_version: String,
-    /// `spec.version` of the tables. Another content needs another version.
-    pub table_version: String,
-}
 
 /// Transcriptions that are billed for 10 seconds at least. The source has this in its code, not in its data.
 const BILLED_SECONDS_MIN: &str = "10";
@@ -64,6 +56,7 @@ pub fn convert(json: &str, options: &Options) -> Result<Import, ImportError> {
                 sha256: sha256.clone(),
             },
             models,
+            tools: Vec::new(),
         };
         import.tables.push((provider.id.clone(), yaml::document(&table, "meterd import genai-prices")));
     }
@@ -130,11 +123,11 @@ impl Reader<'_> {
         Ok(Model {
             provider: self.provider.to_owned(),
             id: model.id.clone(),
-            inherited: None,
             patterns: matching.patterns,
             widened: matching.widened,
             rates: rates.rules,
             minimum: if is_billed_least { vec![(UsageKey::AudioSeconds, BILLED_SECONDS_MIN)] } else { Vec::new() },
+            ..Model::default()
         })
     }
 
@@ -204,8 +197,4 @@ fn pattern_text(pattern: &Pattern) -> String {
         Pattern::Prefix(text) => format!("prefix {text}"),
         Pattern::Glob(text) => format!("glob {text}"),
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -2,6 +2,8 @@
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
+use crate::decimal::AUTHORED_DECIMALS_MAX;
+
 /// A decimal that a person wrote has fewer significant digits than this; a binary double printed in full has 16 or 17.
 const AUTHORED_DIGITS_MAX: u32 = 15;
 
@@ -27,10 +29,18 @@ pub(super) fn rate(text: &str) -> Result<Decimal, NotARate> {
     if exact.is_sign_negative() && !exact.is_zero() {
         return Err(NotARate::Negative);
     }
-    let authored = exact
-        .round_sf_with_strategy(AUTHORED_DIGITS_MAX, RoundingStrategy::MidpointAwayFromZero)
-        .ok_or(NotARate::OutOfRange)?;
-    Ok(authored.normalize())
+    shortened(exact).ok_or(NotARate::OutOfRange)
+}
+
+/// The price of one unit, for a block of them: again of at most 15 significant digits, so that 1/30000 of a dollar for a
+/// second, which a double cannot say, is 0.12 for an hour.
+pub(super) fn per_block(price: Decimal, block: u32) -> Option<Decimal> {
+    shortened(price.checked_mul(Decimal::from(block))?).map(|rate| rate.round_dp(AUTHORED_DECIMALS_MAX).normalize())
+}
+
+fn shortened(exact: Decimal) -> Option<Decimal> {
+    let rounded = exact.round_sf_with_strategy(AUTHORED_DIGITS_MAX, RoundingStrategy::MidpointAwayFromZero)?;
+    Some(rounded.normalize())
 }
 
 /// `-?digits[.digits][e±digits]`, exactly.

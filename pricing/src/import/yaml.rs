@@ -1,7 +1,7 @@
 //! A drafted price table → YAML in the shape that the strict loader reads: one line for each map of a rule, block lists
 //! around them. The same draft always gives the same bytes.
 
-use super::draft::{Model, Pattern, Provenance, Rule, Table, When};
+use super::draft::{Adjust, Bound, Model, Pattern, Provenance, Rule, Table, Test, Tool, When, Window};
 use crate::usage::Family;
 
 /// A match that would make its line longer than this is written with one id a line.
@@ -36,8 +36,14 @@ pub(super) fn document(table: &Table, generated_by: &str) -> String {
             quoted(sha256)
         ),
     );
-    line(&mut text, "  models:");
-    table.models.iter().for_each(|model| entry(&mut text, model));
+    if !table.models.is_empty() {
+        line(&mut text, "  models:");
+        table.models.iter().for_each(|model| entry(&mut text, model));
+    }
+    if !table.tools.is_empty() {
+        line(&mut text, "  tools:");
+        table.tools.iter().for_each(|tool| tool_entry(&mut text, tool));
+    }
     text
 }
 
@@ -59,10 +65,34 @@ fn entry(text: &mut String, model: &Model) {
     for rule in &model.rates {
         rule_lines(text, rule);
     }
-    if !model.minimum.is_empty() {
-        let pairs = model.minimum.iter().map(|(unit, least)| format!("{}: {}", unit.as_str(), quoted(least)));
-        line(text, &format!("      minimum: {{ {} }}", join(pairs)));
+    if !model.adjusts.is_empty() {
+        line(text, "      adjust:");
+        model.adjusts.iter().for_each(|adjust| adjust_line(text, adjust));
     }
+    for (field, shape) in [("minimum", &model.minimum), ("cap", &model.cap)] {
+        if !shape.is_empty() {
+            let pairs = shape.iter().map(|(unit, quantity)| format!("{}: {}", unit.as_str(), quoted(quantity)));
+            line(text, &format!("      {field}: {{ {} }}", join(pairs)));
+        }
+    }
+}
+
+fn adjust_line(text: &mut String, adjust: &Adjust) {
+    let when = when_text(&adjust.when).map(|when| format!("when: {{ {when} }}"));
+    let parts = [
+        Some(format!("name: {}", scalar(&adjust.name))),
+        when,
+        Some(format!("multiply: {}", quoted(&adjust.multiply.to_string()))),
+        Some("families: [tokens]".to_owned()),
+    ];
+    line(text, &format!("        - {{ {} }}", join(parts.into_iter().flatten())));
+}
+
+fn tool_entry(text: &mut String, tool: &Tool) {
+    let name = tool.tool.as_ref().map(|name| format!("tool: {}", scalar(name)));
+    let parts = [Some(format!("mcpServer: {}", scalar(&tool.mcp_server))), name];
+    line(text, &format!("    - match: {{ {} }}", join(parts.into_iter().flatten())));
+    line(text, &format!("      rates: [{{ set: {{ calls: {} }} }}]", quoted(&tool.calls.to_string())));
 }
 
 fn matching(text: &mut String, patterns: &[Pattern]) {
@@ -106,20 +136,40 @@ fn when_text(when: &When) -> Option<String> {
         parts.push(format!("from: {}", quoted(from)));
     }
     if !when.windows.is_empty() {
-        let windows = when
-            .windows
-            .iter()
-            .map(|(start, end)| format!("{{ start: {}, end: {}, tz: UTC }}", quoted(start), quoted(end)));
-        parts.push(format!("windows: [{}]", join(windows)));
+        parts.push(format!("windows: [{}]", join(when.windows.iter().map(window_text))));
     }
     if !when.attrs.is_empty() {
-        let attrs = when.attrs.iter().map(|(name, value)| format!("{}: {}", scalar(name), scalar(value)));
+        let attrs = when.attrs.iter().map(|(name, test)| format!("{}: {}", scalar(name), test_text(test)));
         parts.push(format!("attrs: {{ {} }}", join(attrs)));
     }
-    if let Some(above) = when.input_tokens_above {
-        parts.push(format!("usage: {{ input_tokens: {{ gt: {above} }} }}"));
+    if let Some((unit, bound)) = &when.usage {
+        let bound = match bound {
+            Bound::Above(limit) => format!("gt: {limit}"),
+            Bound::AtLeast(limit) => format!("gte: {limit}"),
+        };
+        parts.push(format!("usage: {{ {}: {{ {bound} }} }}", unit.as_str()));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn window_text(window: &Window) -> String {
+    let mut parts = Vec::new();
+    if let Some((start, end)) = &window.hours {
+        parts.push(format!("start: {}, end: {}", quoted(start), quoted(end)));
+    }
+    parts.push("tz: UTC".to_owned());
+    if let Some(days) = &window.days {
+        parts.push(format!("weekdays: [{}], weekdayTz: {}", days.on.join(", "), scalar(&days.tz)));
+    }
+    format!("{{ {} }}", parts.join(", "))
+}
+
+fn test_text(test: &Test) -> String {
+    match test {
+        Test::Is(value) => scalar(value),
+        Test::IsNot(value) => format!("{{ notIn: [{}] }}", scalar(value)),
+        Test::Reaches(number) => format!("{{ gte: {number} }}"),
+    }
 }
 
 fn join(parts: impl IntoIterator<Item = String>) -> String {

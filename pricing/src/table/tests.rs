@@ -163,7 +163,11 @@ fn conditions_are_checked() {
             "9:47",
             "attrs.speed.in: no value at all (list the values, such as [batch, flex])",
         ),
-        ("attrs: { speed: { lt: 5 } }", "9:43", "attrs.speed.lt: unknown field (the fields here are in, gt, gte)"),
+        (
+            "attrs: { speed: { lt: 5 } }",
+            "9:43",
+            "attrs.speed.lt: unknown field (the fields here are in, notIn, gt, gte)",
+        ),
     ] {
         let path =
             if expected.starts_with(':') { "spec.models[0].rates[0].when" } else { "spec.models[0].rates[0].when." };

@@ -64,6 +64,8 @@ pub(super) struct AttrTest {
 pub(super) enum Test {
     /// One of these texts.
     In(Vec<Box<str>>),
+    /// Some other text.
+    NotIn(Vec<Box<str>>),
     /// Bounds on its number.
     Bounds(Bounds),
 }
@@ -130,6 +132,7 @@ impl AttrTest {
         let Some(value) = attrs.get(&self.name) else { return false };
         match &self.test {
             Test::In(values) => values.iter().any(|wanted| **wanted == *value),
+            Test::NotIn(values) => values.iter().all(|other| **other != *value),
             Test::Bounds(bounds) => Decimal::from_str_exact(value).is_ok_and(|number| bounds.hold(number)),
         }
     }

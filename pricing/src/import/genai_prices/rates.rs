@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rust_decimal::Decimal;
 
 use super::source::{Body, Card, Constraint, Price};
-use crate::import::draft::{Rule, When};
+use crate::import::draft::{Bound, Rule, Test, When, Window};
 use crate::import::rate::rate;
 use crate::usage::UsageKey;
 
@@ -45,7 +45,8 @@ pub(super) fn rules(body: &Body, is_free: bool) -> Result<Rates, String> {
         }
     }
     for variant in body.variants.iter().rev().filter(|variant| !variant.prices.is_empty()) {
-        let when = When { attrs: variant.when.clone(), ..condition(variant.constraint.as_ref())? };
+        let attrs = variant.when.iter().map(|(name, value)| (name.clone(), Test::Is(value.clone()))).collect();
+        let when = When { attrs, ..condition(variant.constraint.as_ref())? };
         rates.add(&when, &variant.prices)?;
     }
     Ok(rates)
@@ -72,7 +73,7 @@ fn condition(constraint: Option<&Constraint>) -> Result<When, String> {
             if window.0 == window.1 {
                 return Err(format!("the daily window at {} is empty", window.0));
             }
-            when.windows.push(window);
+            when.windows.push(Window { hours: Some(window), days: None });
         }
     }
     Ok(when)
@@ -110,7 +111,7 @@ impl Rates {
         self.rules.push(Rule { reset: false, when: when.clone(), set: base });
         self.rules.extend(tiers.into_iter().map(|(start, set)| Rule {
             reset: false,
-            when: When { input_tokens_above: Some(start), ..when.clone() },
+            when: When { usage: Some((UsageKey::InputTokens, Bound::Above(start))), ..when.clone() },
             set,
         }));
         Ok(())

@@ -26,11 +26,8 @@ fn models(before: &[&str]) -> Vec<Model> {
     let of = |patterns: &&str| Model {
         provider: "p".to_owned(),
         id: "m".to_owned(),
-        inherited: None,
         patterns: patterns.split_whitespace().map(pattern).collect(),
-        widened: Vec::new(),
-        rates: Vec::new(),
-        minimum: Vec::new(),
+        ..Model::default()
     };
     before.iter().map(of).collect()
 }

@@ -175,11 +175,11 @@ fn attr_test(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Test> 
     if node.as_map().is_none() {
         return reader.text(node, path).map(|text| Test::In(vec![text.into()]));
     }
-    let Some(list) = node.get("in") else {
-        return bounds(reader, node, path, &["in", "gt", "gte"]).map(Test::Bounds);
+    let Some((field, list)) = ["in", "notIn"].into_iter().find_map(|field| Some((field, node.get(field)?))) else {
+        return bounds(reader, node, path, &["in", "notIn", "gt", "gte"]).map(Test::Bounds);
     };
-    reader.fields(node, path, &["in"]);
-    let path = Path::Key(path, "in");
+    reader.fields(node, path, &[field]);
+    let path = Path::Key(path, field);
     let items = reader.list(list, &path);
     if items.is_empty() {
         reader.error(list.place, &path, "no value at all", "list the values, such as [batch, flex]");
@@ -188,7 +188,7 @@ fn attr_test(reader: &mut Reader, node: &Node, path: &Path<'_>) -> Option<Test> 
     for (index, item) in items.iter().enumerate() {
         texts.extend(reader.text(item, &Path::Index(&path, index)).map(Box::from));
     }
-    Some(Test::In(texts))
+    Some(if field == "in" { Test::In(texts) } else { Test::NotIn(texts) })
 }
 
 fn bounds(reader: &mut Reader, node: &Node, path: &Path<'_>, known: &[&str]) -> Option<Bounds> {

@@ -7,11 +7,8 @@ fn model(provider: &str, id: &str, glob: &str) -> Model {
     Model {
         provider: provider.to_owned(),
         id: id.to_owned(),
-        inherited: None,
         patterns: vec![Pattern::Glob(glob.to_owned())],
-        widened: Vec::new(),
-        rates: Vec::new(),
-        minimum: Vec::new(),
+        ..Model::default()
     }
 }
 
