@@ -16,6 +16,7 @@ mod executions;
 mod openapi;
 mod otlp;
 mod prometheus;
+mod provider;
 mod refusals;
 mod reload;
 mod run;

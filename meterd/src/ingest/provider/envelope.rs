@@ -104,7 +104,7 @@ fn read(envelope: &Object<'_>, defaults: &Defaults<'_>) -> Result<(Vec<String>, 
     let texts = chunks::of(body)?;
     let chunks: Vec<Object<'_>> = texts.iter().filter_map(|text| Object::parse(text)).collect();
     let caller = Caller { provider: &provider, model: asked.as_deref() };
-    let reading = api.read(&chunks, caller)?.finish();
+    let reading = api.read(&chunks, caller)?;
     let event = Event { envelope, provider: &provider, asked: asked.as_deref(), reading: &reading, defaults };
     let mut drafts = vec![event.response()?];
     for part in &reading.parts {
