@@ -34,6 +34,9 @@ const BODY_FAILS: [(u16, &str); 4] = [
     (415, "The encoding or type is not supported."),
     (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
 ];
+const DISK_FULL: (u16, &str) =
+    (507, "The disk is full: nothing was acknowledged, send it again once there is room and the daemon runs again.");
+const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 const OPERATIONS: &[Operation] = &[
@@ -52,6 +55,7 @@ const OPERATIONS: &[Operation] = &[
             BODY_FAILS[1],
             BODY_FAILS[2],
             BODY_FAILS[3],
+            DISK_FULL,
         ],
     },
     Operation {
@@ -84,7 +88,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON, YAML],
         query: &LIST_QUERY,
-        fails: &[],
+        fails: &PARAMETER,
         ok: 200,
     },
     Operation {
@@ -95,7 +99,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON, YAML],
         query: &LIST_QUERY,
-        fails: &[],
+        fails: &PARAMETER,
         ok: 200,
     },
     Operation {
@@ -118,7 +122,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON, YAML],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], (409, "The execution is over."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (409, "The execution is over."), BODY_FAILS[3], DISK_FULL],
     },
     Operation {
         method: "post",
@@ -129,7 +133,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase."), BODY_FAILS[3], DISK_FULL],
     },
     Operation {
         method: "get",
@@ -139,7 +143,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON],
         query: &PAGE,
-        fails: &UNKNOWN,
+        fails: &[PARAMETER[0], UNKNOWN[0]],
         ok: 200,
     },
     Operation {
@@ -162,7 +166,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 202,
-        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over."), BODY_FAILS[3], DISK_FULL],
     },
     Operation {
         method: "get",
@@ -173,7 +177,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &["text/event-stream", JSON],
         ok: 200,
-        fails: &[BODY_FAILS[0]],
+        fails: &[PARAMETER[0], (503, "So many listen to this run already that no more are taken.")],
         query: &[("after", "id of the last signal seen"), ("wait_seconds", "how long a long poll waits, at most 60")],
     },
     Operation {
@@ -185,7 +189,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], (404, "No such kill of this execution."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (404, "No such kill of this execution."), BODY_FAILS[3], DISK_FULL],
     },
     Operation {
         method: "get",
@@ -228,7 +232,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[YAML, JSON],
         gives: &[JSON],
         query: &[],
-        fails: &[BODY_FAILS[0], BODY_FAILS[1], BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1], BODY_FAILS[3], DISK_FULL],
         ok: 200,
     },
     Operation {
@@ -272,7 +276,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON],
         query: &[],
-        fails: &[(503, "The ledger has stopped.")],
+        fails: &[(503, "The ledger has stopped, or the daemon is going down.")],
         ok: 200,
     },
 ];
