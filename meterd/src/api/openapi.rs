@@ -39,6 +39,7 @@ const WRITE_FAILS: [(u16, &str); 3] = [
     (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
     (507, "The disk is full: nothing was taken, send it again when there is room."),
 ];
+const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 const OPERATIONS: &[Operation] = &[
@@ -105,7 +106,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON, YAML],
         query: &LIST_QUERY,
-        fails: &[],
+        fails: &PARAMETER,
         ok: 200,
     },
     Operation {
@@ -116,7 +117,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON, YAML],
         query: &LIST_QUERY,
-        fails: &[],
+        fails: &PARAMETER,
         ok: 200,
     },
     Operation {
@@ -160,7 +161,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON],
         query: &PAGE,
-        fails: &UNKNOWN,
+        fails: &[PARAMETER[0], UNKNOWN[0]],
         ok: 200,
     },
     Operation {
@@ -194,7 +195,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &["text/event-stream", JSON],
         ok: 200,
-        fails: &[BODY_FAILS[0]],
+        fails: &[PARAMETER[0], (503, "So many listen to this run already that no more are taken.")],
         query: &[("after", "id of the last signal seen"), ("wait_seconds", "how long a long poll waits, at most 60")],
     },
     Operation {
@@ -315,7 +316,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON],
         query: &[],
-        fails: &[(503, "The ledger has stopped.")],
+        fails: &[(503, "The ledger has stopped, or the daemon is going down.")],
         ok: 200,
     },
 ];
