@@ -35,7 +35,7 @@ struct House {
 
 impl House {
     fn open(folder: &TempDir, queue_events_max: usize) -> Self {
-        let dir = DataDir::new(&folder.path().join("data"));
+        let dir = DataDir::new(folder.path().join("data"));
         let restored = restore(&dir).unwrap();
         let reader = restored.writer.reader();
         let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
@@ -356,7 +356,7 @@ async fn a_wrong_adjustment_is_a_difference() {
         for (adjustment, fails) in [(spoilt, true), (good, false)] {
             let copy = TempDir::new().unwrap();
             copy_folder(folder.path(), copy.path());
-            let dir = DataDir::new(&copy.path().join("data"));
+            let dir = DataDir::new(copy.path().join("data"));
             let mut restored = restore(&dir).unwrap();
             let (seq, at) = (restored.state.seq() + 1, restored.state.log_time().saturating_add(1));
             restored.writer.append(vec![Entry { seq, at, fact: Fact::Adjusted(adjustment) }]).unwrap();
