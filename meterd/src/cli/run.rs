@@ -27,11 +27,9 @@ const EXIT_KILLED: u8 = 124;
 
 /// See the command's help.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit code: the program's own (128 + N when a signal ended it), 124 when a budget ended it,\n\
+#[command(after_help = "Exit code: the program's own (128 + N when a signal ended it), 124 when a budget ended it,\n\
     126 or 127 when it could not be started.\n\
-    The program finds METERD_URL, METERD_EXECUTION, METERD_NAMESPACE, JOCH_EXECUTION_ID and OTEL_EXPORTER_OTLP_* set."
-)]
+    The program finds METERD_URL, METERD_EXECUTION, METERD_NAMESPACE, JOCH_EXECUTION_ID and OTEL_EXPORTER_OTLP_* set.")]
 pub(super) struct Run {
     /// Name of the execution
     #[arg(long, value_name = "NAME")]

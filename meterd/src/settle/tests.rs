@@ -30,6 +30,7 @@ struct House {
     reader: Reader,
     prices: Arc<ArcSwap<PriceBook>>,
     settler: Settler,
+    clock: Clock,
     stop: CancellationToken,
 }
 
@@ -42,11 +43,11 @@ impl House {
         let (cursor, stop) = (restored.state.seq(), CancellationToken::new());
         let clock = Clock::manual(time(NOW));
         let rules = Rules { queue_events_max, dedup_horizon: Duration::from_secs(35 * 86_400) };
-        let meter = meter::start(dir.clone(), restored, clock, &rules, Box::new(|_| {})).unwrap();
+        let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, Box::new(|_| {})).unwrap();
         tokio::spawn(follow("status", reader.clone(), cursor, reconciler, stop.clone()));
         let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
         let settler = Settler::new(meter.handle.clone(), view, dir.clone(), Arc::clone(&prices));
-        Self { dir, meter, reader, prices, settler, stop }
+        Self { dir, meter, reader, prices, settler, clock, stop }
     }
 
     fn put(&self, table: &str) {
@@ -258,6 +259,32 @@ async fn closed_months_are_left_alone() {
     assert_eq!(house.cost("run").await, "17", "one call of 2 and three of 5");
     let ids: Vec<_> = house.adjustments().iter().map(|entry| adjusted(entry).run.clone()).collect();
     assert!(ids.iter().all(|id| *id == ids[0] && id.is_some()), "one re-pricing: {ids:?}");
+    house.close().await;
+}
+
+/// The ledger before the time asked for is not read; a call dated ahead of its entry is found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_time_asked_for_is_priced_again() {
+    let folder = TempDir::new().unwrap();
+    let house = House::open(&folder, 64);
+    house.put(&table("1", &["thinker"], "2"));
+    let usage = r#","usage":{"input_tokens":1000000}"#;
+    for day in 22..=27 {
+        let at = format!("2026-11-{day}T12:00:00Z");
+        house.clock.set(time(&at));
+        house.book(&[call(&at, "thinker", &at, usage)]).await;
+    }
+    let ahead = "2026-11-28T11:00:00Z";
+    house.book(&[call("ahead", "thinker", ahead, usage)]).await;
+    let now = time("2026-11-28T12:00:00Z");
+    for (since, version, examined) in
+        [("2026-11-25T12:00:00Z", "5", 4), (ahead, "3", 1), ("2026-11-01T00:00:00Z", "4", 7)]
+    {
+        let wish = Asked { now, ..asked(&table(version, &["thinker"], version), since) };
+        let report = house.reprice(&wish).await;
+        assert_eq!((report.examined, report.changed, report.booked), (examined, examined, examined), "since {since}");
+        assert_eq!(house.reprice(&wish).await.changed, 0);
+    }
     house.close().await;
 }
 
