@@ -53,6 +53,12 @@ fn lines(daemon: &Daemon) -> Vec<(String, String, String)> {
     entries.iter().map(|entry| (text(entry, "kind"), text(entry, "event_id"), text(entry, "cost_usd"))).collect()
 }
 
+fn condition(daemon: &Daemon, kind: &str) -> Option<Value> {
+    let execution = daemon.execution(NS, "prices");
+    let conditions = execution["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.into_iter().find(|condition| condition["type"] == kind)
+}
+
 fn adjustments(daemon: &Daemon) -> usize {
     lines(daemon).iter().filter(|(kind, ..)| kind == "adjustment").count()
 }
@@ -85,6 +91,7 @@ fn the_quarantine_settles_when_a_price_arrives() {
     let rest = daemon.get(&rest).expect(200).json();
     assert_eq!((&rest["items"][0]["event_id"], &rest["continue"]), (&json!("c"), &Value::Null));
     assert_eq!(cost(&daemon), "0");
+    assert!(condition(&daemon, "Unpriced").is_some_and(|condition| condition["status"] == "True"));
 
     drop_table(&daemon, &table("1", "2", "10"));
     until("the settlement", SOON, || (cost(&daemon) == "6").then_some(()));
@@ -113,6 +120,32 @@ fn the_quarantine_settles_when_a_price_arrives() {
     assert_eq!(cost(&daemon), "6.00001", "5 tokens of 2 USD a million");
     let listed = cli::run(&["get", "quarantine", "--url", daemon.api(), "-o", "csv"], daemon.folder()).expect_code(0);
     assert_eq!(listed.stdout.lines().count(), 1, "nothing but the header: {}", listed.stdout);
+    assert_eq!(condition(&daemon, "Unpriced"), None);
+    assert!(daemon.stop().success());
+    verify(&daemon);
+}
+
+/// kill -9 while the quarantine settles: what is left settles after the restart, and nothing twice. 3 USD a call.
+#[test]
+fn a_settlement_that_is_killed_goes_on_after_the_restart() {
+    const CALLS: usize = 3_000;
+    let mut daemon = start();
+    let calls: Vec<Value> = (0..CALLS).map(|id| thinker(&id.to_string())).collect();
+    for calls in calls.chunks(500) {
+        daemon.usage(&json!(calls));
+    }
+    let total = || quarantine(&daemon)["total"].as_u64().expect("a count");
+    assert_eq!(total(), 3_000);
+    drop_table(&daemon, &table("1", "2", "10"));
+    until("the first settlements", SOON, || (total() < 3_000).then_some(()));
+    daemon.kill();
+    daemon.start_again();
+    until("the last settlement", SOON, || (quarantine(&daemon)["total"] == 0).then_some(()));
+    assert_eq!(cost(&daemon), "9000");
+    let adjusted: Vec<_> = lines(&daemon).into_iter().filter(|(kind, ..)| kind == "adjustment").collect();
+    assert!(adjusted.iter().all(|(.., usd)| usd == "3"));
+    let events: std::collections::BTreeSet<_> = adjusted.iter().map(|(_, event, _)| event).collect();
+    assert_eq!((adjusted.len(), events.len()), (CALLS, CALLS), "each exactly once");
     assert!(daemon.stop().success());
     verify(&daemon);
 }

@@ -19,6 +19,8 @@ use crate::meter;
 /// Rows of a report; what would be more is one row, `_other`.
 const ROWS_MAX: usize = 10_000;
 const OTHER: &str = "_other";
+/// A call may be dated so far ahead of its entry, and no further: the ledger before that need not be read.
+const AHEAD_MAX_NANOS: i64 = 86_400_000_000_000;
 /// An adjustment that others overtake is looked up again so often.
 const TRIES_MAX: usize = 8;
 
@@ -117,7 +119,12 @@ pub async fn reprice(
     }
     let mut sums = Sums::default();
     let (reader, run): (_, Arc<str>) = (reader.clone(), run.into());
-    let mut walk = blocking(move || Walk::open(reader, 1)).await?;
+    let logged_from = asked.since.saturating_add(AHEAD_MAX_NANOS.saturating_neg());
+    let mut walk = blocking(move || {
+        let from = Walk::first_logged(&reader, logged_from)?;
+        Walk::open(reader, from)
+    })
+    .await?;
     loop {
         let (job, run) = (asked.clone(), Arc::clone(&run));
         let (back, found) = blocking(move || {

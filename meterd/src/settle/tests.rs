@@ -30,23 +30,24 @@ struct House {
     reader: Reader,
     prices: Arc<ArcSwap<PriceBook>>,
     settler: Settler,
+    clock: Clock,
     stop: CancellationToken,
 }
 
 impl House {
     fn open(folder: &TempDir, queue_events_max: usize) -> Self {
-        let dir = DataDir::new(&folder.path().join("data"));
+        let dir = DataDir::new(folder.path().join("data"));
         let restored = restore(&dir).unwrap();
         let reader = restored.writer.reader();
         let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
         let (cursor, stop) = (restored.state.seq(), CancellationToken::new());
         let clock = Clock::manual(time(NOW));
         let rules = Rules { queue_events_max, dedup_horizon: Duration::from_secs(35 * 86_400) };
-        let meter = meter::start(dir.clone(), restored, clock, &rules, Box::new(|_| {})).unwrap();
+        let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, Box::new(|_| {})).unwrap();
         tokio::spawn(follow("status", reader.clone(), cursor, reconciler, stop.clone()));
         let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
         let settler = Settler::new(meter.handle.clone(), view, dir.clone(), Arc::clone(&prices));
-        Self { dir, meter, reader, prices, settler, stop }
+        Self { dir, meter, reader, prices, settler, clock, stop }
     }
 
     fn put(&self, table: &str) {
@@ -261,6 +262,32 @@ async fn closed_months_are_left_alone() {
     house.close().await;
 }
 
+/// The ledger before the time asked for is not read; a call dated ahead of its entry is found all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_time_asked_for_is_priced_again() {
+    let folder = TempDir::new().unwrap();
+    let house = House::open(&folder, 64);
+    house.put(&table("1", &["thinker"], "2"));
+    let usage = r#","usage":{"input_tokens":1000000}"#;
+    for day in 22..=27 {
+        let at = format!("2026-11-{day}T12:00:00Z");
+        house.clock.set(time(&at));
+        house.book(&[call(&at, "thinker", &at, usage)]).await;
+    }
+    let ahead = "2026-11-28T11:00:00Z";
+    house.book(&[call("ahead", "thinker", ahead, usage)]).await;
+    let now = time("2026-11-28T12:00:00Z");
+    for (since, version, examined) in
+        [("2026-11-25T12:00:00Z", "5", 4), (ahead, "3", 1), ("2026-11-01T00:00:00Z", "4", 7)]
+    {
+        let wish = Asked { now, ..asked(&table(version, &["thinker"], version), since) };
+        let report = house.reprice(&wish).await;
+        assert_eq!((report.examined, report.changed, report.booked), (examined, examined, examined), "since {since}");
+        assert_eq!(house.reprice(&wish).await.changed, 0);
+    }
+    house.close().await;
+}
+
 fn usd(text: &str) -> Money {
     text.parse().unwrap()
 }
@@ -356,7 +383,7 @@ async fn a_wrong_adjustment_is_a_difference() {
         for (adjustment, fails) in [(spoilt, true), (good, false)] {
             let copy = TempDir::new().unwrap();
             copy_folder(folder.path(), copy.path());
-            let dir = DataDir::new(&copy.path().join("data"));
+            let dir = DataDir::new(copy.path().join("data"));
             let mut restored = restore(&dir).unwrap();
             let (seq, at) = (restored.state.seq() + 1, restored.state.log_time().saturating_add(1));
             restored.writer.append(vec![Entry { seq, at, fact: Fact::Adjusted(adjustment) }]).unwrap();

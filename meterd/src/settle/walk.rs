@@ -40,6 +40,19 @@ impl Walk {
         Ok(walk)
     }
 
+    /// The first entry that was logged at `time` or later; log time never goes back.
+    pub(super) fn first_logged(reader: &Reader, time: Timestamp) -> Result<u64, LedgerError> {
+        let (mut from, mut to) = (1, reader.committed() + 1);
+        while from < to {
+            let middle = from.midpoint(to);
+            match reader.entry(middle)? {
+                Some(entry) if entry.at < time => from = middle + 1,
+                _ => to = middle,
+            }
+        }
+        Ok(from)
+    }
+
     /// Every adjustment up to here is known.
     pub(super) const fn read_to(&self) -> u64 {
         self.read_to
