@@ -114,7 +114,8 @@ fn answer(book: &PriceBook, line: &[u8], number: usize, now: Timestamp, out: &mu
 }
 
 fn write(answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
-    serde_json::to_writer(&mut *out, answer)?;
+    // By way of a value, so that the keys stand in alphabetical order whatever the types' own order is.
+    serde_json::to_writer(&mut *out, &serde_json::to_value(answer)?)?;
     out.write_all(b"\n")?;
     Ok(())
 }

@@ -152,3 +152,18 @@ fn lines_to_price_are_envelopes_or_events() {
     assert_eq!(one("3").unwrap_err().code, "invalid_type");
     assert_eq!(decode_line(b"no", &defaults).unwrap_err().code, "malformed_json");
 }
+
+#[test]
+fn envelopes_and_what_they_hold_are_bounded() {
+    let mut many = envelope("openai", "openai.chat", body());
+    for field in 0..200 {
+        many[format!("f{field}")] = json!(field);
+    }
+    let refused = items(&many).remove(0);
+    assert_eq!(refused.event.unwrap_err().code, "too_many");
+    assert_eq!(refused.ignored_fields.len(), crate::ingest::IGNORED_FIELDS_MAX);
+    let iterations = vec![json!({"type": "compaction", "input_tokens": 1, "output_tokens": 1}); 300];
+    let usage = json!({"input_tokens": 1, "output_tokens": 1, "iterations": iterations});
+    let refused = rejection(&envelope("anthropic", "anthropic.messages", json!({ "usage": usage })));
+    assert_eq!((refused.code, &*refused.pointer), ("too_many", "/body"));
+}
