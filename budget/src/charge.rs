@@ -98,6 +98,8 @@ pub enum Zero {
     FailedWithoutUsage,
     /// A tool that no table lists: tools are free unless priced.
     UnlistedTool,
+    /// A model that no table lists, where a table says that such models are free.
+    UnlistedModel,
 }
 
 impl Zero {
@@ -107,6 +109,7 @@ impl Zero {
         match self {
             Self::FailedWithoutUsage => "failed_without_usage",
             Self::UnlistedTool => "unlisted_tool",
+            Self::UnlistedModel => "unlisted_model",
         }
     }
 }
@@ -163,6 +166,11 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
+    /// Money and nothing else: an adjustment is no call.
+    pub(crate) fn money(cost: Money) -> Self {
+        Self { cost, tokens: TokenTotals::default(), tool_calls: 0, model_calls: 0, approvals: 0 }
+    }
+
     pub(crate) fn unit(&self, unit: Unit) -> i128 {
         match unit {
             Unit::Usd => self.cost.scaled(),

@@ -1,5 +1,6 @@
 //! `decide`: the heart. State, time and a command in; a verdict and the facts to make durable out. Nothing is mutated.
 
+mod adjust;
 mod kill;
 mod resource;
 mod run;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use pricing::{Money, Timestamp};
 
 pub use self::kill::KILLS_PER_DECISION_MAX;
+use crate::adjust::Adjust;
 use crate::budget::Action;
 use crate::charge::Charge;
 use crate::entry::{Applied, Fact, Opened, Phase};
@@ -32,6 +34,8 @@ pub enum Command {
     },
     /// Book a call.
     Charge(Box<Charge>),
+    /// Give a booked charge another price.
+    Adjust(Box<Adjust>),
     /// Create or change a resource (its `generation` is set by `decide`).
     Apply(Applied),
     /// Remove a resource.
@@ -86,9 +90,9 @@ pub enum Verdict {
     Done,
     /// It was so already; nothing was written.
     Unchanged,
-    /// The call is booked.
+    /// The call, or another price of it, is booked.
     Booked {
-        /// Its cost; `None` while it has no price.
+        /// Its cost now; `None` while it has no price.
         cost: Option<Money>,
         /// The run was fenced before or by this call.
         fenced: bool,
@@ -104,6 +108,8 @@ pub enum Verdict {
     UnknownKill,
     /// The run is over; a terminal phase does not change.
     AlreadyEnded(Phase),
+    /// The ledger must be read again: the charge may have been adjusted since.
+    Stale,
     /// An amount would leave the range of 38 digits; nothing was written.
     OutOfRange,
 }
@@ -139,6 +145,7 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
         Command::Open(opened) => run::open(state, now, opened, facts),
         Command::End { execution, phase } => run::end(state, execution, phase, facts),
         Command::Charge(charge) => settle::charge(state, now, *charge, facts),
+        Command::Adjust(wish) => adjust::adjust(state, now, *wish, facts),
         Command::Apply(applied) => resource::apply(state, now, applied, facts),
         Command::Remove { kind, id } => resource::remove(state, kind, id, facts),
         Command::Pin(table) => resource::pin(state, table, facts),

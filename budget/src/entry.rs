@@ -6,6 +6,7 @@ use pricing::cost::TableRef;
 use pricing::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::adjust::Adjustment;
 use crate::budget::{Budget, Fraction};
 use crate::charge::{Charge, Subject};
 use crate::scope::Ref;
@@ -97,6 +98,8 @@ pub enum Fact {
         /// How it is known.
         proof: Proof,
     },
+    /// A booked charge got another price. What was added last stands last: the order is the ledger's format.
+    Adjusted(Adjustment),
 }
 
 /// A resource as applied.

@@ -9,6 +9,7 @@
     clippy::disallowed_methods
 )]
 
+pub mod adjust;
 pub mod budget;
 pub mod charge;
 pub mod counter;
@@ -20,6 +21,7 @@ pub mod signal;
 pub mod state;
 pub mod window;
 
+pub use crate::adjust::{Adjust, AdjustReason, Adjustment};
 pub use crate::budget::{Action, Budget, Fraction, Limit, Source, Unit};
 pub use crate::charge::{Basis, Charge, Priced, Subject};
 pub use crate::decide::{Command, Denial, Verdict, allowance, decide};

@@ -3,6 +3,7 @@
 //! Ids are dense and given in the order of the entries, so two folds of the same entries are equal to the last bit
 //! (ARCHITECTURE.md, I5). What can be derived (`index`) is neither compared nor stored.
 
+mod adjust;
 mod bound;
 mod count;
 mod fold;
@@ -18,6 +19,7 @@ use pricing::usage::TokenTotals;
 use pricing::{Money, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use self::adjust::Prices;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
@@ -48,6 +50,8 @@ struct Truth {
     resources: BTreeMap<(Arc<str>, Ref), Applied>,
     /// The table in force under each name.
     pins: BTreeMap<Arc<str>, TableRef>,
+    /// Charges without a price, and prices that changed.
+    prices: Prices,
 }
 
 /// One run as the state remembers it.

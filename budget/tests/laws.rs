@@ -22,13 +22,13 @@ use budget::decide::Denial;
 use budget::entry::Phase;
 use budget::signal::CounterAt;
 use budget::{
-    Action, Budget, Charge, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Verdict, Window,
+    Action, Budget, Charge, Command, Fact, Fraction, Limit, Priced, Ref, Scope, Source, Subject, Unit, Verdict, Window,
     allowance,
 };
 use oracle::{Call, Expected, HOUR, Key, Oracle, Spec};
 use pricing::{Money, Timestamp, UsageKey};
 use proptest::prelude::*;
-use world::{World, applied, model, set, tool};
+use world::{World, applied, model, set, tool, wish};
 
 const START: i64 = 1_790_000_000_000_000_000;
 const MINUTE: i64 = HOUR / 60;
@@ -42,6 +42,7 @@ enum Step {
     Remove { budget: usize },
     Kill { run: usize },
     End { run: usize },
+    Adjust { pick: usize, micro_usd: u32, table: u8, operator: bool },
 }
 
 #[derive(Clone, Debug)]
@@ -95,6 +96,13 @@ fn paid() -> impl Strategy<Value = Step> {
     })
 }
 
+fn adjust() -> impl Strategy<Value = Step> {
+    let amount = prop_oneof![3 => 0..2_000_000_u32, 1 => Just(0_u32)];
+    (any::<prop::sample::Index>(), amount, 0..3_u8, prop::bool::weighted(0.2)).prop_map(
+        |(pick, micro_usd, table, operator)| Step::Adjust { pick: pick.index(1 << 16), micro_usd, table, operator },
+    )
+}
+
 /// A life: budgets first, then calls, waits, kills and ends, and with `changes` budgets that change meanwhile.
 fn life(changes: bool) -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
@@ -102,6 +110,7 @@ fn life(changes: bool) -> impl Strategy<Value = Vec<Step>> {
         4 => (1..1_000_i64).prop_map(|minutes| Step::Wait { minutes }),
         1 => (0..5_usize).prop_map(|run| Step::Kill { run }),
         1 => (0..5_usize).prop_map(|run| Step::End { run }),
+        6 => adjust(),
         if changes { 3 } else { 0 } => numbered_spec().prop_map(|(budget, spec)| Step::Apply { budget, spec }),
         if changes { 1 } else { 0 } => (0..4_usize).prop_map(|budget| Step::Remove { budget }),
     ];
@@ -198,9 +207,20 @@ fn said(facts: &[Fact], execution: &Ref) -> Expected {
     said
 }
 
+/// A charge as booked, with the price that it has now.
+struct Paper {
+    seq: u64,
+    logged: Timestamp,
+    charge: Charge,
+    call: Call,
+    price: Option<Money>,
+    digest: Option<String>,
+}
+
 struct Life {
     world: World,
     oracle: Oracle,
+    papers: Vec<Paper>,
     /// Reports are predictable only while no budget changes.
     reports: bool,
 }
@@ -208,13 +228,14 @@ struct Life {
 impl Life {
     fn new(reports: bool) -> Self {
         let world = World { now: Timestamp::from_nanos(START), ..World::default() };
-        Self { world, oracle: Oracle::default(), reports }
+        Self { world, oracle: Oracle::default(), papers: Vec::new(), reports }
     }
 
     fn step(&mut self, step: &Step) {
         let world = &mut self.world;
         match step {
             Step::Charge(paid) => self.charge(paid),
+            Step::Adjust { pick, micro_usd, table, operator } => self.adjust(*pick, *micro_usd, *table, *operator),
             Step::Wait { minutes } => world.now = world.now.saturating_add(minutes * MINUTE),
             Step::Apply { budget, spec } => {
                 let (verdict, _) = world.run(Command::Apply(applied("Budget", budget_of(*budget, spec))));
@@ -243,11 +264,12 @@ impl Life {
         let before = self.world.state.execution(&execution);
         let stoppable = before.is_none_or(|run| run.kill.is_none() && !run.phase.is_terminal());
         let fenced = before.is_some_and(|run| run.kill.is_some());
-        let (charge, call) = both(&mut self.world, paid);
-        let mut expected = self.oracle.charge(call);
+        let (charge, mut call) = both(&mut self.world, paid);
+        let mut expected = self.oracle.charge(&mut call);
         let cost = charge.amount();
         let priced = paid.micro_usd.is_some();
         let (verdict, facts) = self.world.run(Command::Charge(Box::new(charge)));
+        self.file(call);
         for fact in &facts {
             if let Fact::Reached { counter, .. } = fact
                 && counter.window != Window::Run
@@ -267,6 +289,56 @@ impl Life {
         assert_eq!(said, expected, "of {execution} for {:?}", (paid.team, paid.agent));
     }
 
+    /// Keeps the charge just booked.
+    fn file(&mut self, mut call: Call) {
+        let entry = self.world.entries.iter().rev().find(|entry| matches!(entry.fact, Fact::Charged(_))).unwrap();
+        let Fact::Charged(charge) = &entry.fact else { unreachable!() };
+        call.time = call.time.min(call.logged + HOUR);
+        let digest = match &charge.priced {
+            Priced::Cost(cost) => Some(cost.table.digest.to_string()),
+            _ => None,
+        };
+        let (seq, logged, price) = (entry.seq, entry.at, charge.price());
+        self.papers.push(Paper { seq, logged, charge: charge.clone(), call, price, digest });
+    }
+
+    /// Gives some charge another price, twice: the second time books nothing.
+    fn adjust(&mut self, pick: usize, micro_usd: u32, table: u8, operator: bool) {
+        let Some(at) = self.papers.len().checked_sub(1).map(|last| pick % (last + 1)) else { return };
+        let paper = &mut self.papers[at];
+        let total = Money::from_scaled(i128::from(micro_usd) * MICRO_USD).unwrap();
+        let digest = if operator { String::new() } else { format!("0{table}") };
+        let wish = wish(paper.seq, paper.logged, paper.charge.clone(), total, &digest, operator);
+        let same = paper.price == Some(total) || !operator && paper.digest.as_ref() == Some(&digest);
+        let delta = total.scaled() - paper.price.map_or(0, Money::scaled);
+        let execution = paper.charge.execution.clone();
+        let before = self.world.state.execution(&execution).unwrap().clone();
+        let (verdict, facts) = self.world.run(Command::Adjust(Box::new(wish.clone())));
+        assert_eq!(self.world.run(Command::Adjust(Box::new(wish))), (Verdict::Unchanged, Vec::new()));
+        if same {
+            assert_eq!((verdict, facts), (Verdict::Unchanged, Vec::new()));
+            return;
+        }
+        let call = Call { logged: self.world.now.nanos(), moved: [(Unit::Usd, delta)].into(), ..paper.call.clone() };
+        let mut expected = self.oracle.adjust(call);
+        let live = before.kill.is_none() && !before.phase.is_terminal();
+        expected.used_up &= live;
+        let mut said = said(&facts, &execution);
+        if !self.reports {
+            (said.warned, said.reached) = Default::default();
+            (expected.warned, expected.reached) = Default::default();
+        }
+        assert_eq!(said, expected, "of {execution} by {delta}");
+        let fenced = before.kill.is_some() || expected.used_up;
+        assert_eq!(verdict, Verdict::Booked { cost: Some(total), fenced });
+        let after = self.world.state.execution(&execution).unwrap();
+        assert_eq!(after.cost.scaled(), before.cost.scaled() + delta);
+        assert_eq!(after.unpriced_calls, before.unpriced_calls - u64::from(paper.price.is_none()));
+        assert_eq!((after.calls(), after.tokens), (before.calls(), before.tokens), "an adjustment is no call");
+        assert!(before.completed_at.is_none() || after.revision > before.revision);
+        (paper.price, paper.digest) = (Some(total), Some(digest));
+    }
+
     /// No run goes on that is bound by a terminating counter of this kind.
     fn stopped(&self, kind: impl Fn(&CounterAt) -> bool) {
         for run in self.world.state.executions().filter(|run| !run.phase.is_terminal() && run.kill.is_none()) {
@@ -282,6 +354,9 @@ impl Life {
     fn check(&self) {
         let Self { world, oracle, .. } = self;
         let now = world.now.nanos();
+        let unpriced: Vec<u64> =
+            self.papers.iter().filter(|paper| paper.price.is_none()).map(|paper| paper.seq).collect();
+        assert_eq!(world.state.quarantine(0).map(|(seq, _)| seq).collect::<Vec<_>>(), unpriced);
         for at in world.state.counters(world.now) {
             assert_eq!(at.spent, oracle.now(&key(&at, &run_ref(0)), now), "{at:?}");
         }

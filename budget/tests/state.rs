@@ -12,14 +12,18 @@
 #[path = "support/world.rs"]
 mod world;
 
+use budget::adjust::{ADJUSTMENTS_KEPT_MAX, Beyond, QUARANTINE_LISTED_MAX, Standing};
 use budget::decide::KILLS_PER_DECISION_MAX;
 use budget::entry::Phase;
 use budget::signal::{ATTEMPTS_KEPT_MAX, Attempt, Channel, KillState};
 use budget::state::DEPTH_MAX;
-use budget::{Action, Budget, Command, Fact, Limit, Ref, Scope, Source, Subject, Unit, Verdict, Window, allowance};
+use budget::{
+    Action, Adjust, Budget, Charge, Command, Fact, Limit, Ref, Scope, Source, State, Subject, Unit, Verdict, Window,
+    allowance,
+};
 use pricing::cost::TableRef;
 use pricing::{Money, Timestamp};
-use world::{World, applied, model, opened};
+use world::{World, applied, model, opened, wish};
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -162,5 +166,80 @@ fn a_price_table_is_pinned_when_it_changes() {
     assert_eq!(world.run(table("b")).0, Verdict::Done);
     assert_eq!(world.run(table("a")).0, Verdict::Done);
     assert_eq!(world.state.pins().map(|table| &*table.digest).collect::<Vec<_>>(), ["a"]);
+    world.check_replay();
+}
+
+/// Entries of the charges booked so far.
+fn charges(world: &World) -> Vec<(u64, Timestamp, Charge)> {
+    let charged = world.entries.iter().filter_map(|entry| match &entry.fact {
+        Fact::Charged(charge) => Some((entry.seq, entry.at, charge.clone())),
+        _ => None,
+    });
+    charged.collect()
+}
+
+/// Beyond the bound charges are counted, stay findable by their first entry, and settle all the same.
+#[test]
+fn the_quarantine_lists_a_bounded_number_of_charges_and_settles_the_others() {
+    let mut world = World::default();
+    let more = 3;
+    for _ in 0..QUARANTINE_LISTED_MAX + more {
+        let call = world.call(run_ref(0), Subject::default(), model(), None);
+        world.run(Command::Charge(Box::new(call)));
+    }
+    assert_eq!(world.state.quarantine(0).count(), QUARANTINE_LISTED_MAX);
+    assert_eq!(world.state.quarantined(), u64::try_from(QUARANTINE_LISTED_MAX + more).unwrap());
+    let charges = charges(&world);
+    let beyond = &charges[QUARANTINE_LISTED_MAX..];
+    assert_eq!(world.state.quarantine_beyond(), Beyond { from: beyond[0].0, count: 3 });
+    for (left, (seq, logged, charge)) in [2, 1, 0].into_iter().zip(beyond) {
+        let wish = || wish(*seq, *logged, charge.clone(), usd("1"), "a", false);
+        world.run(Command::Adjust(Box::new(wish())));
+        assert_eq!(world.state.quarantine_beyond().count, left);
+        assert_eq!(world.run(Command::Adjust(Box::new(wish()))).0, Verdict::Unchanged);
+    }
+    let (seq, logged, charge) = charges[7].clone();
+    world.run(Command::Adjust(Box::new(wish(seq, logged, charge, usd("1"), "a", false))));
+    assert_eq!(world.state.quarantine(0).count(), QUARANTINE_LISTED_MAX - 1);
+    assert_eq!(world.state.execution(&run_ref(0)).unwrap().cost, usd("4"));
+    let bytes = postcard::to_stdvec(&world.state).unwrap();
+    assert!(postcard::from_bytes::<State>(&bytes).unwrap() == world.state);
+}
+
+/// The state forgets old adjustments; who has not read the ledger since is told to, and then books each once.
+#[test]
+fn an_adjustment_that_was_forgotten_is_not_booked_again() {
+    let mut world = World::default();
+    for _ in 0..ADJUSTMENTS_KEPT_MAX + 2 {
+        pay(&mut world, 0, "1");
+    }
+    let charges = charges(&world);
+    let read_to = world.state.seq();
+    for (seq, logged, charge) in &charges {
+        let wish = Adjust { read_to, ..wish(*seq, *logged, charge.clone(), usd("2"), "b", false) };
+        let (verdict, _) = world.run(Command::Adjust(Box::new(Adjust { read_to: world.state.seq(), ..wish })));
+        assert!(matches!(verdict, Verdict::Booked { .. }));
+    }
+    let (seq, logged, charge) = charges[0].clone();
+    let blind = Adjust { read_to, ..wish(seq, logged, charge, usd("2"), "b", false) };
+    assert_eq!(world.run(Command::Adjust(Box::new(blind.clone()))), (Verdict::Stale, Vec::new()));
+    let standing = Some(Standing { total: usd("2"), digest: "b".into() });
+    let informed = Adjust { read_to: world.state.seq(), standing, ..blind };
+    assert_eq!(world.run(Command::Adjust(Box::new(informed))), (Verdict::Unchanged, Vec::new()));
+    let total = usd(&(2 * charges.len()).to_string());
+    assert_eq!(world.state.execution(&run_ref(0)).unwrap().cost, total);
+    let bytes = postcard::to_stdvec(&world.state).unwrap();
+    assert!(postcard::from_bytes::<State>(&bytes).unwrap() == world.state);
+}
+
+/// Where the sum would leave 38 digits, nothing is booked.
+#[test]
+fn an_adjustment_out_of_range_is_refused() {
+    let mut world = World::default();
+    pay(&mut world, 0, "99999999999999999999");
+    pay(&mut world, 0, "0.5");
+    let (seq, logged, charge) = charges(&world)[1].clone();
+    let wish = wish(seq, logged, charge, usd("2"), "b", false);
+    assert_eq!(world.run(Command::Adjust(Box::new(wish))), (Verdict::OutOfRange, Vec::new()));
     world.check_replay();
 }

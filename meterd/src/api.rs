@@ -6,8 +6,11 @@
 mod answer;
 mod budgets;
 mod executions;
+mod extract;
 mod health;
 mod openapi;
+mod provider;
+mod quarantine;
 mod resources;
 mod signals;
 mod traces;
@@ -34,6 +37,7 @@ use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::body::BodyLimits;
 use crate::server::problem::Problem;
+use crate::settle::Settler;
 use crate::signal::Hub;
 
 pub use health::Readiness;
@@ -50,6 +54,8 @@ pub struct App {
     pub hub: Hub,
     /// Prices in force; a request keeps the snapshot it began with.
     pub prices: Arc<ArcSwap<PriceBook>>,
+    /// Changes prices of what is booked.
+    pub settler: Settler,
     /// Time.
     pub clock: Clock,
     /// Bounds of bodies.
@@ -77,6 +83,7 @@ pub fn router(app: App) -> Router {
     let execution = "/v1/namespaces/{namespace}/executions/{name}";
     Router::new()
         .route("/v1/usage", post(usage::post))
+        .route("/v1/provider-usage", post(provider::post))
         .route("/v1/traces", post(traces::post))
         .route("/api/public/otel/v1/traces", post(traces::post))
         .route("/v1/executions", get(executions::list_all))
@@ -91,6 +98,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/kills", get(budgets::kills))
+        .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/reprice", post(quarantine::reprice))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
         .route("/openapi.json", get(openapi::get))
@@ -115,7 +124,8 @@ pub fn metrics_router(app: App) -> Router {
 }
 
 async fn not_found(request: Request) -> Problem {
-    Problem::not_found(format!("no such path: {}; /openapi.json lists every path", request.uri().path()))
+    let detail = format!("no such path: {}; /openapi.json lists every path", request.uri().path());
+    Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_path", detail)
 }
 
 async fn method_not_allowed(request: Request) -> Problem {
@@ -157,8 +167,14 @@ impl From<meter::Refused> for Problem {
             ),
             meter::Refused::Stopped => Self::unavailable(
                 "ledger_stopped",
-                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged was not taken, send it again then",
+                "the ledger takes nothing more until the daemon is restarted; what was not acknowledged is safe to send again then",
             ),
+            meter::Refused::DiskFull => Self::new(
+                axum::http::StatusCode::INSUFFICIENT_STORAGE,
+                "disk_full",
+                "the disk of the data directory is full; make room and restart the daemon; what was not acknowledged is safe to send again then",
+            )
+            .retry_after(30),
         }
     }
 }

@@ -11,6 +11,7 @@ mod kills;
 mod load;
 mod output;
 mod price;
+mod reprice;
 mod run;
 mod serve;
 mod source;
@@ -69,7 +70,9 @@ enum Command {
     Apply(apply::Apply),
     /// Kill a run: fence it and signal it
     Kill(apply::Kill),
-    /// Show executions, budgets or kills
+    /// Price booked usage again from other tables: the difference by team, agent and model, and its booking
+    Reprice(reprice::Reprice),
+    /// Show executions, budgets, kills or usage without a price
     Get(get::Get),
     /// Show one thing with everything behind it
     #[command(subcommand)]
@@ -175,6 +178,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Import(import) => import.run(),
         Command::Apply(apply) => apply.run(),
         Command::Kill(kill) => kill.run(),
+        Command::Reprice(reprice) => reprice.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),
         Command::Verify(verify) => verify.run(),

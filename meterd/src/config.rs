@@ -7,6 +7,7 @@ mod problem;
 mod raw;
 mod resolve;
 pub mod seed;
+mod show;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use self::raw::{KEYS, Raw};
 
 pub use self::problem::{ConfigError, FileProblem};
+pub(crate) use self::resolve::duration;
 
 /// The documented defaults, as shipped.
 pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");

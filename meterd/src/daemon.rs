@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use budget::Command;
+use budget::{Command, Verdict};
 use pricing::PriceBook;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -23,6 +23,7 @@ use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::body::BodyLimits;
 use crate::server::{self, BindError, Limits};
+use crate::settle::Settler;
 use crate::signal::Hub;
 use crate::watch::{self, FileProblem, WatchGuard};
 
@@ -58,7 +59,8 @@ pub struct Daemon {
     /// Handles, for callers in the same process.
     pub app: App,
     dir: DataDir,
-    ended: tokio::sync::oneshot::Receiver<Result<(), LedgerError>>,
+    /// How the meter ended; gone once it was told.
+    ended: Option<tokio::sync::oneshot::Receiver<Result<(), LedgerError>>>,
     servers: JoinSet<()>,
     followers: JoinSet<()>,
     serving: CancellationToken,
@@ -99,11 +101,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
+    let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
         meter: meter.handle,
         view,
         hub,
-        prices: Arc::new(ArcSwap::from_pointee(PriceBook::default())),
+        prices,
+        settler,
         clock,
         body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
         dedup_horizon: config.ingest.dedup_horizon,
@@ -114,14 +119,15 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         stop: serving.clone(),
     };
     reload::put_in_force(&app, &dir, book).await?;
-    reload::sync_resources(&app, &resources).await;
+    reload::sync_resources(&app, &resources).await?;
+    followers.spawn(app.settler.clone().run(serving.clone()));
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
         metrics: address(&metrics_listener, config.listen.metrics),
         app,
         dir,
-        ended: meter.ended,
+        ended: Some(meter.ended),
         servers: JoinSet::new(),
         followers,
         serving,
@@ -148,10 +154,11 @@ impl Daemon {
 
     /// Waits until the ledger fails; a daemon that is well never returns from this.
     pub async fn failed(&mut self) -> Option<LedgerError> {
-        match (&mut self.ended).await {
-            Ok(Err(error)) => Some(error),
-            _ => None,
-        }
+        let Some(ended) = &mut self.ended else { return std::future::pending().await };
+        let result = ended.await;
+        self.ended = None;
+        // A thread that ended without a word has panicked.
+        result.unwrap_or(Err(LedgerError::Stopped)).err()
     }
 
     /// Stops taking requests, lets those under way finish, makes everything durable and releases the directory.
@@ -159,13 +166,16 @@ impl Daemon {
         self.serving.cancel();
         while self.servers.join_next().await.is_some() {}
         self.app.meter.stop();
-        let ended = (&mut self.ended).await;
+        // A failure that `failed` has told already is not told twice.
+        let ended = match self.ended.take() {
+            Some(ended) => ended.await.unwrap_or(Err(LedgerError::Stopped)),
+            None => Ok(()),
+        };
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
-        self.app.ledger_metrics.save()?;
         let _ = std::fs::remove_file(self.dir.endpoints());
-        // A failure that `failed` has told already is not told twice.
-        ended.unwrap_or(Ok(()))
+        let saved = self.app.ledger_metrics.save();
+        ended.and(saved)
     }
 
     fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
@@ -241,12 +251,7 @@ fn first_problem(problems: &[FileProblem]) -> String {
     }
 }
 
-async fn tell(app: &App, command: Command, what: &str) -> bool {
-    match app.meter.command(command).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::error!(%error, "{what} could not be recorded");
-            false
-        }
-    }
+/// Records what the daemon itself has to say. Waits for room in the queue: nobody would say it again.
+async fn tell(app: &App, command: Command) -> Result<Verdict, LedgerError> {
+    app.meter.command_when_room(command).await.map_err(|_| LedgerError::Stopped)
 }

@@ -3,6 +3,9 @@
 //! What a follower makes of the entries is its own affair; it never writes the ledger. A handler that fails is tried
 //! again with growing pauses and never skips an entry.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use budget::Entry;

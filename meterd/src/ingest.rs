@@ -6,6 +6,7 @@ pub mod amount;
 pub mod body;
 pub mod json;
 pub mod otlp;
+pub mod provider;
 
 use std::sync::Arc;
 

@@ -7,8 +7,10 @@
 //! `snapshots/N.snap`, `prices/DIGEST.json` (pinned tables), `followers/NAME` (cursors of derived views).
 
 mod dir;
+mod disk;
 mod error;
 mod format;
+mod frames;
 mod reader;
 mod recover;
 mod snapshot;
@@ -19,6 +21,8 @@ mod writer;
 mod tests;
 
 pub use dir::{DataDir, Owner, write_durably};
+#[cfg(test)]
+pub(crate) use disk::{Call, Fault};
 pub use error::LedgerError;
 pub use reader::{Batch, Reader};
 pub use recover::{Recovered, Repair, open};

@@ -49,6 +49,8 @@ pub enum Booked {
     },
     /// The sum would leave the range of 38 digits; nothing was booked.
     OutOfRange,
+    /// It is from a time whose ids are forgotten, so nobody can tell whether it was booked; it was not booked now.
+    TooOld,
 }
 
 /// The rules that the meter applies by itself.
@@ -90,8 +92,10 @@ pub fn start(
     rules: &Rules,
     on_commit: OnCommit,
 ) -> std::io::Result<Meter> {
-    let (handle, queue) = queue::channel(rules.queue_events_max);
+    let (handle, mut queue) = queue::channel(rules.queue_events_max);
+    let shared = handle.shared();
     let mut core = Core {
+        shared: shared.clone(),
         dir,
         writer: restored.writer,
         state: restored.state,
@@ -101,11 +105,11 @@ pub fn start(
         since_snapshot: restored.replayed,
         on_commit,
     };
-    let shared = handle.shared();
     let (tell, ended) = oneshot::channel();
     std::thread::Builder::new().name("meter".to_owned()).spawn(move || {
-        let result = core.run(queue);
+        let result = core.run(&mut queue);
         shared.stop();
+        queue.refuse_rest();
         // Frees the directory's lock before anybody hears of the end.
         drop(core);
         drop(tell.send(result));
@@ -114,6 +118,7 @@ pub fn start(
 }
 
 struct Core {
+    shared: queue::Shared,
     dir: DataDir,
     writer: Writer,
     state: State,
@@ -124,14 +129,14 @@ struct Core {
     on_commit: OnCommit,
 }
 
-/// An answer that waits for the fsync.
+/// An answer that waits for the fsync. One that is dropped tells its caller that nothing was acknowledged.
 enum Pending {
     Charges(oneshot::Sender<Vec<Booked>>, Vec<Booked>),
     Command(oneshot::Sender<Verdict>, Verdict),
 }
 
 impl Core {
-    fn run(&mut self, mut queue: queue::Receiver) -> Result<(), LedgerError> {
+    fn run(&mut self, queue: &mut queue::Receiver) -> Result<(), LedgerError> {
         let mut jobs: Vec<Job> = Vec::new();
         while queue.next_batch(&mut jobs, BATCH_COMMANDS_MAX) {
             let mut entries = Vec::new();
@@ -141,7 +146,11 @@ impl Core {
                 permits.push(job.permit);
                 pending.push(self.work(job.work, &mut entries));
             }
-            self.commit(entries)?;
+            if let Err(error) = self.commit(entries) {
+                // Said before the answers are dropped with this scope, so that each of them can tell why.
+                self.shared.fail(&error);
+                return Err(error);
+            }
             for pending in pending {
                 // A caller that has gone away finds its entries in the ledger all the same.
                 match pending {
@@ -167,7 +176,7 @@ impl Core {
                 Pending::Charges(reply, booked)
             }
             Work::Command(command, reply) => {
-                let verdict = self.decide(command, entries);
+                let verdict = self.decide(*command, entries);
                 Pending::Command(reply, verdict)
             }
         }
@@ -177,6 +186,7 @@ impl Core {
         match self.dedup.seen(&charge) {
             Some(Seen::Same(seq)) => return Booked::Duplicate { seq },
             Some(Seen::Other(seq)) => return Booked::Conflict { seq },
+            Some(Seen::Forgotten) => return Booked::TooOld,
             None => {}
         }
         match self.decide(Command::Charge(Box::new(charge)), entries) {
@@ -214,21 +224,25 @@ impl Core {
         let result = self.writer.append(entries);
         let fsync = *result.as_ref().unwrap_or(&Duration::ZERO);
         (self.on_commit)(Commit { fsync, ledger_bytes: self.writer.bytes(), failed: result.is_err() });
-        if let Err(error) = &result {
-            tracing::error!(%error, "ledger write failed: nothing of this batch is acknowledged, intake stops");
+        match &result {
+            Err(error) if error.is_disk_full() => tracing::error!(
+                %error,
+                "the disk is full: nothing of this batch is acknowledged, intake stops; make room and start again"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "ledger write failed: nothing of this batch is acknowledged, intake stops");
+            }
+            Ok(_) => {}
         }
         result.map(drop)
     }
 
     fn snapshot(&mut self) {
-        self.dedup.forget_before(self.log_time(self.clock.now()), self.horizon);
+        self.dedup.forget_before(self.clock.now(), self.horizon);
         // A snapshot only saves time: when it fails the ledger still holds everything.
-        match snapshot::save(&self.dir, &self.state, &self.dedup) {
-            Ok(()) => self.since_snapshot = 0,
-            Err(error) => {
-                tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
-                self.since_snapshot = 0;
-            }
+        if let Err(error) = snapshot::save(&self.dir, &self.state, &self.dedup) {
+            tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
         }
+        self.since_snapshot = 0;
     }
 }

@@ -3,11 +3,16 @@
 //! A second fold of the same facts, so that no question ever makes the writer wait. Never writes the ledger and never
 //! shows what is not durable.
 
-use std::sync::{Arc, PoisonError, RwLock};
+#[cfg(test)]
+mod tests;
 
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use budget::adjust::Quarantined;
 use budget::charge::{Called, Priced};
 use budget::signal::{Attempt, Cause, Kill, KillState};
-use budget::{Entry, Fact, State};
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, State};
 use pricing::Money;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -15,6 +20,9 @@ use tokio::sync::watch;
 use crate::follow::{Again, Handler};
 use crate::ledger::Reader;
 use crate::signal::{cause_message, counter_json};
+
+/// A question waits at most so long for the view to catch up.
+const FRESH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The view; cheap to clone.
 #[derive(Clone)]
@@ -43,12 +51,15 @@ impl View {
         ask(&self.state.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Asks the state once it holds everything that was committed before this call.
+    /// Asks the state once it holds everything that was committed before this call. A view that does not get there in
+    /// time answers as it is: late figures are better than none.
     pub async fn read_fresh<T>(&self, ask: impl FnOnce(&State) -> T) -> T {
         let committed = self.reader.committed();
         let mut reached = self.reached.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = reached.wait_for(|reached| *reached >= committed).await;
+        // The sender lives in `self`, so only the time can run out.
+        if tokio::time::timeout(FRESH_WAIT_MAX, reached.wait_for(|reached| *reached >= committed)).await.is_err() {
+            tracing::warn!(committed, "the view of executions and budgets is behind the ledger");
+        }
         drop(reached);
         self.read(ask)
     }
@@ -108,18 +119,74 @@ pub const fn kill_state_word(state: KillState) -> &'static str {
     }
 }
 
-/// A charge as the API shows it: the ledger line behind a cost. `None` for entries of other kinds.
+/// The execution whose cost an entry moves. `None` for entries that move no cost.
+#[must_use]
+pub const fn cost_of(entry: &Entry) -> Option<&Ref> {
+    match &entry.fact {
+        Fact::Charged(charge) => Some(&charge.execution),
+        Fact::Adjusted(adjustment) => Some(&adjustment.execution),
+        _ => None,
+    }
+}
+
+/// A charge or an adjustment as the API shows it: a ledger line behind a cost. `None` for entries of other kinds. The
+/// `cost_usd` of all lines of an execution sum to its cost.
 #[must_use]
 pub fn entry_json(entry: &Entry) -> Option<Value> {
-    let Fact::Charged(charge) = &entry.fact else { return None };
-    let (kind, called) = match &charge.called {
+    match &entry.fact {
+        Fact::Charged(charge) => Some(charge_json(entry, charge)),
+        Fact::Adjusted(adjustment) => Some(adjustment_json(entry, adjustment)),
+        _ => None,
+    }
+}
+
+/// A charge without a price as the API shows it.
+#[must_use]
+pub fn quarantined_json(seq: u64, quarantined: &Quarantined) -> Value {
+    let Quarantined { event_id, execution, time, provider, name, reason } = quarantined;
+    json!({
+        "seq": seq, "event_id": event_id, "namespace": execution.namespace, "execution": execution.name, "time": time,
+        "provider": provider, "name": name, "reason": reason.code(), "message": reason.to_string(),
+    })
+}
+
+/// What was called: the word for its kind, and its names.
+fn called_json(called: &Called) -> (&'static str, Value) {
+    match called {
         Called::Model { provider, model, request_model, response_id } => (
             "model",
             json!({ "provider": provider, "model": model, "request_model": request_model, "response_id": response_id }),
         ),
         Called::Tool { tool, mcp_server } => ("tool", json!({ "tool": tool, "mcp_server": mcp_server })),
         Called::Approval => ("approval", json!({})),
+    }
+}
+
+fn adjustment_json(entry: &Entry, adjustment: &Adjustment) -> Value {
+    let (called_kind, called) = called_json(&adjustment.called);
+    let (lines, table) = match &adjustment.priced {
+        Priced::Cost(cost) => (json!(cost.lines), json!(cost.table)),
+        Priced::Zero(_) | Priced::Unpriced(_) => (json!([]), Value::Null),
     };
+    let (reason, by) = match &adjustment.reason {
+        AdjustReason::Operator { reason, by } => (Some(reason), Some(by)),
+        AdjustReason::Settled | AdjustReason::Repriced => (None, None),
+    };
+    let mut value = json!({
+        "seq": entry.seq, "event_id": adjustment.event_id, "of": adjustment.of, "time": adjustment.time,
+        "recorded_at": entry.at, "kind": "adjustment", "called": called_kind, "agent": adjustment.subject.agent,
+        "team": adjustment.subject.team, "status": adjustment.reason.as_str(), "cost_usd": adjustment.delta,
+        "before_usd": adjustment.before, "price_usd": adjustment.priced.total(), "lines": lines, "price_table": table,
+        "flags": [], "run": adjustment.run, "reason": reason, "by": by,
+    });
+    if let (Some(value), Value::Object(called)) = (value.as_object_mut(), called) {
+        value.extend(called);
+    }
+    value
+}
+
+fn charge_json(entry: &Entry, charge: &Charge) -> Value {
+    let (kind, called) = called_json(&charge.called);
     let (status, cost, lines, table, reason) = match &charge.priced {
         Priced::Cost(cost) => ("priced", Some(cost.total), json!(cost.lines), json!(cost.table), None),
         Priced::Zero(zero) => ("priced", Some(Money::ZERO), json!([]), Value::Null, Some(zero.code())),
@@ -139,5 +206,5 @@ pub fn entry_json(entry: &Entry) -> Option<Value> {
     if let (Some(value), Value::Object(called)) = (value.as_object_mut(), called) {
         value.extend(called);
     }
-    Some(value)
+    value
 }

@@ -3,8 +3,11 @@
 //! The fence is already in the ledger when anything here happens; a signal is a courtesy, at least once, idempotent by
 //! kill id. Never decides and never writes the ledger.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use budget::signal::CounterAt;
 use budget::{Entry, Fact, Ref};
@@ -15,6 +18,8 @@ use crate::follow::{Again, Handler};
 
 /// Signals that a slow stream may lag behind before it is told to start over from its last id.
 const LAG_MAX: usize = 64;
+/// Listeners of one run at a time: its agent, its supervisor, some people who watch.
+pub const LISTENERS_PER_RUN_MAX: usize = 64;
 
 /// One signal to one run.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +40,24 @@ pub struct Hub {
     channels: Arc<Mutex<HashMap<Ref, broadcast::Sender<Signal>>>>,
 }
 
+/// One listener of one run; gone from the hub when it is dropped.
+pub struct Listener {
+    hub: Hub,
+    execution: Ref,
+    /// There until it is dropped.
+    receiver: Option<broadcast::Receiver<Signal>>,
+}
+
+/// Why nothing more comes to a listener: it lagged behind, and finds what it missed in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("signals came faster than they were taken")]
+pub struct Lagged;
+
+/// Why a run takes no further listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{LISTENERS_PER_RUN_MAX} listeners hold a stream of this run already; close one")]
+pub struct TooManyListeners;
+
 /// Feeds a [`Hub`] from the ledger; run it with [`crate::follow::follow`].
 pub struct Feed {
     hub: Hub,
@@ -49,18 +72,51 @@ impl Hub {
     }
 
     /// Listens for signals to one run from now on.
+    pub fn listen(&self, execution: &Ref) -> Result<Listener, TooManyListeners> {
+        let mut channels = self.channels();
+        let sender = channels.entry(execution.clone()).or_insert_with(|| broadcast::Sender::new(LAG_MAX));
+        if sender.receiver_count() >= LISTENERS_PER_RUN_MAX {
+            return Err(TooManyListeners);
+        }
+        let receiver = Some(sender.subscribe());
+        drop(channels);
+        Ok(Listener { hub: self.clone(), execution: execution.clone(), receiver })
+    }
+
+    /// Runs that somebody listens to.
     #[must_use]
-    pub fn listen(&self, execution: &Ref) -> broadcast::Receiver<Signal> {
-        let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        channels.retain(|_, sender| sender.receiver_count() > 0);
-        channels.entry(execution.clone()).or_insert_with(|| broadcast::Sender::new(LAG_MAX)).subscribe()
+    pub fn runs(&self) -> usize {
+        self.channels().len()
     }
 
     fn send(&self, execution: &Ref, signal: Signal) {
-        let channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sender) = channels.get(execution) {
+        if let Some(sender) = self.channels().get(execution) {
             // Nobody listening any more is no error: the fence holds without a listener.
             drop(sender.send(signal));
+        }
+    }
+
+    fn channels(&self) -> MutexGuard<'_, HashMap<Ref, broadcast::Sender<Signal>>> {
+        self.channels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Listener {
+    /// The next signal; waits for ever when none comes.
+    pub async fn next(&mut self) -> Result<Signal, Lagged> {
+        let Some(receiver) = &mut self.receiver else { return Err(Lagged) };
+        // The channel is closed only after its last listener, so the error can only be a lag.
+        receiver.recv().await.map_err(|_| Lagged)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        let mut channels = self.hub.channels();
+        // Counted out under the lock, so that the last one always knows that it is.
+        self.receiver = None;
+        if channels.get(&self.execution).is_some_and(|sender| sender.receiver_count() == 0) {
+            channels.remove(&self.execution);
         }
     }
 }

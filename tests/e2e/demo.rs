@@ -20,7 +20,8 @@ fn the_demo_kills_one_run_and_leaves_a_verified_ledger() {
         .expect_code(0);
     assert!(begun.elapsed() < DEMO_MAX);
     let lines: Vec<&str> = ended.stdout.lines().collect();
-    let killed: Vec<&&str> = lines.iter().filter(|line| line.to_lowercase().contains("kill")).collect();
+    let killed: Vec<&&str> =
+        lines.iter().filter(|line| line.to_lowercase().contains("cancelled") && line.contains("limit")).collect();
     assert!(!killed.is_empty(), "a killed execution in the table:\n{}", ended.stdout);
     assert!(killed.iter().any(|line| line.contains("0.") || line.contains('$')), "with its cost:\n{}", ended.stdout);
     let succeeded = lines.iter().filter(|line| line.contains("Succeeded")).count();

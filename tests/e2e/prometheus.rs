@@ -53,7 +53,9 @@ fn prometheus(target: &str, folder: &Path) -> (Process, String) {
 /// The value of an instant query with one result.
 fn query(prometheus: &str, expression: &str) -> Option<String> {
     let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let answer = http::request(prometheus, "GET", &format!("/api/v1/query?query={encoded}"), &[], &[]).ok()?;
+    let answer = http::request(prometheus, "GET", &format!("/api/v1/query?query={encoded}"), &[], &[])
+        .ok()
+        .filter(|answer| answer.status == 200)?;
     let value = &answer.json()["data"]["result"][0]["value"][1];
     value.as_str().map(str::to_owned)
 }

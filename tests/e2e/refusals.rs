@@ -1,6 +1,8 @@
 //! Bad input: each refusal is a problem document with a stable code and the place, and books nothing.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -124,4 +126,82 @@ fn unknown_encodings_types_and_methods_are_refused_by_name() {
     let code = answer.json()["code"].as_str().unwrap_or_default().to_owned();
     answer.problem(404, &code);
     assert_eq!(daemon.request("POST", "/v1/traces", &[("content-type", "text/csv")], b"a,b").status, 415);
+}
+
+/// Parameters of a query are input too.
+#[test]
+fn parameters_that_cannot_be_read_are_refused() {
+    let daemon = Daemon::start();
+    daemon.usage(&model_call("a-1", "exec-1"));
+    for query in ["over_usd=much", "since=yesterday", "limit=many", "continue=nowhere", "phase=Sleeping"] {
+        let answer = daemon.get(&format!("/v1/namespaces/{NS}/executions?{query}"));
+        let name = query.split('=').next().unwrap();
+        let problem = answer.problem(400, "invalid_parameter");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains(name)), "{name} in {problem}");
+    }
+}
+
+/// I11: a body without a stated length has the same bound.
+#[test]
+fn a_chunked_body_has_the_same_bound() {
+    let daemon = Daemon::start();
+    let chunk = format!("10000\r\n{}\r\n", " ".repeat(0x1_0000));
+    let body = format!("{}0\r\n\r\n", chunk.repeat(65)); // 65 × 64 KiB is over 4 MiB
+    let status = send_raw(&daemon, "transfer-encoding: chunked\r\n", body.as_bytes());
+    assert_eq!(status, Some(413));
+    let event = model_call("a-1", "exec-1").to_string();
+    let body = format!("{:x}\r\n{event}\r\n0\r\n\r\n", event.len());
+    assert_eq!(send_raw(&daemon, "transfer-encoding: chunked\r\n", body.as_bytes()), Some(200));
+}
+
+/// I11: a peer that stops in the middle of a request does not hold its connection for ever, and others go on meanwhile.
+#[test]
+fn a_stalled_request_is_ended_by_its_deadline() {
+    let daemon = Daemon::start_with(|_| "server: { headerTimeout: 300ms, bodyTimeout: 300ms }\n".to_owned());
+    let host = daemon.api().trim_start_matches("http://").to_owned();
+    let mut stalled: Vec<TcpStream> = Vec::new();
+    for start in ["POST /v1/usage HT", "POST /v1/usage HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"] {
+        let mut socket = TcpStream::connect(&host).unwrap();
+        socket.write_all(start.as_bytes()).unwrap();
+        stalled.push(socket);
+    }
+    assert_eq!(daemon.usage(&model_call("a-1", "exec-1"))[0]["cost_usd"], CALL_USD);
+    for mut socket in stalled {
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut answer = Vec::new();
+        socket.read_to_end(&mut answer).expect("the server ends the connection itself");
+        let text = String::from_utf8_lossy(&answer);
+        assert!(answer.is_empty() || text.starts_with("HTTP/1.1 408"), "{text}");
+    }
+}
+
+/// Sends a request with a body of any framing while reading the answer; its status.
+fn send_raw(daemon: &Daemon, framing: &str, body: &[u8]) -> Option<u16> {
+    let host = daemon.api().trim_start_matches("http://").to_owned();
+    let mut socket = TcpStream::connect(&host).expect("the daemon accepts connections");
+    socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let head = format!(
+        "POST /v1/usage HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\nexpect: 100-continue\r\n{framing}\r\n"
+    );
+    socket.write_all(head.as_bytes()).unwrap();
+    let mut writer = socket.try_clone().unwrap();
+    let body = body.to_vec();
+    // The peer may refuse and close while the body is on its way: what counts is its answer.
+    let sending = std::thread::spawn(move || drop(writer.write_all(&body)));
+    let mut received = Vec::new();
+    let mut buffer = [0_u8; 4096];
+    let status = loop {
+        let text = String::from_utf8_lossy(&received).into_owned();
+        let last = text.match_indices("HTTP/1.1 ").last().and_then(|(at, _)| text[at + 9..].get(..3)?.parse().ok());
+        if last.is_some_and(|status: u16| status >= 200) {
+            break last;
+        }
+        match socket.read(&mut buffer) {
+            Ok(read) if read > 0 => received.extend_from_slice(&buffer[..read]),
+            _ => break None,
+        }
+    };
+    drop(socket);
+    sending.join().unwrap();
+    status
 }

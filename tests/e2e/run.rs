@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rust_decimal::Decimal;
 use serde_json::Value;
 
+use crate::events::literal;
 use crate::harness::cli::{self, meterd};
 use crate::harness::daemon::Daemon;
 use crate::harness::process::{Ended, Process};
@@ -28,49 +30,51 @@ fn run(folder: &Path, url: Option<&str>, options: &[&str], agent_arguments: &[&s
     (ended, SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970"))
 }
 
-/// Acknowledged calls, and when the `n`th one was.
-fn acknowledged(ended: &Ended) -> Vec<f64> {
-    let time = |line: &str| line.split_once(' ').and_then(|(_, time)| time.trim().parse().ok());
+/// Times of the agent's lines that begin with `word`: `post` before a call, `done` when it was acknowledged.
+fn times(ended: &Ended, word: &str) -> Vec<f64> {
+    let time = |line: &str| line.strip_prefix(word)?.rsplit(' ').next()?.parse().ok();
     ended.stdout.lines().filter_map(time).collect()
 }
 
-/// A limit of 0.05 USD at 0.006 USD a call is crossed by the ninth: 9 × 0.006 = 0.054.
+/// A limit of 0.05 USD at 0.006 USD a call is crossed by the ninth: 9 × 0.006 = 0.054. The kill can be faster than the
+/// answer to that call.
 #[test]
 fn a_run_ends_within_a_second_of_crossing_its_budget() {
     let folder = tempfile::tempdir().unwrap();
     let (ended, end) = run(folder.path(), None, &["--max-usd", "0.05"], &["9", "wait"]);
     let ended = ended.expect_code(124);
-    let times = acknowledged(&ended);
-    assert_eq!(times.len(), 9, "{ended:?}");
-    let took = end.as_secs_f64() - times[8];
+    let (posted, done) = (times(&ended, "post"), times(&ended, "done"));
+    assert_eq!(posted.len(), 9, "{ended:?}");
+    assert!((8..=9).contains(&done.len()), "{ended:?}");
+    let took = end.as_secs_f64() - posted[8];
     assert!(took <= KILL_MAX.as_secs_f64(), "{took} s from the ninth call to the end");
     assert!(ended.stderr.contains("0.054"), "the exact cost on the receipt: {}", ended.stderr);
     assert!(ended.stderr.contains("90000") || ended.stderr.contains("90,000"), "its tokens: {}", ended.stderr);
+    let ledger = cli::run(&["verify", "--data-dir", "meterd-data"], folder.path()).expect_code(0);
+    assert!(ledger.stdout.contains("0.054"), "the embedded ledger holds it: {}", ledger.stdout);
 }
 
-/// A child that never stops by itself: what it spent after the limit is on the receipt, to the digit.
+/// A child that never stops by itself: what it spent until its end is on the receipt, to the digit.
 #[test]
 fn a_run_that_goes_on_posting_is_stopped_and_counted() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Daemon::start();
     let (ended, end) = run(folder.path(), Some(daemon.api()), &["--max-usd", "0.05"], &["100000", "wait"]);
     let ended = ended.expect_code(124);
-    let times = acknowledged(&ended);
-    assert!(times.len() >= 9, "{ended:?}");
-    let took = end.as_secs_f64() - times[8];
+    let (posted, done) = (times(&ended, "post"), times(&ended, "done"));
+    assert!(posted.len() >= 9, "{ended:?}");
+    let took = end.as_secs_f64() - posted[8];
     assert!(took <= KILL_MAX.as_secs_f64(), "{took} s from the ninth call to the end");
     let execution = daemon.execution("default", "e1");
-    let calls = execution["status"]["modelCalls"].as_u64().unwrap();
-    assert!(
-        (times.len() as u64..=times.len() as u64 + 1).contains(&calls),
-        "{calls} booked, {} acknowledged",
-        times.len()
-    );
+    let calls = usize::try_from(execution["status"]["modelCalls"].as_u64().unwrap()).unwrap();
+    assert!((done.len()..=posted.len()).contains(&calls), "{calls} booked, {} acknowledged", done.len());
     let text = daemon.get("/v1/namespaces/default/executions/e1").text();
-    let cost = (rust_decimal::Decimal::new(6, 3) * rust_decimal::Decimal::from(calls)).normalize().to_string();
-    assert_eq!(crate::events::literal(&text, "costUsd"), cost);
+    let cost = (Decimal::new(6, 3) * Decimal::from(calls)).normalize().to_string();
+    assert_eq!(literal(&text, "costUsd"), cost);
     assert!(ended.stderr.contains(&cost), "{cost} on the receipt: {}", ended.stderr);
-    daemon.wait_for_metric("meterd_kill_signals_acked_total", &[("channel", "process")], "1");
+    assert_eq!(execution["status"]["phase"], "Cancelled");
+    assert_eq!(execution["status"]["kill"]["state"], "Confirmed", "the process is proven gone");
+    daemon.wait_for_metric("meterd_kill_signals_acked_total", &[("channel", "process"), ("outcome", "confirmed")], "1");
 }
 
 #[test]
@@ -91,17 +95,20 @@ fn a_child_that_ignores_sigterm_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let (ended, _) = run(folder.path(), None, &["--max-usd", "0.05", "--grace", "1"], &["9", "ignore"]);
     let ended = ended.expect_code(124);
-    assert_eq!(acknowledged(&ended).len(), 9);
+    assert_eq!(times(&ended, "post").len(), 9);
 }
 
 #[test]
-fn tokens_and_missing_programs_have_their_exit_codes() {
+fn a_token_limit_ends_a_run_and_a_missing_program_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (ended, _) = run(folder.path(), None, &["--max-tokens", "20000"], &["2", "wait"]);
     ended.expect_code(124);
-    let missing = cli::run(&["run", "--execution", "e1", "--", "no-such-program-here"], folder.path());
+    let missing = cli::run(&["run", "--execution", "e2", "--", "no-such-program-here"], folder.path());
     assert_eq!(missing.code(), 127, "as a shell says it: {}", missing.stderr);
     assert!(missing.stderr.contains("no-such-program-here"), "{}", missing.stderr);
+    let arguments = ["get", "executions", "e2", "-o", "yaml", "--data-dir", "meterd-data"];
+    let run = cli::run(&arguments, folder.path()).expect_code(0).stdout;
+    assert!(run.contains("phase: Failed"), "it is not left open: {run}");
 }
 
 /// What the child is told: where meterd is, and who it is.

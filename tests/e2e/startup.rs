@@ -65,7 +65,9 @@ fn a_broken_configuration_is_refused_with_its_place() {
     check("listen:\n  api: 127.0.0.1:0\n  metrics: [\n", &["meterd.yaml:"]);
     check("ingest:\n  queueEventsMax: -3\n", &["meterd.yaml:2:", "queueEventsMax"]);
     check("ingest:\n  queueEventMax: 3\n", &["meterd.yaml:2:", "queueEventMax", "queueEventsMax"]); // with the nearest key
-    check("listen: { api: nowhere }\n", &["meterd.yaml:1:", "nowhere"]);
+    fs::write(&path, "listen: { api: nowhere }\n").unwrap();
+    let ended = refused(meterd(&["serve", "--data-dir", "data", "-c"]).arg(&path), folder.path(), 78);
+    assert!(ended.stderr.contains("meterd.yaml:1:") && ended.stderr.contains("nowhere"), "{}", ended.stderr);
     let mut command = serve(&folder.path().join("data"));
     let ended = refused(command.args(["-c", "no-such-file.yaml"]), folder.path(), 78);
     assert!(ended.stderr.contains("no-such-file.yaml"), "{}", ended.stderr);

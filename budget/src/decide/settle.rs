@@ -5,17 +5,18 @@ use pricing::{Money, Timestamp};
 use super::kill::{Kills, is_used_up};
 use super::{State, Verdict};
 use crate::budget::{Action, Fraction, Unit};
-use crate::charge::{Charge, Moved, Priced};
+use crate::charge::{Charge, Moved};
 use crate::counter::Tally;
 use crate::entry::{Fact, Opened};
 use crate::limits::RowRef;
+use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::state::{Bound, Run, Who};
 use crate::window::{Span, Window};
 
 /// What a charge sets off, in the order in which it is written.
 #[derive(Default)]
-struct Effects<'a> {
+pub(super) struct Effects<'a> {
     warned: Vec<(CounterAt, Fraction)>,
     reached: Vec<CounterAt>,
     /// The first terminating counter that is used up.
@@ -24,13 +25,15 @@ struct Effects<'a> {
     shared: Vec<(Bound<'a>, CounterAt)>,
 }
 
-/// A charge about to be booked.
-struct Booking<'a> {
-    state: &'a State,
-    now: Timestamp,
-    time: Timestamp,
-    run: &'a Run,
-    moved: Moved,
+/// A charge, or a difference to one, about to be booked.
+pub(super) struct Booking<'a> {
+    pub(super) state: &'a State,
+    pub(super) now: Timestamp,
+    pub(super) time: Timestamp,
+    pub(super) run: &'a Run,
+    pub(super) moved: Moved,
+    /// A difference to a charge that was booked before: it triggers only what it moves itself.
+    pub(super) adjusts: bool,
 }
 
 /// Books a call. A run that nobody opened is opened by it; what the call does not say is taken from the run.
@@ -54,14 +57,10 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     if subject.lacks(&charge.subject) {
         subject.to_mut().fill_from(&charge.subject);
     }
-    let booking = Booking { state, now, time: charge.time, run, moved: charge.moved() };
+    let booking = Booking { state, now, time: charge.time, run, moved: charge.moved(), adjusts: false };
     let who = Who { number, run, subject: &subject, call: &charge.subject };
-    let Some(effects) = booking.effects(number, who, &charge) else { return Verdict::OutOfRange };
-    let cost = match &charge.priced {
-        Priced::Cost(cost) => Some(cost.total),
-        Priced::Zero(_) => Some(Money::ZERO),
-        Priced::Unpriced(_) => None,
-    };
+    let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
+    let cost = charge.price();
     let execution = charge.execution.clone();
     facts.extend(opening.map(Fact::Opened));
     facts.push(Fact::Charged(charge));
@@ -83,9 +82,9 @@ fn opening(state: &State, charge: &Charge) -> Opened {
 }
 
 impl<'a> Booking<'a> {
-    /// What the charge sets off; `None` when some sum would leave the range.
-    fn effects(&self, number: Option<u32>, who: Who<'a, '_>, charge: &Charge) -> Option<Effects<'a>> {
-        self.check_totals(number, charge)?;
+    /// What it sets off; `None` when some sum would leave the range. `parent` is the one that the call names.
+    pub(super) fn effects(&self, number: Option<u32>, who: Who<'a, '_>, parent: Option<&Ref>) -> Option<Effects<'a>> {
+        self.check_totals(number, parent)?;
         let mut effects = Effects::default();
         let mut in_range = true;
         self.state.each_bound(who, |bound| in_range &= self.judge(bound, &mut effects).is_some());
@@ -93,13 +92,13 @@ impl<'a> Booking<'a> {
     }
 
     /// Every total of the run and of the runs above it stays within 38 digits.
-    fn check_totals(&self, number: Option<u32>, charge: &Charge) -> Option<()> {
+    fn check_totals(&self, number: Option<u32>, parent: Option<&Ref>) -> Option<()> {
         let cost = self.moved.cost;
         let execution = &self.run.execution;
         execution.cost.checked_add(cost)?;
         execution.cost_after_fence.checked_add(cost)?;
         // A parent that this charge names first takes over all that the run has cost so far.
-        let named = charge.parent.as_ref().filter(|_| execution.parent.is_none());
+        let named = parent.filter(|_| execution.parent.is_none());
         let above = named.and_then(|parent| self.state.number(parent));
         let more = above.map_or(Some(cost), |_| execution.subtree_cost.checked_add(cost))?;
         execution.subtree_cost.checked_add(cost)?;
@@ -127,12 +126,13 @@ impl<'a> Booking<'a> {
         if counts && delta > 0 {
             self.report(&bound, window, after, effects);
         }
-        if bound.slot.budget.on_hard_limit != Action::Terminate {
+        let triggers = !self.adjusts || (counts && delta > 0);
+        if bound.slot.budget.on_hard_limit != Action::Terminate || !triggers {
             return Some(());
         }
         if effects.cause.is_none() && is_used_up(after, bound.cap.amount) {
             effects.cause = bound.slot.counter_at(bound.row, window, after);
-        } else if effects.cause.is_none() && self.time > self.now {
+        } else if effects.cause.is_none() && self.time > self.now && !self.adjusts {
             // A call dated into a later window was judged there; the window that runs holds as well.
             let (window, standing, _) = self.state.judged(self.run, &bound, self.now, self.now);
             if bound.row.window != Window::Run && is_used_up(standing, bound.cap.amount) {
@@ -161,10 +161,10 @@ impl<'a> Booking<'a> {
     }
 
     /// Writes the effects; is the run fenced?
-    fn write(
+    pub(super) fn write(
         &self,
         number: Option<u32>,
-        execution: crate::scope::Ref,
+        execution: Ref,
         effects: Effects<'a>,
         facts: &mut Vec<Fact>,
     ) -> bool {

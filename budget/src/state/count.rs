@@ -7,7 +7,7 @@ use pricing::Timestamp;
 use super::run::plus;
 use super::{Execution, State, Truth, Who};
 use crate::budget::Source;
-use crate::charge::{Charge, Moved, Subject};
+use crate::charge::{Moved, Subject};
 use crate::counter::Tally;
 use crate::limits::{OWN, RowRef, Slot};
 use crate::scope::Ref;
@@ -15,29 +15,29 @@ use crate::signal::CounterAt;
 use crate::window::Window;
 
 impl State {
-    /// Adds a charge to every counter that binds it: the walk that `decide` makes, and then the sums.
-    pub(super) fn count(&mut self, now: Timestamp, number: u32, charge: &Charge, moved: &Moved) {
+    /// Adds a call, dated `time`, to every counter that binds it: the walk that `decide` makes, and then the sums.
+    pub(super) fn count(&mut self, now: Timestamp, number: u32, call: &Subject, time: Timestamp, moved: &Moved) {
         let run_class = self.rebind(number);
         let Some(run) = self.truth.runs.get(place(number)) else { return };
         let subject = &run.execution.subject;
-        let call = filled(&charge.subject, subject);
         let mut class = run_class;
-        if *call != *subject {
+        if call != subject {
             // Remembered before the walk, so that the walk and the next call of this kind find it.
             let limits = &self.truth.limits;
-            let key = limits.class_key(&charge.execution, &call, run.inherit);
-            let make = || limits.class(&charge.execution, &call, run.inherit);
+            let execution = &run.execution.id;
+            let key = limits.class_key(execution, call, run.inherit);
+            let make = || limits.class(execution, call, run.inherit);
             class = Some(self.index.class_number(limits, key, make));
         }
         let mut rows = std::mem::take(&mut self.index.scratch);
-        let who = Who { number: Some(number), run, subject, call: &call };
+        let who = Who { number: Some(number), run, subject, call };
         self.each_bound(who, |bound| rows.push((bound.at, bound.row.window, bound.row.unit, bound.whole_run)));
         for (row, window, unit, whole_run) in rows.drain(..) {
             let delta = moved.unit(unit);
             if window == Window::Run {
                 self.change(number, row, whole_run, |tally| tally.add(delta));
             } else if let Some(slot) = self.slot_mut(number, row.slot) {
-                slot.book(row.row, now, charge.time, delta);
+                slot.book(row.row, now, time, delta);
             }
         }
         self.index.scratch = rows;
@@ -98,7 +98,7 @@ impl State {
 }
 
 /// A call's subject with what it leaves out taken from its run.
-fn filled<'a>(call: &'a Subject, run: &Subject) -> Cow<'a, Subject> {
+pub(super) fn filled<'a>(call: &'a Subject, run: &Subject) -> Cow<'a, Subject> {
     if !call.lacks(run) {
         return Cow::Borrowed(call);
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use pricing::Timestamp;
 use pricing::cost::TableRef;
 
+use super::count::filled;
 use super::{Run, State};
 use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced};
@@ -35,6 +36,7 @@ impl State {
             Fact::Opened(opened) => self.opened(at, opened),
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
+            Fact::Adjusted(adjustment) => self.adjusted(at.seq, at.time, adjustment),
             Fact::Warned { execution, counter, level } => {
                 self.mark(execution, counter, |tally| tally.warned = tally.warned.max(*level));
                 self.name(at, execution, |run| run.execution.soft_limit = Some((counter.budget.clone(), at.time)));
@@ -165,7 +167,8 @@ impl State {
             self.link(number, parent);
         }
         let moved = charge.moved();
-        self.count(at.time, number, charge, &moved);
+        let Some(call) = self.run(number).map(|run| filled(&charge.subject, &run.execution.subject)) else { return };
+        self.count(at.time, number, &call, charge.time, &moved);
         self.add_to_tree(number, moved.cost);
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
@@ -178,6 +181,7 @@ impl State {
                 Priced::Zero(_) => {}
             }
         });
+        self.set_aside(at.seq, charge);
     }
 
     fn killed(&mut self, at: At, kill: Kill) {
@@ -239,7 +243,7 @@ fn carrier<'a>(budget: &'a Budget, resource: &'a Ref) -> Option<&'a Ref> {
     (budget.source == Source::Execution).then(|| budget.scope.execution.as_ref().unwrap_or(resource))
 }
 
-fn pin(tables: &mut Vec<TableRef>, table: &TableRef) {
+pub(super) fn pin(tables: &mut Vec<TableRef>, table: &TableRef) {
     if !tables.contains(table) {
         tables.push(table.clone());
     }

@@ -29,6 +29,8 @@ pub(super) struct Index {
     by_key: FxHashMap<ClassKey, u32>,
     /// The class of each run, `NONE` until it is asked for.
     of_run: Vec<u32>,
+    /// The newest adjustment of each charge that the state remembers one of.
+    pub(super) adjusted: FxHashMap<u64, u64>,
     /// Room for one walk over the rows that bind a call.
     pub(super) scratch: Vec<(RowRef, Window, Unit, bool)>,
 }
@@ -48,6 +50,7 @@ impl Index {
         for (number, kill) in truth.kills.iter().enumerate() {
             index.add_kill(&kill.id, number);
         }
+        index.adjusted = truth.prices.recent.iter().map(|(seq, (charge, _))| (*charge, *seq)).collect();
         index
     }
 

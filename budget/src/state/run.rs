@@ -195,6 +195,18 @@ impl Run {
         }
     }
 
+    /// Adds the difference of a charge's price to the run's own totals. `settles`: the charge had no price until now.
+    pub(crate) fn adjust(&mut self, moved: &Moved, settles: bool, after_fence: bool) {
+        let execution = &mut self.execution;
+        execution.cost = plus(execution.cost, moved.cost);
+        if after_fence {
+            execution.cost_after_fence = plus(execution.cost_after_fence, moved.cost);
+        }
+        if settles {
+            execution.unpriced_calls = execution.unpriced_calls.saturating_sub(1);
+        }
+    }
+
     /// Notes that an entry named this run.
     pub(crate) fn touch(&mut self, seq: u64) {
         self.execution.last_seq = seq;

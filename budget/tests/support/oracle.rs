@@ -118,8 +118,16 @@ impl Oracle {
         };
     }
 
-    /// Books a call and says what it should set off.
-    pub fn charge(&mut self, mut call: Call) -> Expected {
+    /// Books the difference to a call, as the call was booked: its team and agent are final, its time is in its windows.
+    pub fn adjust(&mut self, call: Call) -> Expected {
+        for (unit, delta) in &call.moved {
+            *self.totals.entry((call.run, *unit)).or_default() += delta;
+        }
+        self.book(&call, call.time, true)
+    }
+
+    /// Books a call, filling in its team and agent, and says what it should set off.
+    pub fn charge(&mut self, call: &mut Call) -> Expected {
         let run = self.runs.entry(call.run).or_default();
         run.0 = run.0.or(call.team);
         run.1 = run.1.or(call.agent);
@@ -128,7 +136,10 @@ impl Oracle {
         for (unit, delta) in &call.moved {
             *self.totals.entry((call.run, *unit)).or_default() += delta;
         }
-        let time = call.time.min(call.logged + HOUR);
+        self.book(call, call.time.min(call.logged + HOUR), false)
+    }
+
+    fn book(&mut self, call: &Call, time: i64, adjusts: bool) -> Expected {
         let mut expected = Expected::default();
         for (budget, spec) in self.budgets.clone() {
             let for_call = matches(&spec, call.team, call.agent);
@@ -141,7 +152,7 @@ impl Oracle {
                     let key = (budget, *unit, *window, share, per_run.then_some(call.run));
                     let delta = call.moved.get(unit).copied().unwrap_or(0);
                     self.booked.entry(key).or_default().push((time, delta));
-                    self.judge(&spec, key, cap, delta, time, call.logged, &mut expected);
+                    self.judge(&spec, key, cap, delta, time, call.logged, adjusts, &mut expected);
                 }
             }
         }
@@ -149,7 +160,17 @@ impl Oracle {
     }
 
     #[expect(clippy::too_many_arguments, reason = "one counter, one call")]
-    fn judge(&mut self, spec: &Spec, key: Key, cap: i128, delta: i128, time: i64, now: i64, expected: &mut Expected) {
+    fn judge(
+        &mut self,
+        spec: &Spec,
+        key: Key,
+        cap: i128,
+        delta: i128,
+        time: i64,
+        now: i64,
+        adjusts: bool,
+        expected: &mut Expected,
+    ) {
         let window = span(key.2, spec.offset_hours, time.max(now));
         let whole = self.now(&key, now);
         let sum = if key.2 == Window::Run { whole } else { self.sum(&key, window) };
@@ -166,7 +187,9 @@ impl Oracle {
             }
         }
         let used_up = |sum: i128| sum >= cap && sum > 0;
-        expected.used_up |= spec.action == Action::Terminate && (used_up(sum) || used_up(whole));
+        // A call is stopped by whatever stands above its limit, a difference only by what it moves itself.
+        let stops = if adjusts { on_time && delta > 0 && used_up(sum) } else { used_up(sum) || used_up(whole) };
+        expected.used_up |= spec.action == Action::Terminate && stops;
     }
 
     /// Notes a report; false when it, or a higher level, was reported in this window.

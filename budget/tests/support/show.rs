@@ -52,6 +52,9 @@ fn fact(fact: &Fact) -> String {
         Fact::Opened(opened) => format!("opened {}", name(&opened.execution)),
         Fact::Ended { execution, phase } => format!("ended {} {}", name(execution), phase.as_str()),
         Fact::Charged(charge) => format!("charged {}", name(&charge.execution)),
+        Fact::Adjusted(adjustment) => {
+            format!("{} {} by ${}", adjustment.reason.as_str(), adjustment.of, adjustment.delta)
+        }
         Fact::Warned { counter: at, level, .. } => format!("warned at {}: {}", percent(*level), counter(at)),
         Fact::Reached { counter: at, .. } => format!("reached: {}", counter(at)),
         Fact::Killed { kill, execution, cause, cost } => {

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use budget::charge::Called;
 use budget::entry::{Origin, Phase};
 use budget::signal::{Attempt, Channel, Proof};
-use budget::{Action, Budget, Command, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
+use budget::{Action, Budget, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
 use pricing::{Money, UsageKey};
 
 use crate::show;
-use crate::world::{World, applied, model, opened, set, tool};
+use crate::world::{World, applied, model, opened, set, tool, wish};
 
 type Fallible<T> = Result<T, String>;
 
@@ -28,6 +28,7 @@ pub fn perform(world: &mut World, step: &str) -> Fallible<String> {
         "remove" => Command::Remove { kind: name.into(), id: reference(rest[0]) },
         "open" => open(name, rest)?,
         "charge" => charge(world, name, rest)?,
+        "adjust" => adjust(world, name, rest)?,
         "end" => Command::End { execution: reference(name), phase: phase(rest[0])? },
         "kill" => Command::Kill { execution: reference(name), reason: rest.join(" ").into(), by: "admin".into() },
         "ack" => Command::Ack { execution: reference(name), kill: rest[0].into(), channel: Channel::Stream },
@@ -114,6 +115,23 @@ fn charge(world: &mut World, name: &str, words: &[&str]) -> Fallible<Command> {
         }
     }
     Ok(Command::Charge(Box::new(call)))
+}
+
+/// `adjust SEQ $1.5 [table=b] [by=operator]`: the charge of that entry costs so much.
+fn adjust(world: &World, of: &str, words: &[&str]) -> Fallible<Command> {
+    let of: u64 = of.parse().map_err(|why| format!("{of}: {why}"))?;
+    let entry = world.entries.iter().find(|entry| entry.seq == of).ok_or("no such entry")?;
+    let Fact::Charged(charge) = &entry.fact else { return Err(format!("entry {of} is no charge")) };
+    let (mut table, mut operator) = ("b", false);
+    for (key, value) in pairs(&words[1..])? {
+        match key {
+            "table" => table = value,
+            "by" => operator = value == "operator",
+            _ => return Err(format!("unknown word {key}")),
+        }
+    }
+    let digest = if operator { "" } else { table };
+    Ok(Command::Adjust(Box::new(wish(of, entry.at, charge.clone(), money(words[0])?, digest, operator))))
 }
 
 fn money(text: &str) -> Fallible<Money> {

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
 use budget::entry::{Applied, Opened, Origin};
-use budget::{Budget, Charge, Command, Entry, Fact, Priced, Ref, State, Subject, Verdict, decide};
+use budget::{
+    Adjust, AdjustReason, Budget, Charge, Command, Entry, Fact, Priced, Ref, State, Subject, Verdict, decide,
+};
 use pricing::cost::{Cost, TableRef, Unpriced};
 use pricing::{Attrs, Money, Quantity, Timestamp, Usage, UsageKey};
 
@@ -82,6 +84,18 @@ impl World {
             reported_cost: None,
         }
     }
+}
+
+/// The wish that a charge cost `total` by the table of that digest, or because an operator says so.
+pub fn wish(of: u64, logged: Timestamp, charge: Charge, total: Money, digest: &str, operator: bool) -> Adjust {
+    let table = TableRef { name: "test".into(), version: "2".into(), digest: digest.into() };
+    let reason = match (operator, charge.price()) {
+        (true, _) => AdjustReason::Operator { reason: "refund".into(), by: "admin".into() },
+        (false, None) => AdjustReason::Settled,
+        (false, Some(_)) => AdjustReason::Repriced,
+    };
+    let priced = Priced::Cost(Cost { total, lines: Vec::new(), table });
+    Adjust { of, logged, charge, standing: None, read_to: of, priced, reason, run: None }
 }
 
 pub fn model() -> Called {

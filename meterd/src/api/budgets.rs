@@ -1,6 +1,6 @@
 //! Budgets with live status, and kills with what became of them.
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use budget::Ref;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{Form, typed};
+use super::extract::{Path, Query};
 use crate::reconcile::kill_json;
 use crate::resource::budget_document;
 use crate::resource::print::Json;

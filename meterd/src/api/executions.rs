@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use budget::decide::Denial;
 use budget::entry::Phase;
 use budget::state::Execution;
-use budget::{Command, Entry, Fact, Ref, Unit, Verdict};
+use budget::{Command, Entry, Ref, Unit, Verdict};
 use pricing::{Money, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{Form, typed};
-use crate::reconcile::entry_json;
+use super::extract::{Path, Query};
+use crate::reconcile::{cost_of, entry_json};
 use crate::resource::print::Json;
 use crate::resource::{execution_document_with_kill, execution_from_json};
 use crate::server::body::read;
@@ -26,6 +27,10 @@ use crate::signal::counter_json;
 /// Executions or entries in one answer, at most.
 const PAGE_MAX: usize = 1_000;
 const PAGE_DEFAULT: usize = 100;
+/// Longest reason of a kill: it goes into the ledger and out to every listener.
+const REASON_BYTES_MAX: usize = 1_024;
+
+const PHASES: [Phase; 5] = [Phase::Pending, Phase::Running, Phase::Succeeded, Phase::Failed, Phase::Cancelled];
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Params {
@@ -54,8 +59,7 @@ pub(super) async fn put(
     let raw = read(body, app.body).await?;
     let opened = execution_from_json(&namespace, &name, &raw)
         .map_err(|problems| super::resources::refused(StatusCode::BAD_REQUEST, "invalid_execution", &problems))?;
-    let verdict = app.meter.command(Command::Open(opened)).await?;
-    if let Verdict::AlreadyEnded(phase) = verdict {
+    if let Verdict::AlreadyEnded(phase) = app.meter.command(Command::Open(opened)).await? {
         return Err(ended(&namespace, &name, phase));
     }
     answer_one(&app, &Ref::new(&namespace, &name), Form::of(None, &headers)).await
@@ -115,6 +119,11 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
             .map_err(|error| Problem::bad_request("invalid_parameter", format!("{name}: {error}"))),
     };
     let since = parse("since", &params.since)?;
+    let is_known = |phase: &&str| PHASES.iter().any(|known| known.as_str().eq_ignore_ascii_case(phase));
+    if let Some(phase) = params.phase.as_deref().filter(|phase| !is_known(phase)) {
+        let known = PHASES.map(Phase::as_str).join(", ");
+        return Err(Problem::bad_request("invalid_parameter", format!("phase: {phase:?} is none of {known}")));
+    }
     let over: Option<Money> = params
         .over_usd
         .as_deref()
@@ -145,7 +154,7 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
         (items, next)
     });
     let (items, next) = page.await;
-    let next = next.map_or(Json::Null, |next| Json::text(next));
+    let next = next.map_or(Json::Null, Json::text);
     let list = Json::map([
         ("apiVersion", Json::text(crate::resource::API_VERSION)),
         ("kind", Json::text("ExecutionList")),
@@ -203,6 +212,10 @@ pub(super) async fn kill(
     };
     let id = Ref::new(&namespace, &name);
     let reason: Arc<str> = body.reason.as_deref().unwrap_or("no reason given").into();
+    if reason.len() > REASON_BYTES_MAX {
+        let detail = format!("the reason has {} bytes; at most {REASON_BYTES_MAX} are kept", reason.len());
+        return Err(Problem::bad_request("too_long", detail).at("/reason"));
+    }
     let command = Command::Kill { execution: id.clone(), reason, by: super::LOCAL_TENANT.into() };
     match app.meter.command(command).await? {
         Verdict::Killed { kill } => Ok(typed(
@@ -223,6 +236,7 @@ pub(super) async fn allowance(
     let now = app.clock.now();
     let allowance =
         app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
+    app.metrics.decided(&allowance);
     let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
     let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
     let remaining = tightest.and_then(Money::from_scaled).map(|money| money.to_string());
@@ -264,7 +278,7 @@ pub(super) async fn entries(
         let mut found: Vec<Value> = Vec::new();
         let mut next = None;
         reader.scan(from, |entry: &Entry| {
-            if matches!(&entry.fact, Fact::Charged(charge) if charge.execution == run) {
+            if cost_of(entry) == Some(&run) {
                 if found.len() == limit {
                     next = Some(entry.seq);
                     return false;

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::App;
 use super::answer::typed;
+use crate::meter::Refused;
 use crate::metrics;
 use crate::server::body::header_text;
 
@@ -39,15 +40,22 @@ pub(super) async fn healthz() -> Response {
 }
 
 pub(super) async fn readyz(State(app): State<App>) -> Response {
-    let ledger = app.meter.is_up();
+    let stopped = app.meter.stopped();
+    let stopping = app.stop.is_cancelled();
+    let ready = stopped.is_none() && !stopping;
     let warnings = app.readiness.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let answer = json!({
-        "ready": ledger,
-        "ledger": if ledger { "up" } else { "stopped" },
+        "ready": ready,
+        "ledger": match stopped {
+            None => "up",
+            Some(Refused::DiskFull) => "disk_full",
+            Some(_) => "stopped",
+        },
+        "stopping": stopping,
         "entries": app.view.ledger().committed(),
         "warnings": warnings,
     });
-    let status = if ledger { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     typed(status, "application/json", answer.to_string())
 }
 

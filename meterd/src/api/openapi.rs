@@ -28,11 +28,16 @@ const YAML: &str = "application/yaml";
 const PROTOBUF: &str = "application/x-protobuf";
 const FORMAT: (&str, &str) = ("format", "`json` or `yaml`; without it `Accept` decides");
 const PAGE: [(&str, &str); 2] = [("limit", "1 to 1000, 100 by default"), ("continue", "from the answer before")];
-const BODY_FAILS: [(u16, &str); 4] = [
+const BODY_FAILS: [(u16, &str); 3] = [
     (400, "The body cannot be read, or is refused; `pointer` names the field."),
     (413, "The body is too large, as sent or after decompression."),
     (415, "The encoding or type is not supported."),
+];
+/// What every operation that changes something can answer, beside its own.
+const WRITE_FAILS: [(u16, &str); 3] = [
+    (408, "The body was not complete in time: nothing was taken, send it again."),
     (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
+    (507, "The disk is full: nothing was taken, send it again when there is room."),
 ];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
@@ -51,7 +56,23 @@ const OPERATIONS: &[Operation] = &[
             (409, "A single event whose id was booked before with other content."),
             BODY_FAILS[1],
             BODY_FAILS[2],
-            BODY_FAILS[3],
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/provider-usage",
+        id: "postProviderUsage",
+        summary: "Book responses as providers send them, each in an envelope `{provider, api, body, execution, …}`: \
+                  one object, an array, or NDJSON. Answered when durable.",
+        takes: &[JSON, "application/x-ndjson"],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (409, "A single event whose id was booked before with other content."),
+            BODY_FAILS[1],
+            BODY_FAILS[2],
         ],
     },
     Operation {
@@ -118,7 +139,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON, YAML],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], (409, "The execution is over."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (409, "The execution is over.")],
     },
     Operation {
         method: "post",
@@ -129,7 +150,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase.")],
     },
     Operation {
         method: "get",
@@ -162,7 +183,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 202,
-        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over.")],
     },
     Operation {
         method: "get",
@@ -185,7 +206,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], (404, "No such kill of this execution."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (404, "No such kill of this execution.")],
     },
     Operation {
         method: "get",
@@ -221,6 +242,28 @@ const OPERATIONS: &[Operation] = &[
         ok: 200,
     },
     Operation {
+        method: "get",
+        path: "/v1/quarantine",
+        id: "listQuarantine",
+        summary: "Usage without a price, oldest first, and how much of each kind. It settles when a table prices it.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[("namespace", "only this one"), ("reason", "only this reason's"), PAGE[0], PAGE[1]],
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/reprice",
+        id: "reprice",
+        summary: "Price booked usage again from the tables in the body; `dry_run` only shows the difference.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
+        ok: 200,
+    },
+    Operation {
         method: "post",
         path: "/v1/resources/apply",
         id: "applyResources",
@@ -228,7 +271,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[YAML, JSON],
         gives: &[JSON],
         query: &[],
-        fails: &[BODY_FAILS[0], BODY_FAILS[1], BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (409, "An Execution in it is over; what stood before it was applied."), BODY_FAILS[1]],
         ok: 200,
     },
     Operation {
@@ -323,9 +366,13 @@ impl Operation {
         };
         let mut responses = Map::new();
         responses.insert(self.ok.to_string(), json!({ "description": "Done.", "content": of_types(self.gives) }));
-        for (status, meaning) in self.fails {
+        let writes: &[(u16, &str)] = if self.method == "get" { &[] } else { &WRITE_FAILS };
+        for (status, meaning) in self.fails.iter().chain(writes) {
             let schema = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
-            let problem = json!({ "description": meaning, "content": { "application/problem+json": schema } });
+            // Readiness keeps its own form in either state, for probes.
+            let form = if self.path == "/readyz" { JSON } else { "application/problem+json" };
+            let content = if self.path == "/readyz" { json!({ "schema": {} }) } else { schema };
+            let problem = json!({ "description": meaning, "content": { form: content } });
             responses.insert(status.to_string(), problem);
         }
         let mut operation = json!({

@@ -29,7 +29,13 @@ pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response
     for resource in &resources {
         let Some(command) = resource.command(Origin::Api) else { continue };
         let meta = resource.meta();
-        let status = match app.meter.command(command).await? {
+        // A full queue refuses the whole request, or nothing of it: once begun, the rest waits for room.
+        let verdict = if results.is_empty() {
+            app.meter.command(command).await?
+        } else {
+            app.meter.command_when_room(command).await?
+        };
+        let status = match verdict {
             Verdict::Unchanged => "unchanged",
             Verdict::AlreadyEnded(phase) => {
                 let detail = format!(

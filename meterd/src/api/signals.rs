@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use budget::signal::{Attempt, Channel, Proof};
@@ -18,12 +18,13 @@ use bytes::Bytes;
 use hyper::body::Frame;
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use super::App;
+use super::extract::{Path, Query};
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
-use crate::signal::{Signal, signal_of};
+use crate::signal::{Listener, Signal, signal_of};
 
 /// A comment line is sent so often on a quiet stream, so that dead peers are noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -59,7 +60,10 @@ pub(super) async fn get(
         None => params.after,
     };
     // Listen first, then look back: nothing falls between.
-    let live = app.hub.listen(&execution);
+    let live = app
+        .hub
+        .listen(&execution)
+        .map_err(|error| Problem::unavailable("too_many_listeners", error.to_string()).retry_after(30))?;
     let past = past_signals(&app, &execution, after).await?;
     let reached = past.iter().map(|signal| signal.seq).max().or(after).unwrap_or(0);
     let is_stream = header_text(&headers, &header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"));
@@ -73,48 +77,43 @@ pub(super) async fn get(
 
 /// Without an id: the kill that still stands. With one: everything after it.
 async fn past_signals(app: &App, execution: &Ref, after: Option<u64>) -> Result<Vec<Signal>, Problem> {
+    let known = app.view.read_fresh(|state| state.execution(execution).map(|run| (run.last_seq, run.kill.clone())));
+    let Some((last, kill)) = known.await else { return Ok(Vec::new()) };
     let from = match after {
-        Some(seq) => seq + 1,
-        None => {
-            let kill = app.view.read_fresh(|state| {
-                state.execution(execution).and_then(|run| run.kill.as_deref()?.strip_prefix("kill-")?.parse().ok())
-            });
-            match kill.await {
-                Some(seq) => {
-                    let entry = app.view.ledger().entry(seq)?;
-                    return Ok(entry.iter().filter_map(signal_of).map(|(_, signal)| signal).collect());
-                }
-                None => return Ok(Vec::new()),
-            }
-        }
+        Some(seq) => seq.saturating_add(1),
+        // The kill's id holds the number of its entry.
+        None => match kill.and_then(|kill| kill.strip_prefix("kill-")?.parse().ok()) {
+            Some(seq) => seq,
+            None => return Ok(Vec::new()),
+        },
     };
+    // Without an id nothing but the kill is looked for.
+    let to = if after.is_some() { last } else { from };
+    if from > to {
+        return Ok(Vec::new());
+    }
     let reader = app.view.ledger().clone();
     let execution = execution.clone();
     let looked = tokio::task::spawn_blocking(move || {
         let mut found = Vec::new();
         reader.scan(from, |entry| {
             found.extend(signal_of(entry).filter(|(run, _)| **run == execution).map(|(_, signal)| signal));
-            found.len() < RESUME_SIGNALS_MAX
+            found.len() < RESUME_SIGNALS_MAX && entry.seq < to
         })?;
         Ok::<_, crate::ledger::LedgerError>(found)
     });
     looked.await.map_err(|_| Problem::unavailable("stopping", "the daemon is going down"))?.map_err(Problem::from)
 }
 
-async fn long_poll(
-    app: App,
-    mut signals: Vec<Signal>,
-    mut live: broadcast::Receiver<Signal>,
-    reached: u64,
-    wait: Duration,
-) -> Response {
+async fn long_poll(app: App, mut signals: Vec<Signal>, mut live: Listener, reached: u64, wait: Duration) -> Response {
     if signals.is_empty() && !wait.is_zero() {
         let next = async {
             loop {
-                match live.recv().await {
+                match live.next().await {
                     Ok(signal) if signal.seq > reached => return Some(signal),
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(broadcast::error::RecvError::Closed) => return None,
+                    Ok(_) => {}
+                    // Answers with nothing new: the next poll finds what was missed in the ledger.
+                    Err(_) => return None,
                 }
             }
         };
@@ -134,8 +133,9 @@ async fn long_poll(
     Json(json!({ "signals": signals })).into_response()
 }
 
-fn stream(app: App, past: Vec<Signal>, mut live: broadcast::Receiver<Signal>, mut reached: u64) -> Response {
+fn stream(app: App, past: Vec<Signal>, mut live: Listener, mut reached: u64) -> Response {
     let (sender, receiver) = mpsc::channel::<Bytes>(STREAM_EVENTS_MAX);
+    let past_len = past.len();
     tokio::spawn(async move {
         if sender.send(Bytes::from_static(b": connected\n\n")).await.is_err() {
             return;
@@ -145,9 +145,13 @@ fn stream(app: App, past: Vec<Signal>, mut live: broadcast::Receiver<Signal>, mu
                 return;
             }
         }
+        // There may be more behind so many: the reader comes back for it with its last id.
+        if past_len >= RESUME_SIGNALS_MAX {
+            return;
+        }
         loop {
             let next = tokio::select! {
-                next = live.recv() => next,
+                next = live.next() => next,
                 () = tokio::time::sleep(KEEP_ALIVE) => {
                     if sender.send(Bytes::from_static(b": keep-alive\n\n")).await.is_err() { return }
                     continue;
@@ -256,7 +260,8 @@ pub(super) async fn ack(
         return Err(Problem::not_found(format!("{namespace}/{name} has no kill {kill}")));
     }
     if let Some(proof) = proof {
-        app.meter.command(Command::Confirm { kill: Arc::clone(&kill), proof }).await?;
+        // The acknowledgement is booked; its proof waits for room rather than being lost.
+        app.meter.command_when_room(Command::Confirm { kill: Arc::clone(&kill), proof }).await?;
     }
     Ok(Json(json!({ "id": kill, "state": if proof.is_some() { "confirmed" } else { "acked" } })).into_response())
 }

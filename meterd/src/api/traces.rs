@@ -20,7 +20,7 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let batch = otlp::decode_traces(&plain, encoding, &otlp::Defaults::default())?;
-    let outcome = take(&app, batch.items, "otlp").await?;
+    let outcome = take(&app, batch.items, "otlp").await.map_err(Problem::for_otlp)?;
     let refused = outcome.rejected + outcome.conflict;
     let why = outcome.results.iter().find(|result| matches!(result.status, "rejected" | "conflict"));
     let message = why.and_then(|result| result.message.clone()).unwrap_or_default();

@@ -1,14 +1,16 @@
 //! `POST /v1/usage`: native events, one, an array or NDJSON; and the path that every other source joins.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use budget::charge::Priced;
-use budget::{Charge, Fact};
+use budget::{Charge, Fact, Ref};
 use pricing::Timestamp;
+use pricing::cost::Unpriced;
 use serde::Serialize;
 
 use super::{App, LOCAL_TENANT};
@@ -16,6 +18,7 @@ use crate::event::{Rejection, UsageEvent, charge::charge};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::json::{self, Batch, BodyKind};
+use crate::ledger::LedgerError;
 use crate::meter::Booked;
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
@@ -56,8 +59,13 @@ pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body)
     let plain = decompressed(&app, &headers, &raw)?;
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
     let Batch { items } = json::decode(&plain, kind)?;
+    answer(&app, items, &plain, "api").await
+}
+
+/// Books decoded events and says what became of each; a lone event that was not taken is a problem of its own.
+pub(super) async fn answer(app: &App, items: Vec<Item>, plain: &[u8], via: &'static str) -> Result<Response, Problem> {
     let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
-    let outcome = take(&app, items, "api").await?;
+    let outcome = take(app, items, via).await?;
     if single {
         single_problem(&outcome)?;
     }
@@ -104,29 +112,38 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
     let mut outcome = Outcome::default();
     let mut slots = Vec::new();
     let mut charges: Vec<Charge> = Vec::new();
-    let mut shown: Vec<(Option<String>, Priced)> = Vec::new();
+    let mut shown: Vec<Shown> = Vec::new();
     for item in items {
         let id = item.id.map(|id| id.to_string());
         match item.event.and_then(|event| in_time(app, now, event)) {
             Ok(event) => {
                 let charge = charge(&book, event, LOCAL_TENANT, via);
-                app.metrics.lag(via, charge.time, now);
-                shown.push((id, charge.priced.clone()));
+                shown.push(Shown {
+                    id,
+                    execution: charge.execution.clone(),
+                    time: charge.time,
+                    priced: charge.priced.clone(),
+                });
                 slots.push(None);
                 charges.push(charge);
             }
             Err(rejection) => slots.push(Some(rejected(app, via, id, rejection))),
         }
     }
-    let executions: Vec<String> = charges.iter().map(|charge| charge.execution.name.to_string()).collect();
     let booked = if charges.is_empty() { Vec::new() } else { app.meter.book(charges).await? };
-    let mut answers = booked.into_iter().zip(shown).zip(executions);
+    for (booked, shown) in booked.iter().zip(&shown) {
+        if matches!(booked, Booked::Accepted { .. }) {
+            app.metrics.lag(via, shown.time, now);
+        }
+    }
+    let first_times = first_times(app, &booked).await?;
+    let mut answers = booked.into_iter().zip(shown);
     for slot in slots {
         let result = match slot {
             Some(rejected) => rejected,
             None => {
-                let Some(((booked, (id, priced)), execution)) = answers.next() else { continue };
-                result_of(app, via, id, execution, &priced, &booked)?
+                let Some((booked, shown)) = answers.next() else { continue };
+                result_of(app, via, shown, &booked, &first_times)
             }
         };
         outcome.count(&result);
@@ -136,6 +153,51 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
         outcome.results.push(result);
     }
     Ok(outcome)
+}
+
+/// What is needed to answer for an event once it is booked.
+struct Shown {
+    id: Option<String>,
+    execution: Ref,
+    time: Timestamp,
+    priced: Priced,
+}
+
+/// What a duplicate answers with: the run and the price that were booked the first time, not today's.
+type FirstTimes = HashMap<u64, (Ref, Priced, bool)>;
+
+/// The entries behind duplicates, and whether their runs are fenced. They may be far back on disk, so they are read
+/// away from the threads that serve.
+async fn first_times(app: &App, booked: &[Booked]) -> Result<FirstTimes, Problem> {
+    let mut seqs: Vec<u64> = Vec::new();
+    seqs.extend(booked.iter().filter_map(|booked| match booked {
+        Booked::Duplicate { seq } => Some(*seq),
+        _ => None,
+    }));
+    if seqs.is_empty() {
+        return Ok(FirstTimes::new());
+    }
+    seqs.sort_unstable();
+    seqs.dedup();
+    let reader = app.view.ledger().clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut charges = Vec::with_capacity(seqs.len());
+        for seq in seqs {
+            if let Some(Fact::Charged(charge)) = reader.entry(seq)?.map(|entry| entry.fact) {
+                charges.push((seq, charge.execution, charge.priced));
+            }
+        }
+        Ok::<_, LedgerError>(charges)
+    });
+    let charges = read.await.map_err(|_| Problem::unavailable("stopping", "the daemon is going down"))??;
+    let answer = app.view.read_fresh(|state| {
+        let known = charges.into_iter().map(|(seq, execution, priced)| {
+            let fenced = state.execution(&execution).is_some_and(|run| run.kill.is_some());
+            (seq, (execution, priced, fenced))
+        });
+        known.collect()
+    });
+    Ok(answer.await)
 }
 
 impl Outcome {
@@ -163,14 +225,17 @@ fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, R
         return Err(rejection("in_future", message));
     }
     if event.time < now.saturating_add(nanos(app.dedup_horizon).saturating_neg()) {
-        let message = format!(
-            "the event's time {} is older than the {} days for which ids are remembered, so a duplicate could not be told",
-            event.time,
-            app.dedup_horizon.as_secs() / 86_400
-        );
-        return Err(rejection("too_old", message));
+        return Err(too_old(app, event.time));
     }
     Ok(event)
+}
+
+fn too_old(app: &App, time: Timestamp) -> Rejection {
+    let days = app.dedup_horizon.as_secs() / 86_400;
+    let message = format!(
+        "the event's time {time} is older than the {days} days for which ids are remembered, so a duplicate could not be told"
+    );
+    Rejection::new("too_old", "/time", message)
 }
 
 fn rejected(app: &App, via: &'static str, id: Option<String>, rejection: Rejection) -> EventResult {
@@ -187,34 +252,30 @@ fn rejected(app: &App, via: &'static str, id: Option<String>, rejection: Rejecti
     }
 }
 
-fn result_of(
-    app: &App,
-    via: &'static str,
-    id: Option<String>,
-    execution: String,
-    priced: &Priced,
-    booked: &Booked,
-) -> Result<EventResult, Problem> {
+fn result_of(app: &App, via: &'static str, shown: Shown, booked: &Booked, first_times: &FirstTimes) -> EventResult {
+    let Shown { id, execution, time, priced } = shown;
     let blank = EventResult {
         id,
         status: "accepted",
         cost_usd: None,
-        execution: Some(execution),
+        execution: Some(execution.name.to_string()),
         reason: None,
         pointer: None,
         message: None,
         fenced: false,
     };
-    Ok(match booked {
-        Booked::Accepted { fenced, .. } => EventResult { fenced: *fenced, ..with_price(blank, priced) },
-        Booked::Duplicate { seq } => {
-            // Answers as the first time: the price is the one that was booked, not today's.
-            let first = match app.view.ledger().entry(*seq)?.map(|entry| entry.fact) {
-                Some(Fact::Charged(first)) => with_price(blank, &first.priced),
-                _ => blank,
-            };
-            EventResult { status: "duplicate", ..first }
-        }
+    match booked {
+        Booked::Accepted { fenced, .. } => EventResult { fenced: *fenced, ..with_price(blank, &priced) },
+        // Answers as the first time, and says what has become of the run since: that answer may never have arrived.
+        Booked::Duplicate { seq } => match first_times.get(seq) {
+            Some((execution, priced, fenced)) => EventResult {
+                status: "duplicate",
+                execution: Some(execution.name.to_string()),
+                fenced: *fenced,
+                ..with_price(blank, priced)
+            },
+            None => EventResult { status: "duplicate", ..blank },
+        },
         Booked::Conflict { seq } => EventResult {
             status: "conflict",
             reason: Some("id_conflict"),
@@ -223,17 +284,12 @@ fn result_of(
             )),
             ..blank
         },
-        Booked::OutOfRange => rejected(
-            app,
-            via,
-            blank.id,
-            Rejection {
-                code: "out_of_range",
-                pointer: "/usage".to_owned(),
-                message: "the run's cost would pass 10^20 USD; nothing was booked".to_owned(),
-            },
-        ),
-    })
+        Booked::TooOld => rejected(app, via, blank.id, too_old(app, time)),
+        Booked::OutOfRange => {
+            let message = "the run's cost would pass 10^20 USD; nothing was booked";
+            rejected(app, via, blank.id, Rejection::new("out_of_range", "/usage", message))
+        }
+    }
 }
 
 fn with_price(result: EventResult, priced: &Priced) -> EventResult {
@@ -243,9 +299,22 @@ fn with_price(result: EventResult, priced: &Priced) -> EventResult {
         Priced::Unpriced(reason) => EventResult {
             status: "quarantined",
             reason: Some(reason.code()),
-            message: Some(reason.to_string()),
+            message: Some(format!("{reason}: {}", way_out(reason))),
             ..result
         },
+    }
+}
+
+/// What makes a call without a price settle.
+fn way_out(reason: &Unpriced) -> &'static str {
+    match reason {
+        Unpriced::UnknownProvider | Unpriced::UnknownModel | Unpriced::UnknownTool | Unpriced::NoRateForUnit(_) => {
+            "no price table in force has it; the call settles by itself when a table in prices.dirs does"
+        }
+        Unpriced::NoRateAtTime => "no rate was in force at the event's time; the call settles when a table has one",
+        Unpriced::MissingUsage => "a call that succeeded must say what it used; send its usage under a new id",
+        Unpriced::InvalidUsage(_) => "the numbers contradict each other; check how the source counts cached tokens",
+        Unpriced::OutOfRange => "the amount is beyond 10^20 USD; check the units of the usage and of the rates",
     }
 }
 

@@ -58,6 +58,11 @@ impl Client {
         self.send(Method::POST, path, Some(("application/json", body.to_string()))).await?.taken()
     }
 
+    /// A request whose answer takes long.
+    pub(super) async fn post_within(&self, path: &str, body: &Value, max: Duration) -> anyhow::Result<Answer> {
+        self.send_within(Method::POST, path, Some(("application/json", body.to_string())), max).await?.taken()
+    }
+
     pub(super) async fn put(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.send(Method::PUT, path, Some(("application/json", body.to_string()))).await?.taken()
     }
@@ -85,6 +90,16 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Option<(&'static str, String)>) -> anyhow::Result<Answer> {
+        self.send_within(method, path, body, TIMEOUT).await
+    }
+
+    async fn send_within(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, String)>,
+        max: Duration,
+    ) -> anyhow::Result<Answer> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         let mut bytes = Bytes::new();
         if let Some((content_type, text)) = body {
@@ -97,7 +112,7 @@ impl Client {
             Ok::<_, anyhow::Error>(Answer { status, body: response.into_body().collect().await?.to_bytes() })
         };
         let answer =
-            tokio::time::timeout(TIMEOUT, ask).await.with_context(|| format!("{} did not answer in time", self.base));
+            tokio::time::timeout(max, ask).await.with_context(|| format!("{} did not answer in time", self.base));
         answer?.with_context(|| {
             format!("cannot reach a daemon at {}: start one with `meterd serve`, or name another with --url", self.base)
         })
@@ -133,6 +148,9 @@ fn fault_line(fault: &Value) -> String {
     let text = |name: &str| fault.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let number = |name: &str| fault.get(name).and_then(Value::as_u64).unwrap_or_default();
     let mut line = format!("\n  {}:{}: {}: {}", number("line"), number("column"), text("severity"), text("message"));
+    if let Some(path) = fault.get("path").and_then(Value::as_str).filter(|path| !path.is_empty()) {
+        line.push_str(&format!(" ({path})"));
+    }
     if let Some(hint) = fault.get("hint").and_then(Value::as_str) {
         line.push_str(&format!("\n    hint: {hint}"));
     }

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use budget::{Fact, Ref};
+use budget::Ref;
 use clap::Subcommand;
 
 use super::client::{Client, execution_path};
@@ -11,7 +11,7 @@ use super::output::{Rows, print};
 use super::source::{AtRest, Source, SourceArgs};
 use super::{Failure, runtime};
 use crate::clock::Clock;
-use crate::reconcile::entry_json;
+use crate::reconcile::{cost_of, entry_json};
 use crate::resource::execution_document_with_kill;
 use crate::resource::print::Json;
 
@@ -65,7 +65,7 @@ fn at_rest(data: &AtRest, id: &Ref) -> anyhow::Result<(Json, Vec<Json>)> {
     let document = execution_document_with_kill(run, kill, Clock::wall().now());
     let mut entries = Vec::new();
     data.reader.scan(1, |entry| {
-        if matches!(&entry.fact, Fact::Charged(charge) if charge.execution == *id) {
+        if cost_of(entry) == Some(id) {
             entries.extend(entry_json(entry).and_then(|value| Json::parse(&value.to_string())));
         }
         entry.seq < run.last_seq
@@ -73,11 +73,13 @@ fn at_rest(data: &AtRest, id: &Ref) -> anyhow::Result<(Json, Vec<Json>)> {
     Ok((document, entries))
 }
 
-/// One row a priced line; a call without lines is a row of its own.
+/// One row a priced line; a call without lines and an adjustment are a row each.
 fn lines(entries: &[Json]) -> Rows {
     let mut rows = Rows::new(&["seq", "time", "called", "unit", "quantity", "rate", "per", "amount_usd", "status"]);
     for entry in entries {
-        let called = match at(entry, &["kind"]).as_str() {
+        let adjusts = at(entry, &["kind"]) == "adjustment";
+        let kind = if adjusts { "called" } else { "kind" };
+        let called = match at(entry, &[kind]).as_str() {
             "model" => format!("{}:{}", at(entry, &["provider"]), at(entry, &["model"])),
             "tool" => at(entry, &["tool"]),
             other => other.to_owned(),
@@ -87,8 +89,10 @@ fn lines(entries: &[Json]) -> Rows {
             flags if flags.is_empty() => at(entry, &["status"]),
             flags => format!("{} ({flags})", at(entry, &["status"])),
         };
+        let status = if adjusts { format!("{status} (of {})", at(entry, &["of"])) } else { status };
         let lines = items(entry, "lines");
-        if lines.is_empty() {
+        // An adjustment is one amount: the difference between its lines and those before.
+        if lines.is_empty() || adjusts {
             let blank = std::iter::repeat_n(String::new(), 4);
             rows.rows.push(head.iter().cloned().chain(blank).chain([at(entry, &["cost_usd"]), status]).collect());
         } else {

@@ -1,4 +1,4 @@
-//! `meterd get executions|budgets|kills [NAME]`: from a running daemon, or from a data directory at rest.
+//! `meterd get executions|budgets|kills|quarantine [NAME]`: from a running daemon, or from a data directory at rest.
 
 use std::process::ExitCode;
 
@@ -11,7 +11,7 @@ use super::output::{Output, Rows, print};
 use super::source::{AtRest, Source, SourceArgs};
 use super::{Failure, runtime};
 use crate::clock::Clock;
-use crate::reconcile::kill_json;
+use crate::reconcile::{kill_json, quarantined_json};
 use crate::resource::print::Json;
 use crate::resource::{budget_document, execution_document_with_kill};
 
@@ -44,6 +44,8 @@ enum Kind {
     Budgets,
     #[value(alias = "kill")]
     Kills,
+    /// Usage without a price, by sequence number
+    Quarantine,
 }
 
 impl Get {
@@ -97,6 +99,21 @@ impl Get {
                 let answer = client.get(&format!("/v1/budgets{}", only.unwrap_or_default())).await?;
                 Ok(items(&Json::parse(&answer.text()).unwrap_or(Json::Null), "items"))
             }
+            (Kind::Quarantine, name) => {
+                let mut all = Vec::new();
+                let mut next = String::new();
+                let only = self.namespace.as_deref().map(|name| format!("&namespace={}", segment(name)));
+                let only = only.unwrap_or_default();
+                loop {
+                    let page = client.get(&format!("/v1/quarantine?limit={PAGE}{only}{next}")).await?;
+                    let page = Json::parse(&page.text()).unwrap_or(Json::Null);
+                    all.extend(items(&page, "items").into_iter().filter(|item| is_named(item, name.as_deref())));
+                    match page.get("continue").map(text) {
+                        Some(at) if !at.is_empty() => next = format!("&continue={at}"),
+                        _ => return Ok(all),
+                    }
+                }
+            }
             (Kind::Kills, name) => {
                 let only = self.namespace.as_deref().map(|name| format!("?namespace={}", segment(name)));
                 let answer = client.get(&format!("/v1/kills{}", only.unwrap_or_default())).await?;
@@ -123,6 +140,14 @@ impl Get {
             Kind::Budgets => {
                 let budgets = state.resources().filter(|resource| &*resource.kind == "Budget" && wanted(&resource.id));
                 budgets.map(|resource| budget_document(resource, state, now)).collect()
+            }
+            Kind::Quarantine => {
+                let all = state.quarantine(0);
+                let all = all.filter(|(_, item)| {
+                    self.namespace.as_deref().is_none_or(|only| *item.execution.namespace == *only)
+                });
+                let all = all.filter_map(|(seq, item)| Json::parse(&quarantined_json(seq, item).to_string()));
+                all.filter(|item| is_named(item, self.name.as_deref())).collect()
             }
             Kind::Kills => {
                 let kills = state.kills().rev().filter(|kill| {
@@ -159,6 +184,7 @@ impl Get {
             }
             Kind::Budgets => &["namespace", "name", "phase", "day_spent_usd", "month_spent_usd"],
             Kind::Kills => &["id", "namespace", "execution", "state", "message"],
+            Kind::Quarantine => &["seq", "namespace", "execution", "time", "provider", "name", "message"],
         });
         let paths: &[&[&str]] = match self.kind {
             Kind::Executions => &[
@@ -179,12 +205,20 @@ impl Get {
                 &["status", "monthSpentUsd"],
             ],
             Kind::Kills => &[&["id"], &["namespace"], &["execution"], &["state"], &["message"]],
+            Kind::Quarantine => {
+                &[&["seq"], &["namespace"], &["execution"], &["time"], &["provider"], &["name"], &["message"]]
+            }
         };
         for document in documents {
             rows.rows.push(paths.iter().map(|path| at(document, path)).collect());
         }
         rows
     }
+}
+
+/// Is it the quarantined call of this entry or this event?
+fn is_named(item: &Json, name: Option<&str>) -> bool {
+    name.is_none_or(|name| at(item, &["seq"]) == name || at(item, &["event_id"]) == name)
 }
 
 /// The members of a list.

@@ -1,4 +1,4 @@
-//! `meterd price`: events in, one JSON line out for each, in order. Offline: no daemon, no ledger.
+//! `meterd price`: calls in, one JSON line out for each, in order. Offline: no daemon, no ledger.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
@@ -8,12 +8,16 @@ use std::process::ExitCode;
 use anyhow::Context;
 use budget::charge::Priced;
 use clap::Args;
-use pricing::PriceBook;
-use serde_json::{Value, json};
+use pricing::cost::{TableRef, Unpriced};
+use pricing::{Line, Money, PriceBook, Timestamp};
+use serde::Serialize;
 
 use super::Failure;
+use crate::clock::Clock;
 use crate::event::charge::charge;
-use crate::ingest::json::{BodyKind, decode};
+use crate::event::{Rejection, UsageEvent};
+use crate::ingest::Item;
+use crate::ingest::provider::{Defaults, decode_line};
 use crate::watch;
 
 /// See the command's help.
@@ -25,17 +29,21 @@ pub(super) struct Price {
     /// Leave the built-in seed tables out
     #[arg(long)]
     no_seed: bool,
-    /// NDJSON of usage events; `-` or nothing reads standard input
+    /// NDJSON of usage events or of responses as providers send them (`{provider, api, body, timestamp}`); `-` or
+    /// nothing reads standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
 }
+
+/// The execution of calls that name none: nothing here is booked on it.
+const EXECUTION: &str = "offline";
 
 impl Price {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let (book, _) = watch::load_prices(&self.tables, !self.no_seed).map_err(|problems| {
             Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })?;
-        let input: Box<dyn BufRead> = match self.file.as_deref().filter(|path| *path != Path::new("-")) {
+        let mut input: Box<dyn BufRead> = match self.file.as_deref().filter(|path| *path != Path::new("-")) {
             Some(path) => {
                 let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
                 Box::new(BufReader::new(file))
@@ -43,10 +51,15 @@ impl Price {
             None => Box::new(io::stdin().lock()),
         };
         let mut out = BufWriter::new(io::stdout().lock());
-        for line in input.split(b'\n') {
-            let line = line.context("cannot read the events")?;
+        let now = Clock::wall().now();
+        let mut line = Vec::new();
+        for number in 1usize.. {
+            line.clear();
+            if input.read_until(b'\n', &mut line).context("cannot read the calls")? == 0 {
+                break;
+            }
             if !line.trim_ascii().is_empty() {
-                writeln!(out, "{}", answer(&book, &line))?;
+                answer(&book, line.trim_ascii(), number, now, &mut out)?;
             }
         }
         out.flush()?;
@@ -54,39 +67,104 @@ impl Price {
     }
 }
 
-/// One line's answer.
-fn answer(book: &PriceBook, line: &[u8]) -> Value {
-    let item = match decode(line, BodyKind::Json) {
-        Ok(batch) => batch.items.into_iter().next(),
-        Err(error) => return invalid(Value::Null, error.code, "", &error.message),
+/// One call's answer.
+#[derive(Debug, Default, Serialize)]
+struct Answer {
+    id: Option<String>,
+    status: &'static str,
+    cost_usd: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pointer: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+    lines: Vec<Line>,
+    price_table: Option<TableRef>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    notes: Vec<&'static str>,
+    /// Calls that the response made within itself; its own cost leaves them out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    calls_within: Vec<Self>,
+    /// The cost with all of these, when each has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_usd: Option<Money>,
+}
+
+/// Writes one line's answer.
+fn answer(book: &PriceBook, line: &[u8], number: usize, now: Timestamp, out: &mut impl Write) -> anyhow::Result<()> {
+    let id = format!("line-{number}");
+    let defaults = Defaults { id: Some(&id), execution: Some(EXECUTION), time: Some(now) };
+    let items = match decode_line(line, &defaults) {
+        Ok(batch) => batch.items,
+        Err(error) => return write(&Answer::invalid(None, Rejection::new(error.code, "", error.message)), out),
     };
-    let Some(item) = item else { return invalid(Value::Null, "empty", "", "no event in this line") };
-    let id = item.id.as_deref().map_or(Value::Null, Value::from);
-    let event = match item.event {
-        Ok(event) => event,
-        Err(rejection) => return invalid(id, rejection.code, &rejection.pointer, &rejection.message),
-    };
-    let charge = charge(book, event, "", "price");
-    match &charge.priced {
-        Priced::Cost(cost) => json!({
-            "id": id, "status": "priced", "cost_usd": cost.total, "lines": cost.lines, "price_table": cost.table,
-        }),
-        Priced::Zero(zero) => json!({
-            "id": id, "status": "priced", "cost_usd": "0", "reason": zero.code(), "lines": [], "price_table": null,
-        }),
-        Priced::Unpriced(reason @ pricing::cost::Unpriced::InvalidUsage(_)) => {
-            invalid(id, reason.code(), "/usage", &reason.to_string())
+    // Calls that a response made within itself share its place in the line.
+    for together in items.chunk_by(|one, next| one.index == next.index) {
+        let mut answers = together.iter().map(|item| of_item(book, item));
+        let Some(mut first) = answers.next() else { continue };
+        first.calls_within = answers.collect();
+        if !first.calls_within.is_empty() {
+            let costs = [first.cost_usd].into_iter().chain(first.calls_within.iter().map(|within| within.cost_usd));
+            first.total_usd = costs.collect::<Option<Vec<_>>>().and_then(Money::checked_sum);
         }
-        Priced::Unpriced(reason) => json!({
-            "id": id, "status": "unpriced", "cost_usd": null, "reason": reason.code(), "message": reason.to_string(),
-            "lines": [], "price_table": null,
-        }),
+        write(&first, out)?;
+    }
+    Ok(())
+}
+
+fn write(answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
+    serde_json::to_writer(&mut *out, answer)?;
+    out.write_all(b"\n")?;
+    Ok(())
+}
+
+fn of_item(book: &PriceBook, item: &Item) -> Answer {
+    let id = item.id.as_deref().map(str::to_owned);
+    match &item.event {
+        Ok(event) => Answer { notes: item.notes.clone(), ..priced(book, id, event.clone()) },
+        Err(rejection) => Answer::invalid(id, rejection.clone()),
     }
 }
 
-fn invalid(id: Value, reason: &str, pointer: &str, message: &str) -> Value {
-    json!({
-        "id": id, "status": "invalid", "cost_usd": null, "reason": reason, "pointer": pointer, "message": message,
-        "lines": [], "price_table": null,
-    })
+fn priced(book: &PriceBook, id: Option<String>, event: UsageEvent) -> Answer {
+    match charge(book, event, "", "price").priced {
+        Priced::Cost(cost) => Answer {
+            id,
+            status: "priced",
+            cost_usd: Some(cost.total),
+            lines: cost.lines,
+            price_table: Some(cost.table),
+            ..Answer::default()
+        },
+        Priced::Zero(zero) => {
+            Answer { id, status: "priced", cost_usd: Some(Money::ZERO), reason: Some(zero.code()), ..Answer::default() }
+        }
+        Priced::Unpriced(reason @ Unpriced::InvalidUsage(_)) => {
+            Answer::invalid(id, Rejection::new(reason.code(), "/usage", reason.to_string()))
+        }
+        Priced::Unpriced(reason) => Answer {
+            id,
+            status: "unpriced",
+            reason: Some(reason.code()),
+            message: Some(reason.to_string()),
+            ..Answer::default()
+        },
+    }
 }
+
+impl Answer {
+    fn invalid(id: Option<String>, rejection: Rejection) -> Self {
+        Self {
+            id,
+            status: "invalid",
+            reason: Some(rejection.code),
+            pointer: Some(rejection.pointer),
+            message: Some(rejection.message),
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

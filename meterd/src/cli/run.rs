@@ -27,10 +27,9 @@ const EXIT_KILLED: u8 = 124;
 
 /// See the command's help.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Exit code: the program's own (128 + N when a signal ended it), or 124 when a budget ended it.\n\
-    The program finds METERD_URL, METERD_EXECUTION, METERD_NAMESPACE, JOCH_EXECUTION_ID and OTEL_EXPORTER_OTLP_* set."
-)]
+#[command(after_help = "Exit code: the program's own (128 + N when a signal ended it), 124 when a budget ended it,\n\
+    126 or 127 when it could not be started.\n\
+    The program finds METERD_URL, METERD_EXECUTION, METERD_NAMESPACE, JOCH_EXECUTION_ID and OTEL_EXPORTER_OTLP_* set.")]
 pub(super) struct Run {
     /// Name of the execution
     #[arg(long, value_name = "NAME")]
@@ -71,6 +70,12 @@ pub(super) struct Run {
 struct Finished {
     code: u8,
     killed: Option<String>,
+}
+
+/// The exit code of shells and of `timeout` for a program that is not there, or is no program.
+fn not_started(error: &anyhow::Error) -> u8 {
+    let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    if kind == Some(std::io::ErrorKind::NotFound) { 127 } else { 126 }
 }
 
 impl Run {
@@ -114,7 +119,15 @@ impl Run {
         let mut kills = Kills::listen(client.clone(), path("/signals")).await?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let mut child = Child::spawn(&self.command, &self.environment(client.base()))?;
+        let mut child = match Child::spawn(&self.command, &self.environment(client.base())) {
+            Ok(child) => child,
+            Err(error) => {
+                // The run is open by now: a program that never started has failed, not gone missing.
+                client.post(&path("/complete"), &json!({ "phase": "Failed" })).await?;
+                say(&format!("meterd: {error:#}"));
+                return Ok(Finished { code: not_started(&error), killed: None });
+            }
+        };
         let mut killed: Option<String> = None;
         let mut deadline = None;
         let ended = loop {

@@ -6,6 +6,7 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::load::start_failure;
+use super::output::print;
 use super::{ConfigArgs, Failure, runtime, say};
 use crate::clock::Clock;
 use crate::daemon;
@@ -15,11 +16,18 @@ use crate::daemon;
 pub(super) struct Serve {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Print the configuration in force as YAML, and end
+    #[arg(long)]
+    print_config: bool,
 }
 
 impl Serve {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let config = self.config.resolve()?;
+        if self.print_config {
+            print(&config.to_yaml()?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         runtime()?.block_on(async {
             let mut interrupt = signal(SignalKind::interrupt())?;
             let mut terminate = signal(SignalKind::terminate())?;

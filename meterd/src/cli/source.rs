@@ -13,8 +13,8 @@ use budget::State;
 /// `--url` and `--data-dir`, shared by every reading command.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct SourceArgs {
-    /// A running daemon's API
-    #[arg(long, env = "METERD_URL", value_name = "URL", conflicts_with = "data_dir")]
+    /// A running daemon's API; --data-dir goes before it
+    #[arg(long, env = "METERD_URL", value_name = "URL")]
     url: Option<String>,
     /// A data directory, read in place: no daemon is needed, and one that runs is not disturbed
     #[arg(long, value_name = "DIR")]
@@ -40,6 +40,11 @@ impl SourceArgs {
             return Ok(Source::AtRest(Box::new(at_rest(dir)?)));
         }
         Ok(Source::Live(self.client()))
+    }
+
+    /// The data directory named, if one was.
+    pub(super) fn data_dir(&self) -> Option<&Path> {
+        self.data_dir.as_deref()
     }
 
     /// A daemon to talk to.

@@ -227,7 +227,7 @@ fn duration_within(text: &str, (min, max): (Duration, Duration)) -> Result<Durat
 }
 
 /// `500ms`, `10s`, `5m`, `2h`, `35d`.
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let unit_at = text.find(|c: char| !c.is_ascii_digit())?;
     let (digits, unit) = text.split_at(unit_at);
     let number: u64 = digits.parse().ok()?;

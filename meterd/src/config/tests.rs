@@ -26,6 +26,24 @@ fn the_shipped_file_is_the_default() {
     assert_eq!(yaml("# nothing\nlisten:\nprices: { dirs: }\n").unwrap().config, Config::default());
 }
 
+/// What `--print-config` prints, read back, is what was printed.
+#[test]
+fn the_shown_configuration_reads_back_to_itself() {
+    let check = |config: Config| {
+        let shown = config.to_yaml().unwrap();
+        assert_eq!(yaml(&shown).map(|loaded| loaded.config), Ok(config), "{shown}");
+    };
+    check(Config::default());
+    check(
+        yaml(
+            "dataDir: /var/lib/meterd\nprices: { dirs: [/etc/a, /etc/b], seed: false }\nresources: { dir: /etc/r }\n\
+             ingest: { dedupHorizon: 36h, futureSkewMax: 1500ms }\nserver: { headerTimeout: 90s }\n",
+        )
+        .unwrap()
+        .config,
+    );
+}
+
 /// The paths of all leaves of a document; empty lists and maps are leaves.
 fn leaves(node: &pricing::document::Node, path: &str, out: &mut BTreeSet<String>) {
     match node.as_map() {

@@ -6,27 +6,25 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use budget::entry::Origin;
-use budget::{Command, Ref};
+use budget::{Command, Ref, Verdict};
 use pricing::PriceBook;
 
 use super::{first_problem, tell, warn_all};
 use crate::api::App;
 use crate::config::Config;
-use crate::ledger::{self, DataDir, LedgerError};
+use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
+use crate::settle;
 use crate::watch::{self, FileProblem, WatchError, WatchGuard};
 
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
-/// table that `verify` could not find again (I7).
+/// table that `verify` could not find again (I7). What is quarantined settles with the new book.
 pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> Result<(), LedgerError> {
     for table in book.tables() {
         let reference = table.reference();
-        let path = dir.prices().join(format!("{}.json", reference.digest));
-        if !path.exists() {
-            ledger::write_durably(&path, table.canonical_json().as_bytes())?;
-        }
-        tell(app, Command::Pin(reference.clone()), "a price table").await;
+        settle::pin(dir, table)?;
+        tell(app, Command::Pin(reference.clone())).await?;
     }
     let infos = book.tables().iter().map(|table| TableInfo {
         source: Arc::clone(&table.reference().name),
@@ -35,13 +33,14 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
         entries: table.entries(),
         effective: None,
     });
-    app.metrics.price_tables(infos.collect(), app.clock.now());
-    app.prices.store(Arc::new(book));
+    let infos = infos.collect();
+    app.settler.put(book);
+    app.metrics.price_tables(infos, app.clock.now());
     Ok(())
 }
 
 /// Applies what the directory holds and removes what came from it before and is gone.
-pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
+pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<(), LedgerError> {
     let held: HashSet<(Arc<str>, Ref)> =
         resources.iter().map(|resource| (resource.meta().kind.clone(), resource.meta().id.clone())).collect();
     let gone = app
@@ -54,14 +53,22 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) {
         .await;
     for resource in resources {
         if let Some(command) = resource.command(Origin::Directory) {
-            tell(app, command, "a resource").await;
+            let meta = resource.meta();
+            match tell(app, command).await? {
+                Verdict::AlreadyEnded(phase) => {
+                    tracing::warn!(kind = %meta.kind, id = %meta.id, phase = phase.as_str(), "not applied: it is over");
+                }
+                Verdict::Unchanged => {}
+                _ => tracing::info!(kind = %meta.kind, id = %meta.id, "resource applied"),
+            }
         }
     }
     for (kind, id) in gone {
         tracing::info!(%kind, %id, "resource removed from its directory");
-        tell(app, Command::Remove { kind, id }, "a resource's removal").await;
+        tell(app, Command::Remove { kind, id }).await?;
     }
     app.metrics.config_loaded(true, app.clock.now());
+    Ok(())
 }
 
 /// Watches every directory of the configuration, and reads once more what may have changed before the watch began.
@@ -114,18 +121,21 @@ async fn reload_prices(app: &App, dir: &DataDir, loaded: Result<(PriceBook, Vec<
 }
 
 async fn reload_resources(app: &App, loaded: Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>>) {
-    match loaded {
+    let failed = match loaded {
         Ok((resources, warnings)) => {
             warn_all(&warnings);
-            sync_resources(app, &resources).await;
-            app.readiness.clear("resources");
-            tracing::info!(resources = resources.len(), "resources reloaded");
+            match sync_resources(app, &resources).await {
+                Ok(()) => {
+                    app.readiness.clear("resources");
+                    tracing::info!(resources = resources.len(), "resources reloaded");
+                    return;
+                }
+                Err(error) => error.to_string(),
+            }
         }
-        Err(problems) => {
-            let failed = first_problem(&problems);
-            tracing::error!("resources not reloaded, the last good ones stay in force: {failed}");
-            app.metrics.config_loaded(false, app.clock.now());
-            app.readiness.warn("resources", failed);
-        }
-    }
+        Err(problems) => first_problem(&problems),
+    };
+    tracing::error!("resources not reloaded, the last good ones stay in force: {failed}");
+    app.metrics.config_loaded(false, app.clock.now());
+    app.readiness.warn("resources", failed);
 }

@@ -1,10 +1,14 @@
 //! UsageEvent + price book → Charge: what the meter books. Pure; runs on every core before the one writer.
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called, Priced, Zero};
 use budget::{Charge, Ref, Subject};
 use pricing::cost::Unpriced;
+use pricing::table::Unmatched;
 use pricing::{Attrs, Call, Outcome, PriceBook, Target, Timestamp, Usage, price};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -82,7 +86,12 @@ fn priced(book: &PriceBook, event: &UsageEvent) -> Priced {
     };
     match question.ask(book) {
         Outcome::Priced(cost) => Priced::Cost(cost),
-        Outcome::Unpriced(Unpriced::UnknownTool) => Priced::Zero(Zero::UnlistedTool),
+        Outcome::Unpriced(Unpriced::UnknownTool) if book.unmatched_tool() == Unmatched::ZeroWithFlag => {
+            Priced::Zero(Zero::UnlistedTool)
+        }
+        Outcome::Unpriced(Unpriced::UnknownModel) if book.unmatched_model() == Unmatched::ZeroWithFlag => {
+            Priced::Zero(Zero::UnlistedModel)
+        }
         Outcome::Unpriced(reason) => Priced::Unpriced(reason),
     }
 }
@@ -129,7 +138,7 @@ fn body_hash(event: &UsageEvent) -> u64 {
     #[derive(Serialize)]
     struct Body<'a> {
         time: Timestamp,
-        names: [Option<&'a str>; 7],
+        names: [Option<&'a str>; 8],
         labels: &'a [(Arc<str>, Arc<str>)],
         called: &'a Called,
         usage: &'a Option<Usage>,
@@ -149,6 +158,7 @@ fn body_hash(event: &UsageEvent) -> u64 {
             event.team.as_deref(),
             event.environment.as_deref(),
             event.conversation.as_deref(),
+            event.reservation.as_deref(),
         ],
         labels: &event.labels,
         called: &event.called,

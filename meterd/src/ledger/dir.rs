@@ -95,6 +95,13 @@ impl DataDir {
         Ok(Owner { _lock: lock })
     }
 
+    /// Does a running process own the directory?
+    #[must_use]
+    pub fn is_owned(&self) -> bool {
+        let lock = File::open(self.root.join("LOCK"));
+        lock.is_ok_and(|lock| flock(&lock, FlockOperation::NonBlockingLockShared).is_err())
+    }
+
     /// Reads along beside an owner, or at rest: checks that this is a data directory.
     pub fn visit(&self) -> Result<(), LedgerError> {
         let path = self.root.join("FORMAT");

@@ -93,6 +93,11 @@ impl<'a> Body<'a> {
         })
     }
 
+    /// Sequence number of the last entry.
+    pub(super) fn last(&self) -> u64 {
+        self.first_seq.saturating_add(u64::from(self.count)).saturating_sub(1)
+    }
+
     /// Does this batch follow from `before`?
     pub(super) fn chains_to(&self, before: &Hash) -> bool {
         chain(before, self.first_seq, self.count, self.payload) == self.chain
@@ -100,7 +105,8 @@ impl<'a> Body<'a> {
 
     /// The entries; `None` where the bytes are not entries of this version in the right order.
     pub(super) fn entries(&self) -> Option<Vec<Entry>> {
-        let mut entries = Vec::with_capacity(self.count as usize);
+        // The count is only believed as far as there are bytes for it.
+        let mut entries = Vec::with_capacity((self.count as usize).min(self.payload.len() / 4));
         let mut rest = self.payload;
         let mut seq = self.first_seq;
         while !rest.is_empty() {

@@ -1,15 +1,14 @@
 //! Reading by position: the newest batches from memory, everything else from the segments. Never past what is committed.
 
 use std::collections::VecDeque;
-use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use budget::Entry;
 use tokio::sync::watch;
 
-use super::format::{Body, FRAME_HEAD_LEN, FrameHead, HEADER_LEN, Header};
+use super::format::HEADER_LEN;
+use super::frames::{Frames, segments_of, torn_end};
 use super::{DataDir, LedgerError};
 
 /// How many entries stay in memory for followers that keep up.
@@ -49,10 +48,11 @@ struct Shared {
     segments: RwLock<Vec<Arc<Segment>>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Recent {
     batches: VecDeque<Arc<Batch>>,
     entries: usize,
+    entries_max: usize,
 }
 
 /// A segment file and a sparse index into it, made on the first look.
@@ -79,7 +79,7 @@ impl Reader {
         Self {
             shared: Arc::new(Shared {
                 committed: watch::Sender::new(committed),
-                recent: Mutex::default(),
+                recent: Mutex::new(Recent { batches: VecDeque::new(), entries: 0, entries_max: RECENT_ENTRIES_MAX }),
                 segments: RwLock::new(segments),
             }),
         }
@@ -93,9 +93,15 @@ impl Reader {
         if let Some((first_seq, path)) = segments.last() {
             committed = first_seq.saturating_sub(1);
             let mut frames = Frames::open(path, HEADER_LEN as u64)?;
+            let mut good = frames.offset();
             while let Some(frame) = frames.next_frame()? {
                 let Some(body) = frame.body() else { break };
-                committed = body.first_seq + u64::from(body.count) - 1;
+                committed = body.last();
+                good = frames.offset();
+            }
+            // Beside a live writer the end may be a frame under way; whole frames after it mean damage.
+            if good < frames.len() {
+                torn_end(path, good, frames.len())?;
             }
         }
         Ok(Self::new(segments, committed))
@@ -107,7 +113,7 @@ impl Reader {
         *self.shared.committed.borrow()
     }
 
-    /// Waits until there is an entry after `seq`; returns the newest. `None` when the writer is gone.
+    /// Waits until there is an entry after `seq`; returns the newest. A writer that is gone leaves this waiting.
     pub async fn wait_past(&self, seq: u64) -> Option<u64> {
         let mut receiver = self.shared.committed.subscribe();
         receiver.wait_for(|committed| *committed > seq).await.ok().map(|committed| *committed)
@@ -120,10 +126,10 @@ impl Reader {
         if seq > committed {
             return Ok(Vec::new());
         }
-        if let Some(batches) = self.from_memory(seq, entries_max) {
+        if let Some(batches) = self.in_memory(seq, entries_max) {
             return Ok(batches);
         }
-        self.from_disk(seq.max(1), entries_max, committed)
+        self.on_disk(seq.max(1), entries_max, committed)
     }
 
     /// One entry.
@@ -163,7 +169,7 @@ impl Reader {
             let mut recent = lock(&self.shared.recent);
             recent.entries += batch.entries.len();
             recent.batches.push_back(Arc::new(batch));
-            while recent.entries > RECENT_ENTRIES_MAX && recent.batches.len() > 1 {
+            while recent.entries > recent.entries_max && recent.batches.len() > 1 {
                 let gone = recent.batches.pop_front().map_or(0, |batch| batch.entries.len());
                 recent.entries -= gone;
             }
@@ -171,7 +177,7 @@ impl Reader {
         self.shared.committed.send_replace(last);
     }
 
-    fn from_memory(&self, seq: u64, entries_max: usize) -> Option<Vec<Arc<Batch>>> {
+    fn in_memory(&self, seq: u64, entries_max: usize) -> Option<Vec<Arc<Batch>>> {
         let recent = lock(&self.shared.recent);
         if recent.batches.front().is_none_or(|batch| batch.first() > seq) {
             return None;
@@ -189,15 +195,15 @@ impl Reader {
         Some(taken)
     }
 
-    fn from_disk(&self, seq: u64, entries_max: usize, committed: u64) -> Result<Vec<Arc<Batch>>, LedgerError> {
+    fn on_disk(&self, seq: u64, entries_max: usize, committed: u64) -> Result<Vec<Arc<Batch>>, LedgerError> {
         let mut taken = Vec::new();
         let mut entries = 0;
         let mut next = seq;
         while entries < entries_max && next <= committed {
-            let Some(segment) = self.segment_of(next) else { break };
+            let segment = self.segment_of(next).ok_or_else(|| self.missing(next, committed))?;
             let mut frames = Frames::open(&segment.path, segment.floor(next)?)?;
-            let mut end = None;
-            while entries < entries_max {
+            let before = next;
+            while entries < entries_max && next <= committed {
                 let Some(frame) = frames.next_frame()? else { break };
                 let damaged = |what: &str| LedgerError::Damaged {
                     path: segment.path.clone(),
@@ -205,23 +211,34 @@ impl Reader {
                     what: what.to_owned(),
                 };
                 let body = frame.body().ok_or_else(|| damaged("checksum"))?;
-                let last = body.first_seq + u64::from(body.count) - 1;
-                if last > committed {
-                    break;
-                }
-                end = Some(last);
-                if last >= next {
+                if body.last() >= next {
                     let batch = Batch { entries: body.entries().ok_or_else(|| damaged("not an entry"))? };
+                    if batch.first() > next {
+                        return Err(self.missing(next, batch.first() - 1));
+                    }
                     entries += batch.entries.len();
+                    next = batch.last() + 1;
                     taken.push(Arc::new(batch));
-                    next = last + 1;
                 }
             }
-            if end.is_none_or(|end| end < next - 1) || taken.is_empty() {
-                break;
+            // An empty answer would read as "nothing there yet", and the asker would ask again for ever.
+            if next == before {
+                return Err(self.missing(next, committed));
             }
         }
         Ok(taken)
+    }
+
+    fn missing(&self, from: u64, to: u64) -> LedgerError {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let folder = segments.first().and_then(|segment| segment.path.parent()).map(Path::to_path_buf);
+        LedgerError::Missing { path: folder.unwrap_or_default(), from, to, known_by: "a later entry" }
+    }
+
+    /// So many entries stay in memory.
+    #[cfg(test)]
+    pub(crate) fn keep_recent(&self, entries_max: usize) {
+        lock(&self.shared.recent).entries_max = entries_max;
     }
 
     fn segment_of(&self, seq: u64) -> Option<Arc<Segment>> {
@@ -248,9 +265,12 @@ impl Segment {
         Ok(point.map_or(HEADER_LEN as u64, |point| point.offset))
     }
 
-    /// Remembers a frame just written, if the index exists; else the first look will find it.
+    /// Remembers a frame just written, if the index exists; else the first look will find it. The writer never waits
+    /// for that look: a point left out only makes the way to its frame longer.
     fn add_point(&self, seq: u64, offset: u64) {
-        if let Some(points) = &mut *lock(&self.points) {
+        if let Ok(mut points) = self.points.try_lock()
+            && let Some(points) = &mut *points
+        {
             push_point(points, seq, offset);
         }
     }
@@ -268,109 +288,5 @@ impl Segment {
 fn push_point(points: &mut Vec<Point>, seq: u64, offset: u64) {
     if points.last().is_none_or(|point| seq >= point.seq + INDEX_EVERY_ENTRIES) {
         points.push(Point { seq, offset });
-    }
-}
-
-/// Segment files with their first sequence numbers, in order.
-pub(super) fn segments_of(dir: &DataDir) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
-    let folder = dir.segments();
-    let mut segments = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(LedgerError::io("list", &folder))? {
-        let path = entry.map_err(LedgerError::io("list", &folder))?.path();
-        if path.extension().is_some_and(|extension| extension == "log") {
-            let first = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            let first: u64 = first.ok_or_else(|| LedgerError::Damaged {
-                path: path.clone(),
-                offset: 0,
-                what: "the name is not a sequence number".to_owned(),
-            })?;
-            segments.push((first, path));
-        }
-    }
-    segments.sort_unstable();
-    Ok(segments)
-}
-
-/// Frames of one segment, one after the other. Ends (`None`) where no whole frame follows.
-#[derive(Debug)]
-pub(super) struct Frames {
-    file: BufReader<File>,
-    path: PathBuf,
-    offset: u64,
-    len: u64,
-    body: Vec<u8>,
-}
-
-/// A frame as read, not yet checked.
-#[derive(Debug)]
-pub(super) struct Frame<'a> {
-    pub offset: u64,
-    head: FrameHead,
-    bytes: &'a [u8],
-}
-
-impl Frame<'_> {
-    /// The body, if its checksum is right.
-    pub(super) fn body(&self) -> Option<Body<'_>> {
-        Body::decode(self.head, self.bytes)
-    }
-}
-
-impl Frames {
-    pub(super) fn open(path: &Path, offset: u64) -> Result<Self, LedgerError> {
-        let mut file = File::open(path).map_err(LedgerError::io("open", path))?;
-        let len = file.metadata().map_err(LedgerError::io("read", path))?.len();
-        file.seek(SeekFrom::Start(offset)).map_err(LedgerError::io("read", path))?;
-        let file = BufReader::with_capacity(1 << 18, file);
-        Ok(Self { file, path: path.to_owned(), offset, len, body: Vec::new() })
-    }
-
-    /// Reads the segment's header of the file at `path`.
-    pub(super) fn header(path: &Path) -> Result<Option<Header>, LedgerError> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN);
-        let file = File::open(path).map_err(LedgerError::io("open", path))?;
-        file.take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
-        Ok(Header::decode(&bytes))
-    }
-
-    /// Where the next frame would begin.
-    pub(super) fn offset(&self) -> u64 {
-        self.offset
-    }
-
-    /// The file's length when it was opened.
-    pub(super) fn len(&self) -> u64 {
-        self.len
-    }
-
-    pub(super) fn next_frame(&mut self) -> Result<Option<Frame<'_>>, LedgerError> {
-        let Some(head) = self.head()? else { return Ok(None) };
-        let offset = self.offset;
-        self.body.resize(head.body_len, 0);
-        self.file.read_exact(&mut self.body).map_err(LedgerError::io("read", &self.path))?;
-        self.offset += (FRAME_HEAD_LEN + head.body_len) as u64;
-        Ok(Some(Frame { offset, head, bytes: &self.body }))
-    }
-
-    /// First sequence number and offset of the next frame, without reading the rest of it.
-    fn skip_frame(&mut self) -> Result<Option<(u64, u64)>, LedgerError> {
-        let Some(head) = self.head()? else { return Ok(None) };
-        let offset = self.offset;
-        let mut seq = [0; 8];
-        self.file.read_exact(&mut seq).map_err(LedgerError::io("read", &self.path))?;
-        let rest = i64::try_from(head.body_len - seq.len()).unwrap_or(i64::MAX);
-        self.file.seek_relative(rest).map_err(LedgerError::io("read", &self.path))?;
-        self.offset += (FRAME_HEAD_LEN + head.body_len) as u64;
-        Ok(Some((u64::from_le_bytes(seq), offset)))
-    }
-
-    fn head(&mut self) -> Result<Option<FrameHead>, LedgerError> {
-        let mut bytes = [0; FRAME_HEAD_LEN];
-        if self.len.saturating_sub(self.offset) < FRAME_HEAD_LEN as u64 {
-            return Ok(None);
-        }
-        self.file.read_exact(&mut bytes).map_err(LedgerError::io("read", &self.path))?;
-        let left = self.len - self.offset - FRAME_HEAD_LEN as u64;
-        Ok(FrameHead::decode(&bytes).filter(|head| head.body_len as u64 <= left))
     }
 }

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use budget::Entry;
 
 use super::dir::sync_dir;
-use super::format::{GENESIS, HEADER_LEN, Hash, Header, whole_frame_after};
-use super::reader::{Frames, Reader, segments_of};
+use super::format::{GENESIS, HEADER_LEN, Hash, Header};
+use super::frames::{Frames, segments_of, torn_end};
+use super::reader::Reader;
 use super::writer::{End, Writer};
 use super::{DataDir, LedgerError};
 
@@ -27,25 +28,31 @@ pub struct Recovered {
 pub struct Repair {
     /// The segment.
     pub path: PathBuf,
-    /// Its length now.
+    /// Its length now; 0 for a segment that is gone, as it had no whole header yet.
     pub kept_bytes: u64,
     /// Bytes cut off.
     pub cut_bytes: u64,
 }
 
 /// Takes ownership, checks every batch after entry `after` (which a snapshot covers) and hands its entries to `replay`.
+/// Nothing is mended before everything was found to be whole.
 pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<Recovered, LedgerError> {
     let owner = dir.own()?;
     let mut segments = segments_of(dir)?;
-    let mut repair = drop_torn_segment(&mut segments)?;
+    let mut repair = torn_segment(&segments)?;
+    if repair.is_some() {
+        segments.pop();
+    }
+    // A segment is begun only when everything before it is durable, so beside a torn new one nothing else is torn.
+    let may_be_torn = repair.is_none();
     // The segment that holds the first entry after the snapshot; those before it are covered.
     let begin = segments.partition_point(|(first, _)| *first <= after.saturating_add(1)).saturating_sub(1);
     let mut walk = Walk { next_seq: 1, chain: GENESIS, replayed: 0 };
     let mut active = None;
     for (index, (first_seq, path)) in segments.iter().enumerate().skip(begin) {
-        let is_last = index + 1 == segments.len();
+        let may_be_torn = may_be_torn && index + 1 == segments.len();
         walk.enter(path, *first_seq, index == begin && begin > 0)?;
-        let len = walk.segment(path, after, is_last, &mut replay, &mut repair)?;
+        let len = walk.segment(path, after, may_be_torn, &mut replay, &mut repair)?;
         active = Some((path.clone(), len));
     }
     let last = walk.next_seq - 1;
@@ -56,6 +63,9 @@ pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<
             to: after,
             known_by: "a snapshot",
         });
+    }
+    if let Some(repair) = &repair {
+        repair.mend()?;
     }
     let mut bytes = 0;
     for (_, path) in &segments {
@@ -69,19 +79,26 @@ pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<
 
 /// A crash between creating a segment and its header's fsync leaves a last file without a whole header: no entry was
 /// ever in it.
-fn drop_torn_segment(segments: &mut Vec<(u64, PathBuf)>) -> Result<Option<Repair>, LedgerError> {
+fn torn_segment(segments: &[(u64, PathBuf)]) -> Result<Option<Repair>, LedgerError> {
     let Some((_, path)) = segments.last() else { return Ok(None) };
     let len = fs::metadata(path).map_err(LedgerError::io("read", path))?.len();
     if len > HEADER_LEN as u64 || Frames::header(path)?.is_some() {
         return Ok(None);
     }
-    let repair = Repair { path: path.clone(), kept_bytes: 0, cut_bytes: len };
-    fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
-    if let Some(folder) = path.parent() {
-        sync_dir(folder)?;
+    Ok(Some(Repair { path: path.clone(), kept_bytes: 0, cut_bytes: len }))
+}
+
+impl Repair {
+    fn mend(&self) -> Result<(), LedgerError> {
+        let path = &self.path;
+        if self.kept_bytes == 0 {
+            fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
+            return path.parent().map_or(Ok(()), sync_dir);
+        }
+        let file = OpenOptions::new().write(true).open(path).map_err(LedgerError::io("open", path))?;
+        file.set_len(self.kept_bytes).map_err(LedgerError::io("cut the torn end of", path))?;
+        file.sync_all().map_err(LedgerError::io("fsync", path))
     }
-    segments.pop();
-    Ok(Some(repair))
 }
 
 /// The walk over the segments.
@@ -119,7 +136,7 @@ impl Walk {
         &mut self,
         path: &Path,
         after: u64,
-        is_last: bool,
+        may_be_torn: bool,
         replay: &mut impl FnMut(Entry),
         repair: &mut Option<Repair>,
     ) -> Result<u64, LedgerError> {
@@ -133,7 +150,7 @@ impl Walk {
             if body.first_seq != self.next_seq || !body.chains_to(&self.chain) {
                 return Err(damaged(frame.offset, "the hash chain breaks here"));
             }
-            let last = body.first_seq + u64::from(body.count) - 1;
+            let last = body.last();
             if last > after {
                 let entries = body.entries().ok_or_else(|| damaged(frame.offset, "not an entry of this version"))?;
                 for entry in entries.into_iter().filter(|entry| entry.seq > after) {
@@ -146,28 +163,13 @@ impl Walk {
             good = frames.offset();
         }
         if good < frames.len() {
-            cut_torn_end(path, good, frames.len(), is_last, repair)?;
+            if !may_be_torn {
+                let (path, what) = (path.to_owned(), "checksum".to_owned());
+                return Err(LedgerError::Damaged { path, offset: good, what });
+            }
+            torn_end(path, good, frames.len())?;
+            *repair = Some(Repair { path: path.to_owned(), kept_bytes: good, cut_bytes: frames.len() - good });
         }
         Ok(good)
     }
-}
-
-fn cut_torn_end(
-    path: &Path,
-    good: u64,
-    len: u64,
-    is_last: bool,
-    repair: &mut Option<Repair>,
-) -> Result<(), LedgerError> {
-    let bytes = fs::read(path).map_err(LedgerError::io("read", path))?;
-    // One frame is in flight at a time, so a torn write has nothing whole after it and is in the last segment.
-    let from = usize::try_from(good).unwrap_or(usize::MAX).saturating_add(1);
-    if !is_last || whole_frame_after(&bytes, from) {
-        return Err(LedgerError::Damaged { path: path.to_owned(), offset: good, what: "checksum".to_owned() });
-    }
-    let file = OpenOptions::new().write(true).open(path).map_err(LedgerError::io("open", path))?;
-    file.set_len(good).map_err(LedgerError::io("cut the torn end of", path))?;
-    file.sync_all().map_err(LedgerError::io("fsync", path))?;
-    *repair = Some(Repair { path: path.to_owned(), kept_bytes: good, cut_bytes: len - good });
-    Ok(())
 }

@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 use super::dir::write_durably;
 use super::{DataDir, LedgerError};
 
-const MAGIC: &[u8; 8] = b"MTRDSNP1";
+/// Changes with the layout of what snapshots hold.
+const MAGIC: &[u8; 8] = b"MTRDSNP2";
 /// Older snapshots than this many are removed.
 const KEPT: usize = 2;
 

@@ -1,19 +1,23 @@
 //! `verify`: the ledger proved from its own bytes. Reads only; says the first difference it finds.
 //!
 //! Proved: every batch's checksum and chain hash; every cost recomputed from its pinned table, and equal to its lines'
-//! sum; every execution's cost equal to the sum of its entries; the newest snapshot equal to the fold of the entries.
+//! sum; every adjustment the difference between its charge's newest prices; every execution's cost equal to the sum of
+//! its entries; the newest snapshot equal to the fold of the entries.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::fs;
 use std::sync::Arc;
 
 use budget::charge::Priced;
-use budget::{Charge, Entry, Fact, Ref, State};
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, State};
 use pricing::cost::TableRef;
 use pricing::{Money, Outcome, PriceBook, PriceTable, document};
 
 use super::format::{GENESIS, HEADER_LEN, Hash};
-use super::reader::{Frames, segments_of};
+use super::frames::{Frames, segments_of};
 use super::{DataDir, LedgerError, Reader, load_snapshot};
 use crate::event::charge::price_again;
 
@@ -74,6 +78,16 @@ pub enum Difference {
         /// Sum of the lines.
         lines: String,
     },
+    /// An adjustment does not follow from its charge and the adjustments before it.
+    #[error("entry {seq} adjusts entry {of}: {what}")]
+    Adjustment {
+        /// The entry.
+        seq: u64,
+        /// The charge that it names.
+        of: u64,
+        /// What is wrong.
+        what: String,
+    },
     /// An execution's status is not the sum of its entries.
     #[error("execution {execution}: status says {status} USD, its entries sum to {entries}")]
     Sum {
@@ -98,11 +112,17 @@ pub fn verify(dir: &DataDir, only: Option<&Ref>, mut progress: impl FnMut(u64, u
     let reader = Reader::at_rest(dir)?;
     let committed = reader.committed();
     // A snapshot begins with the state; what follows it is not looked at here.
-    let snapshot = load_snapshot::<State>(dir)?.filter(|(seq, _)| *seq <= committed);
+    let snapshot = load_snapshot::<State>(dir)?;
+    if let Some((seq, _)) = snapshot.as_ref().filter(|(seq, _)| *seq > reader.committed()) {
+        let (from, to, path) = (committed + 1, *seq, dir.root().to_owned());
+        return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" }.into());
+    }
     let mut audit = Audit {
         dir,
         only,
         snapshot,
+        reader: reader.clone(),
+        adjusted: HashMap::new(),
         books: HashMap::new(),
         state: State::default(),
         sums: HashMap::new(),
@@ -131,6 +151,14 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
     for (_, path) in segments_of(dir)? {
         let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
         let header = Frames::header(&path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        if header.first_seq > next_seq {
+            return Err(LedgerError::Missing {
+                path: dir.root().to_owned(),
+                from: next_seq,
+                to: header.first_seq - 1,
+                known_by: "a later segment",
+            });
+        }
         if header.first_seq != next_seq || header.chain != chain {
             return Err(damaged(0, "the hash chain breaks here"));
         }
@@ -143,12 +171,19 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
                 return Err(damaged(offset, "the hash chain breaks here"));
             }
             chain = body.chain;
-            next_seq += u64::from(body.count);
+            next_seq = body.last() + 1;
             batches += 1;
         }
-        // Beyond what was committed when this began, a live daemon may be writing.
+        // Beyond what was committed when this began, a live daemon may be writing; at rest there must be nothing.
         if next_seq > committed {
+            if frames.offset() < frames.len() && !dir.is_owned() {
+                let what = "bytes that are no whole batch; if the last run was cut off, a start removes what it had not acknowledged";
+                return Err(damaged(frames.offset(), what));
+            }
             break;
+        }
+        if frames.offset() < frames.len() {
+            return Err(damaged(frames.offset(), "checksum"));
         }
     }
     if next_seq <= committed {
@@ -166,6 +201,9 @@ struct Audit<'a> {
     dir: &'a DataDir,
     only: Option<&'a Ref>,
     snapshot: Option<(u64, State)>,
+    reader: Reader,
+    /// The newest price of each charge that was adjusted.
+    adjusted: HashMap<u64, Money>,
     books: HashMap<Arc<str>, PriceBook>,
     state: State,
     sums: HashMap<Ref, Money>,
@@ -175,12 +213,16 @@ struct Audit<'a> {
 impl Audit<'_> {
     fn entry(&mut self, entry: &Entry) -> Result<(), Difference> {
         self.proof.entries = entry.seq;
-        if let Fact::Charged(charge) = &entry.fact
-            && self.only.is_none_or(|only| *only == charge.execution)
-        {
-            self.charge(entry.seq, charge)?;
-            let sum = self.sums.entry(charge.execution.clone()).or_insert(Money::ZERO);
-            *sum = sum.checked_add(charge.amount()).unwrap_or(*sum);
+        match &entry.fact {
+            Fact::Charged(charge) if self.is_asked_for(&charge.execution) => {
+                self.price(entry.seq, charge, &charge.priced)?;
+                self.sum(&charge.execution, charge.amount());
+            }
+            Fact::Adjusted(adjustment) if self.is_asked_for(&adjustment.execution) => {
+                self.adjustment(entry.seq, adjustment)?;
+                self.sum(&adjustment.execution, adjustment.delta);
+            }
+            _ => {}
         }
         self.state.apply(entry);
         match &self.snapshot {
@@ -189,8 +231,43 @@ impl Audit<'_> {
         }
     }
 
-    fn charge(&mut self, seq: u64, charge: &Charge) -> Result<(), Difference> {
-        let Priced::Cost(cost) = &charge.priced else { return Ok(()) };
+    fn is_asked_for(&self, execution: &Ref) -> bool {
+        self.only.is_none_or(|only| only == execution)
+    }
+
+    fn sum(&mut self, execution: &Ref, amount: Money) {
+        let sum = self.sums.entry(execution.clone()).or_insert(Money::ZERO);
+        *sum = sum.checked_add(amount).unwrap_or(*sum);
+    }
+
+    fn adjustment(&mut self, seq: u64, adjustment: &Adjustment) -> Result<(), Difference> {
+        let of = adjustment.of;
+        let wrong = |what: String| Difference::Adjustment { seq, of, what };
+        let charge = match self.reader.entry(of)?.map(|entry| entry.fact) {
+            Some(Fact::Charged(charge)) if of < seq && charge.execution == adjustment.execution => charge,
+            _ => return Err(wrong(format!("that is no charge of {}", adjustment.execution))),
+        };
+        let before = self.adjusted.get(&of).copied().or(charge.price());
+        let word = |price: Option<Money>| price.map_or_else(|| "no price".to_owned(), |price| format!("{price} USD"));
+        if before != adjustment.before {
+            let (stated, before) = (word(adjustment.before), word(before));
+            return Err(wrong(format!("it states {stated} before, but the entries give {before}")));
+        }
+        let total = adjustment.priced.total().unwrap_or(Money::ZERO);
+        if total.checked_sub(before.unwrap_or(Money::ZERO)) != Some(adjustment.delta) {
+            let delta = adjustment.delta;
+            return Err(wrong(format!("it books {delta} USD for {total} USD after {}", word(before))));
+        }
+        if !matches!(adjustment.reason, AdjustReason::Operator { .. }) {
+            self.price(seq, &charge, &adjustment.priced)?;
+        }
+        self.adjusted.insert(of, total);
+        Ok(())
+    }
+
+    /// Computes a charge's price again from the table that it names.
+    fn price(&mut self, seq: u64, charge: &Charge, priced: &Priced) -> Result<(), Difference> {
+        let Priced::Cost(cost) = priced else { return Ok(()) };
         let lines = Money::checked_sum(cost.lines.iter().map(|line| line.amount));
         if lines != Some(cost.total) {
             let lines = lines.map_or_else(|| "more than 38 digits hold".to_owned(), |sum| format!("{sum} USD"));

@@ -1,14 +1,13 @@
 //! The one writer: a batch is one write and one fsync; after the first failure nothing more is written.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use budget::Entry;
 
 use super::dir::sync_dir;
+use super::disk::Disk;
 use super::format::{HEADER_LEN, Hash, Header, encode_frame};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
@@ -22,7 +21,9 @@ pub struct Writer {
     dir: DataDir,
     _owner: Owner,
     reader: Reader,
+    disk: Disk,
     active: Option<Active>,
+    segment_bytes_max: u64,
     chain: Hash,
     next_seq: u64,
     bytes: u64,
@@ -60,7 +61,9 @@ impl Writer {
             dir,
             _owner: owner,
             reader,
+            disk: Disk::default(),
             active,
+            segment_bytes_max: SEGMENT_BYTES_MAX,
             chain: end.chain,
             next_seq: end.next_seq,
             bytes: end.bytes,
@@ -104,7 +107,7 @@ impl Writer {
     fn write(&mut self, entries: Vec<Entry>) -> Result<Duration, LedgerError> {
         let Some(first) = entries.first().map(|entry| entry.seq) else { return Ok(Duration::ZERO) };
         debug_assert_eq!(first, self.next_seq, "entries are numbered without gaps");
-        if self.active.as_ref().is_none_or(|active| active.len >= SEGMENT_BYTES_MAX) {
+        if self.active.as_ref().is_none_or(|active| active.len >= self.segment_bytes_max) {
             self.begin_segment()?;
         }
         let Some(active) = &mut self.active else { return Err(LedgerError::Stopped) };
@@ -114,9 +117,9 @@ impl Writer {
             path: active.path.clone(),
             source: std::io::Error::other(error.to_string()),
         })?;
-        active.file.write_all(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
+        self.disk.write_all(&mut active.file, &self.buffer).map_err(LedgerError::io("write", &active.path))?;
         let begin = Instant::now();
-        active.file.sync_data().map_err(LedgerError::io("fsync", &active.path))?;
+        self.disk.sync_data(&active.file).map_err(LedgerError::io("fsync", &active.path))?;
         let took = begin.elapsed();
         let offset = active.len;
         active.len += self.buffer.len() as u64;
@@ -129,19 +132,27 @@ impl Writer {
 
     fn begin_segment(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
-        let mut file = OpenOptions::new()
-            .append(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(LedgerError::io("create", &path))?;
+        let mut file = self.disk.create(&path).map_err(LedgerError::io("create", &path))?;
         let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
-        file.write_all(&header).map_err(LedgerError::io("write", &path))?;
-        file.sync_all().map_err(LedgerError::io("fsync", &path))?;
+        self.disk.write_all(&mut file, &header).map_err(LedgerError::io("write", &path))?;
+        self.disk.sync_all(&file).map_err(LedgerError::io("fsync", &path))?;
         sync_dir(&self.dir.segments())?;
         self.bytes += HEADER_LEN as u64;
         self.reader.add_segment(self.next_seq, path.clone());
         self.active = Some(Active { file, path, len: HEADER_LEN as u64 });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Writer {
+    /// Segments end after so many bytes.
+    pub(crate) fn limit_segments(&mut self, bytes_max: u64) {
+        self.segment_bytes_max = bytes_max;
+    }
+
+    /// A call to the disk will fail.
+    pub(crate) fn fail(&mut self, fault: super::Fault) {
+        self.disk.fail(fault);
     }
 }

@@ -2,14 +2,16 @@
 //! durable. Full means refused at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use budget::{Charge, Command, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::Booked;
+use crate::ledger::LedgerError;
 
-/// Why work was not taken. Nothing of it is in the ledger unless `Unknown`.
+/// Why work was not taken: nothing of it was acknowledged. After a failed write the next start finds out whether any of
+/// it is on disk, so the same events may be sent again: they count once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// The queue is full: try again soon.
@@ -21,6 +23,9 @@ pub enum Refused {
     /// The ledger has stopped, or the daemon is going down.
     #[error("the ledger takes nothing more; the daemon must be restarted")]
     Stopped,
+    /// The ledger has stopped because the disk is full.
+    #[error("the disk is full; the ledger takes nothing more until there is room and the daemon is restarted")]
+    DiskFull,
 }
 
 pub(super) struct Job {
@@ -30,12 +35,13 @@ pub(super) struct Job {
 
 enum Message {
     Job(Job),
+    /// What was sent before is still worked on; nothing is after it.
     Stop,
 }
 
 pub(super) enum Work {
     Charges(Vec<Charge>, oneshot::Sender<Vec<Booked>>),
-    Command(Command, oneshot::Sender<Verdict>),
+    Command(Box<Command>, oneshot::Sender<Verdict>),
 }
 
 /// Sends work to the meter; cheap to clone.
@@ -50,57 +56,80 @@ pub struct Handle {
 pub(super) struct Shared {
     room: Arc<Semaphore>,
     capacity: usize,
-    stopped: Arc<AtomicBool>,
+    /// One of the states below; it only rises.
+    state: Arc<AtomicU8>,
 }
 
+const UP: u8 = 0;
+const STOPPED: u8 = 1;
+const DISK_FULL: u8 = 2;
+
 impl Shared {
+    /// Refuses work from now on.
     pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.state.fetch_max(STOPPED, Ordering::SeqCst);
+    }
+
+    /// Refuses work from now on, because a write failed.
+    pub(super) fn fail(&self, error: &LedgerError) {
+        let state = if error.is_disk_full() { DISK_FULL } else { STOPPED };
+        self.state.fetch_max(state, Ordering::SeqCst);
+    }
+
+    /// Why work is refused, if it is.
+    fn refused(&self) -> Option<Refused> {
+        match self.state.load(Ordering::SeqCst) {
+            UP => None,
+            DISK_FULL => Some(Refused::DiskFull),
+            _ => Some(Refused::Stopped),
+        }
     }
 }
 
 pub(super) struct Receiver {
     receiver: mpsc::UnboundedReceiver<Message>,
-    stopping: bool,
+    closed: bool,
 }
 
 /// The sender is unbounded because the semaphore is the bound: no job is sent without its permit.
 pub(super) fn channel(capacity: usize) -> (Handle, Receiver) {
     let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS);
     let (sender, receiver) = mpsc::unbounded_channel();
-    let shared =
-        Shared { room: Arc::new(Semaphore::new(capacity)), capacity, stopped: Arc::new(AtomicBool::new(false)) };
-    (Handle { sender, shared }, Receiver { receiver, stopping: false })
+    let shared = Shared { room: Arc::new(Semaphore::new(capacity)), capacity, state: Arc::new(AtomicU8::new(UP)) };
+    (Handle { sender, shared }, Receiver { receiver, closed: false })
 }
 
 impl Receiver {
     /// Blocks for the first job, then takes what is there without waiting. `false` after a stop, or when every handle
     /// is gone.
     pub(super) fn next_batch(&mut self, jobs: &mut Vec<Job>, commands_max: usize) -> bool {
-        if self.stopping {
-            return false;
-        }
-        let mut next = self.receiver.blocking_recv();
         let mut commands = 0;
-        loop {
+        while commands < commands_max {
+            // Closed, this waits for those that are just sending and then says that nobody will: no job is forgotten
+            // between the queue and its end.
+            let wait = jobs.is_empty() || self.closed;
+            let next = if wait { self.receiver.blocking_recv() } else { self.receiver.try_recv().ok() };
             match next {
                 Some(Message::Job(job)) => {
                     commands += job.work.len();
                     jobs.push(job);
                 }
-                Some(Message::Stop) | None => {
-                    self.stopping = true;
-                    return !jobs.is_empty();
-                }
-            }
-            if commands >= commands_max {
-                return true;
-            }
-            match self.receiver.try_recv() {
-                Ok(message) => next = Some(message),
-                Err(_) => return true,
+                Some(Message::Stop) => self.close(),
+                None => break,
             }
         }
+        !jobs.is_empty()
+    }
+
+    /// Lets go of everybody who still waits: they hear that nothing of theirs was taken.
+    pub(super) fn refuse_rest(mut self) {
+        self.close();
+        while self.receiver.blocking_recv().is_some() {}
+    }
+
+    fn close(&mut self) {
+        self.receiver.close();
+        self.closed = true;
     }
 }
 
@@ -117,21 +146,54 @@ impl Handle {
     /// Books priced charges together; answers in their order once they are durable.
     pub async fn book(&self, charges: Vec<Charge>) -> Result<Vec<Booked>, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.send(Work::Charges(charges, reply))?;
-        answer.await.map_err(|_| Refused::Stopped)
+        let permit = self.room(charges.len().max(1))?;
+        self.send(Work::Charges(charges, reply), permit)?;
+        answer.await.map_err(|_| self.refused())
     }
 
     /// Carries out one command; answers once its facts are durable.
     pub async fn command(&self, command: Command) -> Result<Verdict, Refused> {
         let (reply, answer) = oneshot::channel();
-        self.send(Work::Command(command, reply))?;
-        answer.await.map_err(|_| Refused::Stopped)
+        let permit = self.room(1)?;
+        self.send(Work::Command(Box::new(command), reply), permit)?;
+        answer.await.map_err(|_| self.refused())
+    }
+
+    /// The same for the daemon's own commands, which nobody would send again: waits for room.
+    pub async fn command_when_room(&self, command: Command) -> Result<Verdict, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let permit = Arc::clone(&self.shared.room).acquire_owned().await.map_err(|_| self.refused())?;
+        self.send(Work::Command(Box::new(command), reply), permit)?;
+        answer.await.map_err(|_| self.refused())
+    }
+
+    /// Carries out commands in their order, which are likely to share one fsync; each is taken or refused by itself.
+    pub async fn commands(&self, commands: Vec<Command>) -> Vec<Result<Verdict, Refused>> {
+        let sent = commands.into_iter().map(|command| {
+            let (reply, answer) = oneshot::channel();
+            let permit = self.room(1)?;
+            self.send(Work::Command(Box::new(command), reply), permit).map(|()| answer)
+        });
+        let mut verdicts = Vec::new();
+        for sent in sent.collect::<Vec<_>>() {
+            verdicts.push(match sent {
+                Ok(answer) => answer.await.map_err(|_| self.refused()),
+                Err(refused) => Err(refused),
+            });
+        }
+        verdicts
     }
 
     /// Is the meter taking work?
     #[must_use]
     pub fn is_up(&self) -> bool {
-        !self.shared.stopped.load(Ordering::SeqCst) && !self.sender.is_closed()
+        self.stopped().is_none()
+    }
+
+    /// Why the meter takes no work, if it does not.
+    #[must_use]
+    pub fn stopped(&self) -> Option<Refused> {
+        self.shared.refused().or_else(|| self.sender.is_closed().then_some(Refused::Stopped))
     }
 
     /// Charges and commands that wait or are being written, and how many may.
@@ -143,7 +205,7 @@ impl Handle {
     /// Ends the meter's thread after what is already queued; later work is refused.
     pub fn stop(&self) {
         self.shared.stop();
-        // A thread that has ended already needs no message.
+        // A thread that has ended already needs no message; nor is a second one harmful.
         drop(self.sender.send(Message::Stop));
     }
 
@@ -151,17 +213,26 @@ impl Handle {
         self.shared.clone()
     }
 
-    fn send(&self, work: Work) -> Result<(), Refused> {
-        if !self.is_up() {
-            return Err(Refused::Stopped);
+    fn room(&self, len: usize) -> Result<OwnedSemaphorePermit, Refused> {
+        if let Some(refused) = self.stopped() {
+            return Err(refused);
         }
-        let len = work.len();
         if len > self.shared.capacity {
             return Err(Refused::TooMany);
         }
         let len = u32::try_from(len).map_err(|_| Refused::TooMany)?;
-        let room = Arc::clone(&self.shared.room);
-        let permit = room.try_acquire_many_owned(len).map_err(|_| Refused::Full)?;
-        self.sender.send(Message::Job(Job { work, permit })).map_err(|_| Refused::Stopped)
+        Arc::clone(&self.shared.room).try_acquire_many_owned(len).map_err(|_| Refused::Full)
+    }
+
+    fn send(&self, work: Work, permit: OwnedSemaphorePermit) -> Result<(), Refused> {
+        if let Some(refused) = self.stopped() {
+            return Err(refused);
+        }
+        self.sender.send(Message::Job(Job { work, permit })).map_err(|_| self.refused())
+    }
+
+    /// A waiter that got no answer: the meter has ended, or is about to say why.
+    fn refused(&self) -> Refused {
+        self.shared.refused().unwrap_or(Refused::Stopped)
     }
 }

@@ -3,6 +3,7 @@
 //! Decides nothing and reads no clock: the same entries give the same series, in the same order, for ever. Money is a
 //! count of 10⁻¹⁸ USD throughout; a counter never falls.
 
+mod adjust;
 mod budgets;
 mod caps;
 mod families;
@@ -33,7 +34,7 @@ pub struct LedgerMetrics {
     runs: BTreeMap<Ref, runs::Run>,
     kills: BTreeMap<Arc<str>, kills::OpenKill>,
     budgets: budgets::Budgets,
-    /// The newest charge, for the kill that it may cause: their entries follow each other.
+    /// The newest charge or adjustment, for the kill that it may cause: their entries follow each other.
     last_charge: Option<(Ref, i128)>,
     agents_at: BTreeMap<(Symbol, Symbol), Timestamp>,
     tools_at: BTreeMap<Symbol, Timestamp>,
@@ -76,6 +77,7 @@ impl LedgerMetrics {
             Fact::Opened(opened) => self.opened(at, opened),
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
+            Fact::Adjusted(adjustment) => self.adjusted(at, adjustment),
             Fact::Warned { counter, .. } => self.crossed(counter, false),
             Fact::Reached { counter, .. } => self.crossed(counter, true),
             Fact::Killed { kill, execution, cause, .. } => self.killed(at, kill, execution, cause),
@@ -83,7 +85,13 @@ impl LedgerMetrics {
             Fact::KillAcked { kill, channel } => self.kill_acked(at, kill, *channel),
             Fact::KillConfirmed { kill, proof } => self.kill_confirmed(at, kill, *proof),
         }
-        if !matches!(entry.fact, Fact::Charged(_) | Fact::Warned { .. } | Fact::Reached { .. } | Fact::Killed { .. }) {
+        let before_a_kill = |fact: &Fact| {
+            matches!(
+                fact,
+                Fact::Charged(_) | Fact::Adjusted(_) | Fact::Warned { .. } | Fact::Reached { .. } | Fact::Killed { .. }
+            )
+        };
+        if !before_a_kill(&entry.fact) {
             self.last_charge = None;
         }
         self.sweep(at);

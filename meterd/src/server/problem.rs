@@ -39,7 +39,23 @@ impl Problem {
     /// 503 with `Retry-After`: nothing was taken, trying again is right.
     #[must_use]
     pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
-        Self { retry_after_seconds: Some(1), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail) }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(1)
+    }
+
+    /// Trying again is right, after so many seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// The same for OTLP exporters, which send again after 503 and throw away after any other 5xx they do not know.
+    #[must_use]
+    pub fn for_otlp(mut self) -> Self {
+        if self.status == StatusCode::INSUFFICIENT_STORAGE {
+            self.status = StatusCode::SERVICE_UNAVAILABLE;
+        }
+        self
     }
 
     /// Points at the offending field (RFC 6901).

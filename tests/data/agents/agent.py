@@ -4,7 +4,7 @@ usage: agent.py CALLS THEN [CODE]
   CALLS  how many calls to post
   THEN   exit CODE, wait (until killed), ignore (SIGTERM; until SIGKILL)
 Each call is 10,000 output tokens of gpt-4o-mini: 10,000 x 0.60 USD a million = 0.006 USD.
-Writes one line to standard output for each acknowledged call: its number and the time in seconds.
+Writes to standard output, with the time in seconds: `post N TIME` before each call, `done N TIME` when it was acknowledged.
 """
 
 import datetime
@@ -33,6 +33,7 @@ for number in range(1, calls + 1):
         "model": "gpt-4o-mini",
         "usage": {"input_tokens": 0, "output_tokens": 10000},
     }
+    print("post", number, time.time(), flush=True)
     request = urllib.request.Request(
         url, data=json.dumps(event).encode(), headers={"content-type": "application/json"}, method="POST"
     )
@@ -40,7 +41,7 @@ for number in range(1, calls + 1):
         result = json.load(answer)["results"][0]
     if result["status"] != "accepted":
         sys.exit(f"not accepted: {result}")
-    print(number, time.time(), flush=True)
+    print("done", number, time.time(), flush=True)
 
 if then == "exit":
     sys.exit(int(sys.argv[3]))

@@ -1,5 +1,11 @@
-//! The program under a budget: its own process group, a pidfd so that a reused pid is never signalled, and its end.
+//! The program under a budget: what belongs to it, a pidfd so that a reused pid is never signalled, and its end.
+//!
+//! Away from a terminal it gets a process group of its own, which is signalled as a whole. At a terminal it stays in the
+//! foreground group, because a program in another group could not read from it; there its descendants are looked up.
 
+mod tree;
+
+use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 
@@ -10,8 +16,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_proce
 /// A running program.
 pub(super) struct Child {
     process: tokio::process::Child,
-    group: Pid,
-    /// Holds the process's identity: after its end, signals through it fail instead of hitting another process.
+    leader: Pid,
+    /// It leads a group of its own.
+    has_group: bool,
+    /// Holds the process's identity: after its end, nothing is signalled through a reused pid.
     pidfd: OwnedFd,
 }
 
@@ -24,14 +32,17 @@ pub(super) struct Ended {
 impl Child {
     pub(super) fn spawn(command: &[String], environment: &[(&'static str, String)]) -> anyhow::Result<Self> {
         let (program, arguments) = command.split_first().context("no program given after --")?;
+        let has_group = !std::io::stdin().is_terminal();
         let mut process = tokio::process::Command::new(program);
-        process.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value))).process_group(0);
-        process.kill_on_drop(true);
+        process.args(arguments).envs(environment.iter().map(|(name, value)| (*name, value))).kill_on_drop(true);
+        if has_group {
+            process.process_group(0);
+        }
         let process = process.spawn().with_context(|| format!("cannot start {program}"))?;
         let id = process.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let group = id.with_context(|| format!("{program} ended before it could be watched"))?;
-        let pidfd = pidfd_open(group, PidfdFlags::empty()).context("cannot open the program's pidfd")?;
-        Ok(Self { process, group, pidfd })
+        let leader = id.with_context(|| format!("{program} ended before it could be watched"))?;
+        let pidfd = pidfd_open(leader, PidfdFlags::empty()).context("cannot open the program's pidfd")?;
+        Ok(Self { process, leader, has_group, pidfd })
     }
 
     /// Waits for its end; may be called again.
@@ -44,19 +55,32 @@ impl Child {
         Ok(Ended { code })
     }
 
-    /// Asks the whole group to end.
+    /// Asks all of it to end.
     pub(super) fn terminate(&self) -> anyhow::Result<()> {
-        self.forward(Signal::TERM)
+        self.signal(Signal::TERM)
     }
 
-    /// Ends the whole group.
+    /// Ends all of it.
     pub(super) fn kill(&self) -> anyhow::Result<()> {
-        self.forward(Signal::KILL)
+        self.signal(Signal::KILL)
     }
 
-    /// Signals the whole group, if its leader is still the process that was started: asked of the pidfd, so that a
-    /// reused pid is never signalled.
+    /// Passes on a signal that this command got. What a terminal sends, it sends to the whole foreground group itself.
     pub(super) fn forward(&self, signal: Signal) -> anyhow::Result<()> {
+        if signal == Signal::INT && !self.has_group { Ok(()) } else { self.signal(signal) }
+    }
+
+    /// After the leader's end: what is left in its group is ended too. A group id cannot be reused while the group has
+    /// members, and without members this hits nothing.
+    pub(super) fn sweep(&self) {
+        if self.has_group {
+            // The usual answer is that nobody is left.
+            let _ = kill_process_group(self.leader, Signal::KILL);
+        }
+    }
+
+    /// Signals all of it, if its leader is still the process that was started: asked of the pidfd.
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         match waitid(WaitId::PidFd(self.pidfd.as_fd()), options) {
             Ok(None) => {}
@@ -64,16 +88,12 @@ impl Child {
             Ok(Some(_)) | Err(Errno::CHILD) => return Ok(()),
             Err(error) => return Err(error).context("cannot ask after the program"),
         }
-        match kill_process_group(self.group, signal) {
+        if !self.has_group {
+            return tree::signal(self.leader, self.pidfd.as_fd(), signal).context("cannot signal the program");
+        }
+        match kill_process_group(self.leader, signal) {
             Ok(()) | Err(Errno::SRCH) => Ok(()),
             Err(error) => Err(error).context("cannot signal the program's process group"),
         }
-    }
-
-    /// After the leader's end: what is left in its group is ended too. A group id cannot be reused while the group has
-    /// members, and without members this hits nothing.
-    pub(super) fn sweep(&self) {
-        // The usual answer is that nobody is left.
-        let _ = kill_process_group(self.group, Signal::KILL);
     }
 }

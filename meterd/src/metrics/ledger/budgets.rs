@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use budget::entry::Applied;
 use budget::signal::CounterAt;
-use budget::{Action, Budget, Charge, Ref, Scope, Source};
+use budget::{Action, Budget, Ref, Scope, Source, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerMetrics;
@@ -37,10 +37,10 @@ struct Bound {
 
 impl Budgets {
     /// Adds a charge to every budget that binds it, once for each budget however many limits it has.
-    pub(super) fn charged(&self, families: &mut Families, charge: &Charge, spent: i128) {
+    pub(super) fn charged(&self, families: &mut Families, execution: &Ref, subject: &Subject, spent: i128) {
         for budgets in self.of_resource.values() {
             for budget in budgets {
-                if budget.scope.matches(&charge.execution, &charge.subject) {
+                if budget.scope.matches(execution, subject) {
                     let values = [Value::of(budget.namespace), Value::of(budget.label)];
                     families.add(Counter::BudgetCharged, &values, spent, None);
                 }

@@ -105,7 +105,7 @@ impl LedgerMetrics {
         let whose = self.whose(&charge.execution.namespace, agent.as_deref(), team.as_deref(), at);
         let amount = charge.amount().scaled();
         let spent = amount.max(0);
-        self.roll_up(at, charge, whose, amount);
+        self.roll_up(at, &charge.execution, &charge.called, whose, amount);
         match &charge.called {
             Called::Model { provider, model, .. } => self.model_call(charge, whose, provider, model, spent),
             Called::Tool { tool, .. } => self.tool_call(at, charge, whose, tool, spent),
@@ -114,7 +114,7 @@ impl LedgerMetrics {
         if let Priced::Unpriced(reason) = &charge.priced {
             self.unpriced(charge, reason);
         }
-        self.budgets.charged(&mut self.families, charge, spent);
+        self.budgets.charged(&mut self.families, &charge.execution, &charge.subject, spent);
         if let Some(run) = self.runs.get_mut(&charge.execution) {
             run.cost = run.cost.saturating_add(amount);
             // A run that was opened without an agent or a team takes them from its calls.
@@ -128,11 +128,11 @@ impl LedgerMetrics {
     }
 
     /// The roll-up of all categories. It never carries a model or a tool, so junk names cannot fill it.
-    fn roll_up(&mut self, at: Timestamp, charge: &Charge, whose: Whose, amount: i128) {
+    pub(super) fn roll_up(&mut self, at: Timestamp, execution: &Ref, called: &Called, whose: Whose, amount: i128) {
         let Whose { namespace, agent, team } = whose;
-        let category = self.families.closed(words::category(&charge.called));
+        let category = self.families.closed(words::category(called));
         let basis = self.families.closed(words::PRICED);
-        let cause = (amount > 0).then(|| cause(&charge.execution, amount, at));
+        let cause = (amount > 0).then(|| cause(execution, amount, at));
         self.families.add(Counter::Cost, &[namespace, agent, team, category, basis], amount.max(0), cause);
         if amount < 0 {
             self.families.add(Counter::Credit, &[namespace, team], amount.saturating_neg(), None);
@@ -141,7 +141,7 @@ impl LedgerMetrics {
 
     fn model_call(&mut self, charge: &Charge, whose: Whose, provider: &str, model: &str, spent: i128) {
         let Whose { namespace, agent, team } = whose;
-        let (provider, model) = self.model_labels(charge, provider, model);
+        let (provider, model) = self.model_labels(&charge.priced, provider, model);
         let labels = [provider, model, namespace, agent, team];
         self.families.add(Counter::ModelCost, &labels, spent, None);
         for (token_type, tokens) in words::tokens(&charge.usage) {
@@ -181,8 +181,8 @@ impl LedgerMetrics {
 
     /// Provider and model as labels. A name gets in when a price table knew it; a failed or unpriced call may carry a
     /// typo or an invention, so it uses a name that is in already, or `_other`.
-    fn model_labels(&mut self, charge: &Charge, provider: &str, model: &str) -> (Value, Value) {
-        let (provider_known, model_known) = match &charge.priced {
+    pub(super) fn model_labels(&mut self, priced: &Priced, provider: &str, model: &str) -> (Value, Value) {
+        let (provider_known, model_known) = match priced {
             Priced::Cost(_) | Priced::Unpriced(Unpriced::NoRateForUnit(_) | Unpriced::NoRateAtTime) => (true, true),
             Priced::Unpriced(Unpriced::UnknownModel) => (true, false),
             // A call that cost nothing was not looked up.
@@ -197,7 +197,7 @@ impl LedgerMetrics {
 
     fn unpriced(&mut self, charge: &Charge, reason: &Unpriced) {
         let provider = match &charge.called {
-            Called::Model { provider, model, .. } => self.model_labels(charge, provider, model).0,
+            Called::Model { provider, model, .. } => self.model_labels(&charge.priced, provider, model).0,
             Called::Tool { .. } | Called::Approval => Value::of(Symbol::EMPTY),
         };
         for code in words::UNPRICED {

@@ -114,6 +114,27 @@ fn a_credit_is_a_counter_of_its_own_and_no_counter_falls() {
 }
 
 #[test]
+fn an_adjustment_moves_money_under_the_labels_of_its_charge_and_nothing_else() {
+    let mut feed = Feed::default();
+    feed.open("r1", "a", "t").apply(budget_of(Source::Budget, "b", "t", usd("5")));
+    feed.charge(WHO, model("p", "m"), no_price(Unpriced::UnknownModel)).charge(WHO, tool("x"), cost(usd("0.5")));
+    feed.adjust(0, usd("2")).adjust(0, usd("1.25")).adjust(1, usd("0.75")).end("r1", Phase::Succeeded);
+    // After the end the run's own cost is not observed again; the money counts all the same.
+    feed.adjust(0, usd("1.5"));
+    let exposed = exposed(&feed);
+    exposed.check(&format!(r#"meterd_cost_usd_total{{{A_T},category="model",basis="priced"}}"#), "2.25");
+    exposed.check(&format!(r#"meterd_model_cost_usd_total{{provider="p",model="m",{A_T}}}"#), "2.25");
+    exposed.check(&format!(r#"meterd_cost_usd_total{{{A_T},category="tool",basis="priced"}}"#), "0.75");
+    exposed.check(&format!(r#"meterd_tool_cost_usd_total{{tool="x",{A_T}}}"#), "0.75");
+    exposed.check(r#"meterd_cost_credit_usd_total{agent_namespace="ns",team="t"}"#, "0.75");
+    exposed.check(r#"meterd_budget_charged_usd_total{agent_namespace="ns",budget="b"}"#, "3");
+    exposed.check(&format!(r#"meterd_tool_calls_total{{tool="x",{A_T},outcome="ok"}}"#), "1");
+    exposed.check(r#"meterd_unpriced_events_total{provider="p",reason="unknown_model"}"#, "1");
+    exposed.check(r#"meterd_execution_cost_usd_sum{agent_namespace="ns",team="t"}"#, "2");
+    exposed.check(r#"meterd_execution_cost_usd_count{agent_namespace="ns",team="t"}"#, "1");
+}
+
+#[test]
 fn values_that_concatenate_alike_stay_two_series() {
     let mut feed = Feed::default();
     feed.charge(["r1", "ab", "c"], model("p", "m"), cost(usd("1")));

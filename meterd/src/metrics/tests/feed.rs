@@ -6,7 +6,10 @@ use budget::charge::{CallOutcome, Called};
 use budget::entry::{Applied, Opened, Origin, Phase};
 use budget::signal::CounterAt;
 use budget::window::Span;
-use budget::{Action, Budget, Charge, Entry, Fact, Fraction, Limit, Priced, Ref, Scope, Source, Subject, Unit, Window};
+use budget::{
+    Action, AdjustReason, Adjustment, Budget, Charge, Entry, Fact, Fraction, Limit, Priced, Ref, Scope, Source,
+    Subject, Unit, Window,
+};
 use pricing::cost::{Cost, TableRef};
 use pricing::{Attrs, Money, Quantity, Timestamp, Unpriced, Usage, UsageKey};
 
@@ -101,6 +104,36 @@ impl Feed {
             estimated: false,
             priced,
             reported_cost: None,
+        }))
+    }
+
+    /// Another price of a charge of the chain, counted from its beginning and round again; none without charges.
+    pub(in crate::metrics) fn adjust(&mut self, pick: usize, scaled: i128) -> &mut Self {
+        let charged = |entry: &Entry| match &entry.fact {
+            Fact::Charged(charge) => Some((entry.seq, charge.clone())),
+            _ => None,
+        };
+        let charges: Vec<(u64, Charge)> = self.entries.iter().filter_map(charged).collect();
+        let Some((of, charge)) = pick.checked_rem(charges.len()).and_then(|pick| charges.get(pick)).cloned() else {
+            return self;
+        };
+        let newest = self.entries.iter().rev().find_map(|entry| match &entry.fact {
+            Fact::Adjusted(adjustment) if adjustment.of == of => adjustment.priced.total(),
+            _ => None,
+        });
+        let (before, total) = (newest.or(charge.price()), Money::from_scaled(scaled).unwrap());
+        self.push(Fact::Adjusted(Adjustment {
+            of,
+            event_id: charge.event_id,
+            execution: charge.execution,
+            subject: charge.subject,
+            called: charge.called,
+            time: charge.time,
+            reason: if before.is_none() { AdjustReason::Settled } else { AdjustReason::Repriced },
+            before,
+            priced: cost(scaled),
+            delta: total.checked_sub(before.unwrap_or(Money::ZERO)).unwrap(),
+            run: None,
         }))
     }
 

@@ -47,6 +47,7 @@ fn feed(steps: &[Step]) -> Feed {
             0 => feed.open(&run, &agent, &team),
             1 => feed.end(&run, Phase::Succeeded),
             2 => feed.wait(40_000),
+            5 => feed.adjust(usize::from(step.agent) + usize::from(step.name), *amount),
             3 => feed.call(who, tool(&name), cost(*amount), CallOutcome::Ok, &[]),
             4 => feed.call(who, model("p", &name), no_price(Unpriced::UnknownModel), CallOutcome::Error, &usage),
             _ => feed.call(who, model("p", &name), cost(*amount), CallOutcome::Ok, &usage),
@@ -59,6 +60,7 @@ fn charged(feed: &Feed) -> i128 {
     feed.entries
         .iter()
         .map(|entry| match &entry.fact {
+            Fact::Adjusted(adjustment) => adjustment.delta.scaled(),
             Fact::Charged(charge) => match &charge.priced {
                 Priced::Cost(cost) => cost.total.scaled(),
                 Priced::Unpriced(_) | Priced::Zero(_) => 0,
@@ -86,7 +88,7 @@ const TIGHT: Caps = Caps {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// The roll-up is the sum of its parts and of all charges, to the last digit, with roomy caps and with tight ones.
+    /// The roll-up is the sum of its parts and, less the credit, of all charges and adjustments, to the last digit, with roomy caps and with tight ones.
     #[test]
     fn the_roll_up_is_the_sum_of_its_parts(steps in steps()) {
         let feed = feed(&no_waits(steps));
@@ -95,7 +97,7 @@ proptest! {
             let of = |category| sum(&exposed, "meterd_cost_usd_total", &[category]);
             prop_assert_eq!(of("category=\"model\""), sum(&exposed, "meterd_model_cost_usd_total", &[]));
             prop_assert_eq!(of("category=\"tool\""), sum(&exposed, "meterd_tool_cost_usd_total", &[]));
-            prop_assert_eq!(of(""), charged(&feed));
+            prop_assert_eq!(of("") - sum(&exposed, "meterd_cost_credit_usd_total", &[]), charged(&feed));
         }
     }
 

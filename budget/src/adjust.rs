@@ -1,0 +1,179 @@
+//! Adjustments: a booked charge gets another price. What was booked stays; the difference is an entry of its own.
+//!
+//! An unpriced charge settles that way when its price arrives, and a corrected table books its difference that way. A
+//! budget's `onUnpriced` policy (hold a ceiling, deny) is no concern of this: it would act when the charge is booked,
+//! in `decide::settle`, and give back what it held when the adjustment of that charge is booked.
+
+use std::sync::Arc;
+
+use pricing::cost::Unpriced;
+use pricing::{Money, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::charge::{Called, Charge, Priced, Subject};
+use crate::counter::AHEAD_MAX_NANOS;
+use crate::scope::Ref;
+
+/// Unpriced charges that the state lists one by one; those beyond are counted, and found in the ledger.
+pub const QUARANTINE_LISTED_MAX: usize = 100_000;
+/// Adjustments that the state remembers, the newest. Who adjusts has read the ledger to within so many of them.
+pub const ADJUSTMENTS_KEPT_MAX: usize = 65_536;
+
+/// A charge's price changed by an entry of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adjustment {
+    /// Sequence number of the charge.
+    pub of: u64,
+    /// The charge's event.
+    pub event_id: Arc<str>,
+    /// The charge's run.
+    pub execution: Ref,
+    /// Whom the charge was for, as booked: the adjustment counts where the charge would.
+    pub subject: Subject,
+    /// What was called.
+    pub called: Called,
+    /// The charge's own time, as its windows took it: it picks the windows of the adjustment.
+    pub time: Timestamp,
+    /// Why.
+    pub reason: AdjustReason,
+    /// The price until now; `None` while there was none.
+    pub before: Option<Money>,
+    /// The new price.
+    pub priced: Priced,
+    /// New price less the one before: what is booked.
+    pub delta: Money,
+    /// The re-pricing that it belongs to.
+    pub run: Option<Arc<str>>,
+}
+
+/// Why a price changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdjustReason {
+    /// There was no price, and now a table in force has one.
+    Settled,
+    /// Other tables give another price.
+    Repriced,
+    /// A person states the price: a refund, a correction, a line of an invoice.
+    Operator {
+        /// Reason given.
+        reason: Arc<str>,
+        /// Who, as far as known.
+        by: Arc<str>,
+    },
+}
+
+impl AdjustReason {
+    /// `settled`, `repriced`, `operator`: the wire's word.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Repriced => "repriced",
+            Self::Operator { .. } => "operator",
+        }
+    }
+}
+
+/// A price of a charge that an adjustment gave it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// The amount.
+    pub total: Money,
+    /// The table's digest.
+    pub digest: Arc<str>,
+}
+
+/// The wish to change a charge's price. The charge is as the ledger has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adjust {
+    /// Sequence number of the charge.
+    pub of: u64,
+    /// Log time of the charge.
+    pub logged: Timestamp,
+    /// The charge.
+    pub charge: Charge,
+    /// What its newest adjustment up to `read_to` made of its price; `None` when there is none.
+    pub standing: Option<Standing>,
+    /// The ledger was read up to this entry: a newer adjustment of the same charge is not overlooked.
+    pub read_to: u64,
+    /// The new price, which must be one.
+    pub priced: Priced,
+    /// Why.
+    pub reason: AdjustReason,
+    /// The re-pricing that it belongs to.
+    pub run: Option<Arc<str>>,
+}
+
+/// A charge without a price.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quarantined {
+    /// The charge's event.
+    pub event_id: Arc<str>,
+    /// Its run.
+    pub execution: Ref,
+    /// The event's own time.
+    pub time: Timestamp,
+    /// Provider, for a model.
+    pub provider: Option<Arc<str>>,
+    /// Model or tool; `None` for an approval.
+    pub name: Option<Arc<str>>,
+    /// Why it has no price.
+    pub reason: Unpriced,
+}
+
+/// Unpriced charges that are not listed one by one: the ledger from `from` on holds them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Beyond {
+    /// Sequence number of the first; 0 when there is none.
+    pub from: u64,
+    /// How many.
+    pub count: u64,
+}
+
+impl Charge {
+    /// Its price as booked; `None` while it has none.
+    #[must_use]
+    pub fn price(&self) -> Option<Money> {
+        self.priced.total()
+    }
+}
+
+impl Priced {
+    /// The amount; `None` while there is none.
+    #[must_use]
+    pub const fn total(&self) -> Option<Money> {
+        match self {
+            Self::Cost(cost) => Some(cost.total),
+            Self::Zero(_) => Some(Money::ZERO),
+            Self::Unpriced(_) => None,
+        }
+    }
+}
+
+impl Adjust {
+    /// The time that picked the charge's windows when it was booked.
+    pub(crate) fn effective_time(&self) -> Timestamp {
+        self.charge.time.min(self.logged.saturating_add(AHEAD_MAX_NANOS))
+    }
+}
+
+impl Quarantined {
+    /// The listing of a charge, if it has no price.
+    #[must_use]
+    pub fn of(charge: &Charge) -> Option<Self> {
+        let Priced::Unpriced(reason) = &charge.priced else { return None };
+        let (provider, name) = match &charge.called {
+            Called::Model { provider, model, .. } => (Some(provider.clone()), Some(model.clone())),
+            Called::Tool { tool, .. } => (None, Some(tool.clone())),
+            Called::Approval => (None, None),
+        };
+        Some(Self {
+            event_id: charge.event_id.clone(),
+            execution: charge.execution.clone(),
+            time: charge.time,
+            provider,
+            name,
+            reason: reason.clone(),
+        })
+    }
+}

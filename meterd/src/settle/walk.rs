@@ -1,0 +1,118 @@
+//! Charges out of the ledger, each with the newest price that an adjustment gave it. Reads only.
+
+use std::collections::HashMap;
+
+use budget::adjust::Standing;
+use budget::{Adjustment, Charge, Entry, Fact, Priced};
+use pricing::Timestamp;
+
+use crate::ledger::{LedgerError, Reader};
+
+/// Entries read together.
+const READ_MAX: usize = 4_096;
+
+/// A charge as the ledger has it.
+#[derive(Clone, Debug)]
+pub(super) struct Paper {
+    pub(super) seq: u64,
+    pub(super) logged: Timestamp,
+    pub(super) charge: Charge,
+    /// What its newest adjustment made of its price.
+    pub(super) standing: Option<Standing>,
+}
+
+/// A walk over the charges that were there when it began. Adjustments that are booked meanwhile are seen.
+pub(super) struct Walk {
+    reader: Reader,
+    next: u64,
+    end: u64,
+    read_to: u64,
+    standing: HashMap<u64, Standing>,
+}
+
+impl Walk {
+    /// Begins at entry `from`; reads every adjustment from there on, since those of a charge all follow it.
+    pub(super) fn open(reader: Reader, from: u64) -> Result<Self, LedgerError> {
+        let end = reader.committed();
+        let next = from.max(1);
+        let mut walk = Self { reader, next, end, read_to: next - 1, standing: HashMap::new() };
+        walk.catch_up()?;
+        Ok(walk)
+    }
+
+    /// Every adjustment up to here is known.
+    pub(super) const fn read_to(&self) -> u64 {
+        self.read_to
+    }
+
+    /// Reads what was booked since.
+    pub(super) fn catch_up(&mut self) -> Result<(), LedgerError> {
+        let committed = self.reader.committed();
+        let (from, standing, read_to) = (self.read_to + 1, &mut self.standing, &mut self.read_to);
+        if from > committed {
+            return Ok(());
+        }
+        self.reader.scan(from, |entry| {
+            if let Fact::Adjusted(adjustment) = &entry.fact {
+                standing.insert(adjustment.of, standing_of(adjustment));
+            }
+            *read_to = entry.seq;
+            entry.seq < committed
+        })
+    }
+
+    /// What is known now of a charge's price.
+    pub(super) fn standing(&self, charge: u64) -> Option<&Standing> {
+        self.standing.get(&charge)
+    }
+
+    /// The next charges, perhaps none of a stretch; `None` at the end.
+    pub(super) fn next_charges(&mut self) -> Result<Option<Vec<Paper>>, LedgerError> {
+        if self.next > self.end {
+            return Ok(None);
+        }
+        self.catch_up()?;
+        let batches = self.reader.read_from(self.next, READ_MAX)?;
+        let Some(last) = batches.last().map(|batch| batch.last()) else { return Ok(None) };
+        let entries = batches.iter().flat_map(|batch| &batch.entries);
+        let wanted = entries.filter(|entry| (self.next..=self.end).contains(&entry.seq));
+        let papers = wanted.filter_map(|entry| self.paper(entry)).collect();
+        self.next = last + 1;
+        Ok(Some(papers))
+    }
+
+    fn paper(&self, entry: &Entry) -> Option<Paper> {
+        let Fact::Charged(charge) = &entry.fact else { return None };
+        let standing = self.standing.get(&entry.seq).cloned();
+        Some(Paper { seq: entry.seq, logged: entry.at, charge: charge.clone(), standing })
+    }
+}
+
+fn standing_of(adjustment: &Adjustment) -> Standing {
+    let (total, digest) = match &adjustment.priced {
+        Priced::Cost(cost) => (cost.total, cost.table.digest.clone()),
+        priced => (priced.total().unwrap_or_default(), "".into()),
+    };
+    Standing { total, digest }
+}
+
+/// The charges of these entries, in order; `seqs` ascend.
+pub(super) fn charges_at(reader: &Reader, seqs: &[u64]) -> Result<Vec<(u64, Timestamp, Charge)>, LedgerError> {
+    let mut found = Vec::with_capacity(seqs.len());
+    let mut left = seqs;
+    while let Some(first) = left.first() {
+        let batches = reader.read_from(*first, PER_READ)?;
+        let Some(last) = batches.last().map(|batch| batch.last()) else { break };
+        let (here, after) = left.split_at(left.partition_point(|seq| *seq <= last));
+        for entry in batches.iter().flat_map(|batch| &batch.entries) {
+            if let (Fact::Charged(charge), Ok(_)) = (&entry.fact, here.binary_search(&entry.seq)) {
+                found.push((entry.seq, entry.at, charge.clone()));
+            }
+        }
+        left = after;
+    }
+    Ok(found)
+}
+
+/// Neighbours read along with a quarantined charge: others of its kind are often near.
+const PER_READ: usize = 256;

@@ -1,0 +1,42 @@
+//! Each guide, followed from its first line to its last.
+
+use std::fs;
+
+use super::replay::follow;
+use super::root;
+
+#[test]
+fn getting_started_is_true() {
+    follow("getting-started.md");
+}
+
+#[test]
+fn send_usage_is_true() {
+    follow("send-usage.md");
+}
+
+#[test]
+fn prices_is_true() {
+    follow("prices.md");
+}
+
+#[test]
+fn budgets_is_true() {
+    follow("budgets.md");
+}
+
+#[test]
+fn operate_is_true() {
+    follow("operate.md");
+}
+
+#[test]
+fn every_guide_is_followed() {
+    let mut names: Vec<String> = fs::read_dir(root().join("docs/guides"))
+        .expect("there are guides")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let followed = ["budgets.md", "getting-started.md", "operate.md", "prices.md", "send-usage.md"];
+    assert_eq!(names, followed, "add a test that follows the new guide");
+}
