@@ -22,7 +22,7 @@ const REPORT: &str = "left-out.tsv";
 /// See the command's help.
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
-    /// LiteLLM's model price file (JSON), or the MCP tool prices of a proxy configuration (YAML)
+    /// LiteLLM's model price file (JSON), or the MCP tool prices of a proxy configuration (YAML, or JSON with mcp_servers)
     Litellm(File),
     /// The data.json of genai-prices
     GenaiPrices(File),
@@ -52,7 +52,9 @@ impl Import {
         let options = file.options(&text);
         let import = match self {
             Self::GenaiPrices(_) => genai_prices::convert(&text, &options),
-            Self::Litellm(_) if file.is_yaml() => litellm::convert_mcp(&text, &options),
+            Self::Litellm(_) if file.is_yaml() || text.contains("\"mcp_servers\"") => {
+                litellm::convert_mcp(&text, &options)
+            }
             Self::Litellm(_) => litellm::convert(&text, &options),
         };
         let import = import.with_context(|| format!("cannot import {}", file.file.display()))?;
