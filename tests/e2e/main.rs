@@ -22,5 +22,6 @@ mod reload;
 mod run;
 mod settle;
 mod startup;
+mod tables;
 mod terminal;
 mod usage;

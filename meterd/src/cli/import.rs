@@ -22,7 +22,7 @@ const REPORT: &str = "left-out.tsv";
 /// See the command's help.
 #[derive(Debug, Subcommand)]
 pub(super) enum Import {
-    /// LiteLLM's model price file (JSON), or the MCP tool prices of a proxy configuration (YAML)
+    /// LiteLLM's model price file (JSON), or the MCP tool prices of a proxy configuration (YAML, or JSON with mcp_servers)
     Litellm(File),
     /// The data.json of genai-prices
     GenaiPrices(File),
@@ -52,7 +52,9 @@ impl Import {
         let options = file.options(&text);
         let import = match self {
             Self::GenaiPrices(_) => genai_prices::convert(&text, &options),
-            Self::Litellm(_) if file.is_yaml() => litellm::convert_mcp(&text, &options),
+            Self::Litellm(_) if file.is_yaml() || text.contains("\"mcp_servers\"") => {
+                litellm::convert_mcp(&text, &options)
+            }
             Self::Litellm(_) => litellm::convert(&text, &options),
         };
         let import = import.with_context(|| format!("cannot import {}", file.file.display()))?;
@@ -100,7 +102,9 @@ fn write(directory: &Path, import: &import::Import) -> anyhow::Result<usize> {
     let mut entries = 0;
     for (provider, text) in &import.tables {
         bar.set_message(provider.clone());
-        let Ok((tables, _)) = PriceTable::parse(text) else { bail!("the table of {provider} is not one: a defect of meterd") };
+        let Ok((tables, _)) = PriceTable::parse(text) else {
+            bail!("the table of {provider} is not one: a defect of meterd")
+        };
         entries += tables.iter().map(PriceTable::entries).sum::<usize>();
         let file = directory.join(format!("{provider}.yaml"));
         fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
@@ -135,7 +139,10 @@ fn summary(left_out: &[LeftOut]) -> Rows {
     let mut counted: Vec<_> = reasons.into_iter().collect();
     counted.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
     let mut rows = Rows::new(&["left_out", "count", "why"]);
-    rows.rows = counted.iter().map(|((what, why), count)| [what, &count.to_string(), why].map(str::to_owned).into()).collect();
+    rows.rows = counted
+        .iter()
+        .map(|((what, why), count)| vec![(*what).to_owned(), count.to_string(), (*why).to_owned()])
+        .collect();
     rows
 }
 
