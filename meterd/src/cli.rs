@@ -6,6 +6,7 @@ mod client;
 mod demo;
 mod describe;
 mod get;
+mod import;
 mod kills;
 mod load;
 mod output;
@@ -14,6 +15,7 @@ mod reprice;
 mod run;
 mod serve;
 mod source;
+mod tables;
 mod verify;
 
 use std::io::{IsTerminal, Write};
@@ -58,6 +60,12 @@ enum Command {
     },
     /// Price events offline: NDJSON in, one JSON line out for each
     Price(price::Price),
+    /// Which price tables there are, what prices a model and why, what other tables would change
+    #[command(subcommand)]
+    Tables(tables::Tables),
+    /// Make price tables from other people's price files, with a report of what they leave out
+    #[command(subcommand)]
+    Import(import::Import),
     /// Create or change resources in a running daemon
     Apply(apply::Apply),
     /// Kill a run: fence it and signal it
@@ -166,6 +174,8 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             Ok(if outcome.errors > 0 { ExitCode::from(EXIT_CONFIG) } else { ExitCode::SUCCESS })
         }
         Command::Price(price) => price.run(),
+        Command::Tables(tables) => tables.run(),
+        Command::Import(import) => import.run(),
         Command::Apply(apply) => apply.run(),
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),

@@ -151,6 +151,8 @@ impl Core {
                 self.shared.fail(&error);
                 return Err(error);
             }
+            // Durable: whoever hears of it finds the room free again.
+            drop(permits);
             for pending in pending {
                 // A caller that has gone away finds its entries in the ledger all the same.
                 match pending {
@@ -158,7 +160,6 @@ impl Core {
                     Pending::Command(reply, verdict) => drop(reply.send(verdict)),
                 }
             }
-            drop(permits);
             if self.since_snapshot >= snapshot::EVERY_ENTRIES {
                 self.snapshot();
             }

@@ -1,5 +1,6 @@
 //! PriceBook: the tables in force, in layers (list → contract → override), looked up by provider and model.
 
+mod explain;
 #[cfg(test)]
 mod tests;
 
@@ -8,9 +9,10 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::cost::{Target, Unpriced};
-use crate::model::{canonical_provider, is_router, normal};
+use crate::model::{Answer, canonical_provider, is_router, normal};
 use crate::table::{Entry, PriceTable, Unmatched};
 use crate::time::Timestamp;
+pub use explain::{Explained, ExplainedRule, Force};
 
 /// The tables in force. Cheap to share; never changes once built: a reload builds another.
 #[derive(Debug, Default)]
@@ -24,6 +26,8 @@ pub struct PriceBook {
 pub(crate) struct Match<'a> {
     pub(crate) table: &'a PriceTable,
     pub(crate) entry: &'a Entry,
+    /// Why this entry, for a model.
+    pub(crate) answer: Option<Answer<'a>>,
 }
 
 impl PriceBook {
@@ -74,11 +78,11 @@ impl PriceBook {
         match target {
             Target::Model { provider, model, request_model } => self.model(provider, model, request_model, Some(at)),
             Target::Tool { tool, mcp_server, .. } => layers()
-                .find_map(|table| table.tool(tool, mcp_server).map(|entry| Match { table, entry }))
+                .find_map(|table| table.tool(tool, mcp_server).map(|entry| Match { table, entry, answer: None }))
                 .ok_or(Unpriced::UnknownTool),
             // Minutes of approval are a unit of one nameless thing: without an entry, that unit has no rate.
             Target::Approval => layers()
-                .find_map(|table| table.approval().map(|entry| Match { table, entry }))
+                .find_map(|table| table.approval().map(|entry| Match { table, entry, answer: None }))
                 .ok_or(Unpriced::NoRateForUnit(crate::usage::UsageKey::Minutes)),
         }
     }
@@ -115,8 +119,10 @@ impl PriceBook {
         };
         let bare = name.split_once('/').filter(|(owner, _)| is_own(owner)).map(|(_, bare)| bare);
         [Some(name), bare].into_iter().flatten().find_map(|name| {
-            self.layers(provider)
-                .find_map(|(provider, table)| table.model(provider, name, at).map(|entry| Match { table, entry }))
+            self.layers(provider).find_map(|(provider, table)| {
+                let (entry, answer) = table.model(provider, name, at)?;
+                Some(Match { table, entry, answer: Some(answer) })
+            })
         })
     }
 

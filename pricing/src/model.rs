@@ -11,7 +11,8 @@ mod tests;
 use std::borrow::Cow;
 
 pub(crate) use glob::Glob;
-pub(crate) use names::{Clash, Names};
+pub use names::Rank;
+pub(crate) use names::{Answer, Clash, Names};
 
 /// Other people's names for providers, and the ids that price tables use.
 ///

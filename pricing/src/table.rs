@@ -17,7 +17,7 @@ use rustc_hash::FxHashMap;
 
 use crate::cost::TableRef;
 use crate::document::{self, Node, Problem};
-use crate::model::{Names, spellings};
+use crate::model::{Answer, Names, spellings};
 use crate::time::Timestamp;
 
 pub(crate) use entry::{Cascade, Entry, Shape};
@@ -114,10 +114,10 @@ impl PriceTable {
     }
 
     /// The entry for a model, at that time or at any, under the provider's name as the table spells it; `model` is normalised.
-    pub(crate) fn model(&self, provider: &str, model: &str, at: Option<Timestamp>) -> Option<&Entry> {
+    pub(crate) fn model(&self, provider: &str, model: &str, at: Option<Timestamp>) -> Option<(&Entry, Answer<'_>)> {
         let names = self.providers.get(provider)?;
-        let index = spellings(model).find_map(|spelling| names.find(spelling, at))?;
-        self.models.get(usize::try_from(index).ok()?)
+        let answer = spellings(model).find_map(|spelling| names.find(spelling, at))?;
+        self.models.get(usize::try_from(answer.entry).ok()?).map(|entry| (entry, answer))
     }
 
     pub(crate) fn tool(&self, tool: &str, mcp_server: Option<&str>) -> Option<&Entry> {

@@ -132,3 +132,249 @@ fn the_imported_tables_price_the_corpus() {
     assert!(all > 1_000, "only {all} cases were read");
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
+
+/// One model, as the entry of a table: without its first three lines, which name it.
+fn check_entry(key: &str, fields: &str, expected: &str) {
+    let import = imported(&format!(r#"{{"{key}": {fields}}}"#));
+    tables(&import);
+    let (_, models) = import.tables[0].1.split_once("\n  models:\n").expect("the table has models");
+    let lines: Vec<&str> = models.lines().skip(3).map(|line| line.strip_prefix("      ").unwrap()).collect();
+    assert_eq!(lines.join("\n"), expected.trim_matches('\n'), "{key}");
+    assert_eq!(import.left_out, []);
+}
+
+#[test]
+fn the_later_rule_is_the_more_special_price() {
+    check_entry(
+        "gpt",
+        r#"{"litellm_provider": "openai", "mode": "chat", "supports_vision": true,
+            "input_cost_per_token": 5.0000000000000004e-08, "output_cost_per_token": 1e-06,
+            "input_cost_per_token_priority": 1e-07, "output_cost_per_token_priority": 2e-06,
+            "input_cost_per_token_above_200k_tokens": 2e-07,
+            "input_cost_per_token_above_200k_tokens_priority": 4e-07}"#,
+        r#"
+rates:
+  - set: { input_tokens: "0.05", output_tokens: "1" }
+  - when: { attrs: { service_tier: priority } }
+    set: { input_tokens: "0.1", output_tokens: "2" }
+  - when: { usage: { input_tokens: { gt: 200000 } } }
+    set: { input_tokens: "0.2" }
+  - when: { attrs: { service_tier: priority }, usage: { input_tokens: { gt: 200000 } } }
+    set: { input_tokens: "0.4" }"#,
+    );
+}
+
+#[test]
+fn some_thresholds_count_as_passed_when_they_are_reached() {
+    check_entry(
+        "xai/grok",
+        r#"{"litellm_provider": "xai", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06,
+            "output_cost_per_token_above_200k_tokens": 4e-06}"#,
+        r#"
+rates:
+  - set: { input_tokens: "1", output_tokens: "2" }
+  - when: { usage: { input_tokens: { gte: 200000 } } }
+    set: { output_tokens: "4" }"#,
+    );
+}
+
+#[test]
+fn batches_replace_token_prices_and_the_missing_direction_costs_half() {
+    check_entry(
+        "m",
+        r#"{"litellm_provider": "p", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-05,
+            "cache_read_input_token_cost": 1e-07, "input_cost_per_token_batches": 5e-07,
+            "google_maps_grounding_cost_per_query": 0.014}"#,
+        r#"
+rates:
+  - set: { input_tokens: "1", output_tokens: "20", cache_read_tokens: "0.1", maps_searches: "14" }
+  - reset: true
+    when: { attrs: { processing: batch } }
+    set: { input_tokens: "0.5", output_tokens: "10", maps_searches: "14" }"#,
+    );
+}
+
+#[test]
+fn bands_replace_each_other() {
+    check_entry(
+        "dashscope/qwen",
+        r#"{"litellm_provider": "dashscope", "tiered_pricing": [
+            {"range": [256000.0, 1000000.0], "input_cost_per_token": 1.2e-06, "output_cost_per_token": 3.6e-06},
+            {"range": [0, 256000.0], "input_cost_per_token": 4e-07, "output_cost_per_token": 1.2e-06,
+             "output_cost_per_reasoning_token": 4e-06}]}"#,
+        r#"
+rates:
+  - set: { input_tokens: "0.4", output_tokens: "1.2", output_reasoning_tokens: "4" }
+  - reset: true
+    when: { usage: { input_tokens: { gt: 256000 } } }
+    set: { input_tokens: "1.2", output_tokens: "3.6" }"#,
+    );
+    check_entry(
+        "exa/search",
+        r#"{"litellm_provider": "exa", "mode": "search", "tiered_pricing": [
+            {"input_cost_per_query": 0.005, "max_results_range": [0, 25]},
+            {"input_cost_per_query": 0.025, "max_results_range": [26, 100]}]}"#,
+        r#"
+rates:
+  - set: { search_queries: "5" }
+  - when: { attrs: { max_results: { gte: 26 } } }
+    set: { search_queries: "25" }"#,
+    );
+}
+
+#[test]
+fn off_peak_hours_come_last() {
+    check_entry(
+        "deepseek/flash",
+        r#"{"litellm_provider": "deepseek", "input_cost_per_token": 3e-07, "output_cost_per_token": 1.2e-06,
+            "off_peak_pricing": {"input_cost_per_token": 1.5e-07, "weekday_timezone": "Asia/Shanghai", "windows": [
+                {"hours_utc": ["00:00-01:00", "10:00-00:00"], "weekdays": [1, 5]},
+                {"hours_utc": "00:00-00:00", "weekdays": [6, 7]}]}}"#,
+        r#"
+rates:
+  - set: { input_tokens: "0.3", output_tokens: "1.2" }
+  - when: { windows: [{ start: "00:00", end: "01:00", tz: UTC, weekdays: [Mon, Fri], weekdayTz: Asia/Shanghai }, { start: "10:00", end: "24:00", tz: UTC, weekdays: [Mon, Fri], weekdayTz: Asia/Shanghai }, { tz: UTC, weekdays: [Sat, Sun], weekdayTz: Asia/Shanghai }] }
+    set: { input_tokens: "0.15" }"#,
+    );
+}
+
+#[test]
+fn factors_sizes_and_searches_are_conditions() {
+    check_entry(
+        "vertex_ai/gemini",
+        r#"{"litellm_provider": "vertex_ai-language-models", "input_cost_per_token": 1e-06,
+            "output_cost_per_token": 2e-06, "regional_endpoint_uplift_multiplier": 1.1,
+            "search_context_cost_per_query": {"search_context_size_low": 0.005, "search_context_size_medium": 0.008,
+                "search_context_size_high": 0.014}}"#,
+        r#"
+rates:
+  - set: { input_tokens: "1", output_tokens: "2", web_searches: "8" }
+  - when: { attrs: { search_context_size: low } }
+    set: { web_searches: "5" }
+  - when: { attrs: { search_context_size: medium } }
+    set: { web_searches: "8" }
+  - when: { attrs: { search_context_size: high } }
+    set: { web_searches: "14" }
+adjust:
+  - { name: regional-endpoint, when: { attrs: { vertex_location: { notIn: [global] } } }, multiply: "1.1", families: [tokens] }
+cap: { web_searches: "1" }"#,
+    );
+    check_entry(
+        "claude",
+        r#"{"litellm_provider": "anthropic", "input_cost_per_token": 1e-06, "output_cost_per_token": 2e-06,
+            "provider_specific_entry": {"us": 1.1, "fast": 2.0}}"#,
+        r#"
+rates:
+  - set: { input_tokens: "1", output_tokens: "2" }
+adjust:
+  - { name: speed-fast, when: { attrs: { speed: fast } }, multiply: "2", families: [tokens] }
+  - { name: inference-geo-us, when: { attrs: { inference_geo: us } }, multiply: "1.1", families: [tokens] }"#,
+    );
+    check_entry(
+        "veo",
+        r#"{"litellm_provider": "p", "mode": "video_generation", "output_cost_per_second": 0.4,
+            "output_cost_per_second_4k": 0.6}"#,
+        r#"
+rates:
+  - set: { output_video_seconds: "1440" }
+  - when: { attrs: { resolution: "4k" } }
+    set: { output_video_seconds: "2160" }"#,
+    );
+}
+
+#[test]
+fn a_unit_depends_on_what_the_model_is_for() {
+    let second = r#""input_cost_per_second": 0.0001, "output_cost_per_second": 0.0001"#;
+    for (mode, prices, expected) in [
+        ("audio_transcription", second, r#"audio_seconds: "0.36""#),
+        ("audio_speech", r#""output_cost_per_second": 0.0001"#, r#"output_audio_seconds: "0.36""#),
+        ("chat", r#""cost_per_second": 0.01, "input_cost_per_second": 0.01"#, r#"provisioned_seconds: "36""#),
+        ("rerank", r#""input_cost_per_query": 0.002"#, r#"rerank_searches: "2""#),
+        ("search", r#""input_cost_per_query": 0.002"#, r#"search_queries: "2""#),
+        ("image_generation", r#""input_cost_per_image": 0.04"#, r#"images_out: "0.04""#),
+        ("embedding", r#""input_cost_per_image": 0.04"#, r#"input_images: "0.04""#),
+        (
+            "image_generation",
+            r#""input_cost_per_pixel": 1e-08, "output_cost_per_pixel": 0.0"#,
+            r#"output_pixels: "0.01""#,
+        ),
+        (
+            "ocr",
+            r#""ocr_cost_per_page": 0.004, "annotation_cost_per_page": 0.005"#,
+            r#"input_document_pages: "4", input_annotated_document_pages: "5""#,
+        ),
+    ] {
+        let fields = format!(r#"{{"litellm_provider": "p", "mode": "{mode}", {prices}}}"#);
+        check_entry("m", &fields, &format!("rates:\n  - set: {{ {expected} }}"));
+    }
+    let sized = r#"{"litellm_provider": "azure", "mode": "image_generation", "input_cost_per_pixel": 1e-08}"#;
+    check_entry("azure/hd/1024-x-1792/d", sized, "rates:\n  - set: { images_out: \"0.01835008\" }");
+}
+
+#[test]
+fn providers_have_one_spelling_and_models_two() {
+    let json = r#"{
+        "sample_spec": {"litellm_provider": "one of many"},
+        "bedrock/us-east-1/m": {"litellm_provider": "bedrock", "input_cost_per_token": 1e-06},
+        "M": {"litellm_provider": "bedrock_converse", "input_cost_per_token": 2e-06},
+        "m": {"litellm_provider": "bedrock", "input_cost_per_token": 3e-06},
+        "bedrock/*/x": {"litellm_provider": "bedrock", "input_cost_per_token": 4e-06},
+        "bedrock/m": {"litellm_provider": "bedrock", "input_cost_per_token": 5e-06},
+        "free": {"litellm_provider": "bedrock", "mode": "chat"}}"#;
+    let import = imported(json);
+    let ids: Vec<&str> = import.tables.iter().map(|(provider, _)| provider.as_str()).collect();
+    assert_eq!(ids, ["aws"]);
+    let matches: Vec<&str> =
+        import.tables[0].1.lines().filter_map(|line| line.trim().strip_prefix("match: ")).collect();
+    let expected = [
+        "{ exact: [bedrock/us-east-1/m, us-east-1/m] }",
+        "{ exact: [m] }",
+        "{ glob: [\"*/x\", \"bedrock/*/x\"] }",
+        "{ exact: [bedrock/m] }",
+    ];
+    assert_eq!(matches, expected);
+    let left: Vec<&str> = import.left_out.iter().map(|left| left.why.as_str()).collect();
+    let why = [
+        "an earlier key of the provider differs only in upper and lower case",
+        "no price is stated, which may mean free or unknown",
+    ];
+    assert_eq!(left, why);
+}
+
+#[test]
+fn what_no_table_can_say_is_named() {
+    let json = r#"{"m": {"litellm_provider": "p", "input_cost_per_token": 1e-06, "input_cost_per_moon": 1,
+        "output_cost_per_token": -1, "search_free_requests": {"count": 5}, "off_peak_pricing": {"windows": []},
+        "input_dbu_cost_per_token": 1e-06, "provider_specific_entry": {"mars": 2}}}"#;
+    let mut left: Vec<String> = imported(json).left_out.into_iter().map(|left| left.what).collect();
+    left.sort();
+    let expected = [
+        "input_cost_per_moon",
+        "input_dbu_cost_per_token",
+        "off_peak_pricing",
+        "output_cost_per_token",
+        "provider_specific_entry.mars",
+        "search_free_requests",
+    ];
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn the_tools_of_a_proxy_configuration_have_a_table() {
+    let yaml = "mcp_servers:\n  github:\n    url: https://example.com\n    mcp_info:\n      mcp_server_cost_info:\n        \
+                default_cost_per_query: 0.001\n        tool_name_to_cost_per_query: { search_issues: 0.0025, free: 0 }\n  \
+                plain: {}\n";
+    let import = litellm::convert_mcp(yaml, &options()).unwrap();
+    assert_eq!(tables(&import)[0].entries(), 3);
+    let (_, tools) = import.tables[0].1.split_once("\n  tools:\n").unwrap();
+    let expected = r#"    - match: { mcpServer: github, tool: search_issues }
+      rates: [{ set: { calls: "0.0025" } }]
+    - match: { mcpServer: github, tool: free }
+      rates: [{ set: { calls: "0" } }]
+    - match: { mcpServer: github }
+      rates: [{ set: { calls: "0.001" } }]
+"#;
+    assert_eq!(tools, expected);
+    assert!(litellm::convert_mcp("model_list: []", &options()).is_err());
+    assert!(litellm::convert("[]", &options()).is_err());
+}

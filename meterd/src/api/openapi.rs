@@ -28,12 +28,18 @@ const YAML: &str = "application/yaml";
 const PROTOBUF: &str = "application/x-protobuf";
 const FORMAT: (&str, &str) = ("format", "`json` or `yaml`; without it `Accept` decides");
 const PAGE: [(&str, &str); 2] = [("limit", "1 to 1000, 100 by default"), ("continue", "from the answer before")];
-const BODY_FAILS: [(u16, &str); 4] = [
+const BODY_FAILS: [(u16, &str); 3] = [
     (400, "The body cannot be read, or is refused; `pointer` names the field."),
     (413, "The body is too large, as sent or after decompression."),
     (415, "The encoding or type is not supported."),
-    (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
 ];
+/// What every operation that changes something can answer, beside its own.
+const WRITE_FAILS: [(u16, &str); 3] = [
+    (408, "The body was not complete in time: nothing was taken, send it again."),
+    (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
+    (507, "The disk is full: nothing was taken, send it again when there is room."),
+];
+const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 const OPERATIONS: &[Operation] = &[
@@ -51,7 +57,6 @@ const OPERATIONS: &[Operation] = &[
             (409, "A single event whose id was booked before with other content."),
             BODY_FAILS[1],
             BODY_FAILS[2],
-            BODY_FAILS[3],
         ],
     },
     Operation {
@@ -69,7 +74,6 @@ const OPERATIONS: &[Operation] = &[
             (409, "A single event whose id was booked before with other content."),
             BODY_FAILS[1],
             BODY_FAILS[2],
-            BODY_FAILS[3],
         ],
     },
     Operation {
@@ -102,7 +106,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON, YAML],
         query: &LIST_QUERY,
-        fails: &[],
+        fails: &PARAMETER,
         ok: 200,
     },
     Operation {
@@ -113,7 +117,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON, YAML],
         query: &LIST_QUERY,
-        fails: &[],
+        fails: &PARAMETER,
         ok: 200,
     },
     Operation {
@@ -136,7 +140,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON, YAML],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], (409, "The execution is over."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (409, "The execution is over.")],
     },
     Operation {
         method: "post",
@@ -147,7 +151,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "It has ended in another phase.")],
     },
     Operation {
         method: "get",
@@ -157,7 +161,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON],
         query: &PAGE,
-        fails: &UNKNOWN,
+        fails: &[PARAMETER[0], UNKNOWN[0]],
         ok: 200,
     },
     Operation {
@@ -180,7 +184,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 202,
-        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over.")],
     },
     Operation {
         method: "get",
@@ -191,7 +195,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &["text/event-stream", JSON],
         ok: 200,
-        fails: &[BODY_FAILS[0]],
+        fails: &[PARAMETER[0], (503, "So many listen to this run already that no more are taken.")],
         query: &[("after", "id of the last signal seen"), ("wait_seconds", "how long a long poll waits, at most 60")],
     },
     Operation {
@@ -203,7 +207,7 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         ok: 200,
-        fails: &[BODY_FAILS[0], (404, "No such kill of this execution."), BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (404, "No such kill of this execution.")],
     },
     Operation {
         method: "get",
@@ -257,7 +261,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[JSON],
         gives: &[JSON],
         query: &[],
-        fails: &[BODY_FAILS[0], BODY_FAILS[1], BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
         ok: 200,
     },
     Operation {
@@ -268,7 +272,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[YAML, JSON],
         gives: &[JSON],
         query: &[],
-        fails: &[BODY_FAILS[0], BODY_FAILS[1], BODY_FAILS[3]],
+        fails: &[BODY_FAILS[0], (409, "An Execution in it is over; what stood before it was applied."), BODY_FAILS[1]],
         ok: 200,
     },
     Operation {
@@ -312,7 +316,7 @@ const OPERATIONS: &[Operation] = &[
         takes: &[],
         gives: &[JSON],
         query: &[],
-        fails: &[(503, "The ledger has stopped.")],
+        fails: &[(503, "The ledger has stopped, or the daemon is going down.")],
         ok: 200,
     },
 ];
@@ -363,9 +367,13 @@ impl Operation {
         };
         let mut responses = Map::new();
         responses.insert(self.ok.to_string(), json!({ "description": "Done.", "content": of_types(self.gives) }));
-        for (status, meaning) in self.fails {
+        let writes: &[(u16, &str)] = if self.method == "get" { &[] } else { &WRITE_FAILS };
+        for (status, meaning) in self.fails.iter().chain(writes) {
             let schema = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
-            let problem = json!({ "description": meaning, "content": { "application/problem+json": schema } });
+            // Readiness keeps its own form in either state, for probes.
+            let form = if self.path == "/readyz" { JSON } else { "application/problem+json" };
+            let content = if self.path == "/readyz" { json!({ "schema": {} }) } else { schema };
+            let problem = json!({ "description": meaning, "content": { form: content } });
             responses.insert(status.to_string(), problem);
         }
         let mut operation = json!({

@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use budget::charge::Priced;
 use budget::{Charge, Fact, Ref};
 use pricing::Timestamp;
+use pricing::cost::Unpriced;
 use serde::Serialize;
 
 use super::{App, LOCAL_TENANT};
@@ -298,9 +299,22 @@ fn with_price(result: EventResult, priced: &Priced) -> EventResult {
         Priced::Unpriced(reason) => EventResult {
             status: "quarantined",
             reason: Some(reason.code()),
-            message: Some(reason.to_string()),
+            message: Some(format!("{reason}: {}", way_out(reason))),
             ..result
         },
+    }
+}
+
+/// What makes a call without a price settle.
+fn way_out(reason: &Unpriced) -> &'static str {
+    match reason {
+        Unpriced::UnknownProvider | Unpriced::UnknownModel | Unpriced::UnknownTool | Unpriced::NoRateForUnit(_) => {
+            "no price table in force has it; the call settles by itself when a table in prices.dirs does"
+        }
+        Unpriced::NoRateAtTime => "no rate was in force at the event's time; the call settles when a table has one",
+        Unpriced::MissingUsage => "a call that succeeded must say what it used; send its usage under a new id",
+        Unpriced::InvalidUsage(_) => "the numbers contradict each other; check how the source counts cached tokens",
+        Unpriced::OutOfRange => "the amount is beyond 10^20 USD; check the units of the usage and of the rates",
     }
 }
 

@@ -95,28 +95,36 @@ struct Answer {
 fn answer(book: &PriceBook, line: &[u8], number: usize, now: Timestamp, out: &mut impl Write) -> anyhow::Result<()> {
     let id = format!("line-{number}");
     let defaults = Defaults { id: Some(&id), execution: Some(EXECUTION), time: Some(now) };
-    let mut answers = match decode_line(line, &defaults) {
-        Ok(batch) => batch.items.into_iter().map(|item| of_item(book, item)).collect(),
-        Err(error) => vec![Answer::invalid(None, Rejection::new(error.code, "", error.message))],
+    let items = match decode_line(line, &defaults) {
+        Ok(batch) => batch.items,
+        Err(error) => return write(&Answer::invalid(None, Rejection::new(error.code, "", error.message)), out),
+    };
+    // Calls that a response made within itself share its place in the line.
+    for together in items.chunk_by(|one, next| one.index == next.index) {
+        let mut answers = together.iter().map(|item| of_item(book, item));
+        let Some(mut first) = answers.next() else { continue };
+        first.calls_within = answers.collect();
+        if !first.calls_within.is_empty() {
+            let costs = [first.cost_usd].into_iter().chain(first.calls_within.iter().map(|within| within.cost_usd));
+            first.total_usd = costs.collect::<Option<Vec<_>>>().and_then(Money::checked_sum);
+        }
+        write(&first, out)?;
     }
-    .into_iter();
-    let nothing = || Answer::invalid(None, Rejection::new("empty", "", "no call in this line"));
-    let mut first: Answer = answers.next().unwrap_or_else(nothing);
-    first.calls_within = answers.collect();
-    if !first.calls_within.is_empty() {
-        let costs = [first.cost_usd].into_iter().chain(first.calls_within.iter().map(|within| within.cost_usd));
-        first.total_usd = costs.collect::<Option<Vec<_>>>().and_then(Money::checked_sum);
-    }
-    serde_json::to_writer(&mut *out, &first)?;
+    Ok(())
+}
+
+fn write(answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
+    // By way of a value, so that the keys stand in alphabetical order whatever the types' own order is.
+    serde_json::to_writer(&mut *out, &serde_json::to_value(answer)?)?;
     out.write_all(b"\n")?;
     Ok(())
 }
 
-fn of_item(book: &PriceBook, item: Item) -> Answer {
+fn of_item(book: &PriceBook, item: &Item) -> Answer {
     let id = item.id.as_deref().map(str::to_owned);
-    match item.event {
-        Ok(event) => Answer { notes: item.notes, ..priced(book, id, event) },
-        Err(rejection) => Answer::invalid(id, rejection),
+    match &item.event {
+        Ok(event) => Answer { notes: item.notes.clone(), ..priced(book, id, event.clone()) },
+        Err(rejection) => Answer::invalid(id, rejection.clone()),
     }
 }
 
@@ -158,3 +166,6 @@ impl Answer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,8 @@ use budget::State;
 /// `--url` and `--data-dir`, shared by every reading command.
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct SourceArgs {
-    /// A running daemon's API
-    #[arg(long, env = "METERD_URL", value_name = "URL", conflicts_with = "data_dir")]
+    /// A running daemon's API; --data-dir goes before it
+    #[arg(long, env = "METERD_URL", value_name = "URL")]
     url: Option<String>,
     /// A data directory, read in place: no daemon is needed, and one that runs is not disturbed
     #[arg(long, value_name = "DIR")]

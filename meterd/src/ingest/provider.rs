@@ -124,10 +124,10 @@ pub fn decode(body: &[u8], kind: BodyKind, defaults: &Defaults<'_>) -> Result<Ba
 /// Reads one line of a file of calls to price: an envelope, or a native event with `timestamp` for `time`, `context` for
 /// `attrs`, and without what only the daemon needs.
 pub fn decode_line(line: &[u8], defaults: &Defaults<'_>) -> Result<Batch, BodyError> {
-    if is_envelope(line) {
-        return decode(line, BodyKind::Json, defaults);
-    }
     let text = std::str::from_utf8(line).map(str::trim_ascii).ok();
+    if let Some(text) = text.filter(|text| is_envelope(text)) {
+        return all([Ok(text)].into_iter(), defaults);
+    }
     match text.and_then(|text| offline::complete(text, defaults)) {
         Some(event) => json::decode(event.as_bytes(), BodyKind::Json),
         None => json::decode(line, BodyKind::Json),
@@ -135,14 +135,10 @@ pub fn decode_line(line: &[u8], defaults: &Defaults<'_>) -> Result<Batch, BodyEr
 }
 
 /// Does this line hold an envelope rather than a native event?
-fn is_envelope(line: &[u8]) -> bool {
+fn is_envelope(line: &str) -> bool {
     // A native event that merely mentions a body somewhere is told by its fields.
-    let mentions = |word: &[u8]| line.windows(word.len()).any(|window| window == word);
-    mentions(b"\"body\"")
-        && std::str::from_utf8(line)
-            .ok()
-            .and_then(|text| Object::parse(text.trim_ascii()))
-            .is_some_and(|object| object.get("body").is_some() || object.get("api").is_some())
+    line.contains("\"body\"")
+        && Object::parse(line).is_some_and(|object| object.get("body").is_some() || object.get("api").is_some())
 }
 
 fn lines(text: &str, defaults: &Defaults<'_>) -> Result<Batch, BodyError> {

@@ -315,6 +315,10 @@ impl Audit<'_> {
             self.proof.executions += 1;
             self.proof.total = self.proof.total.checked_add(run.cost).unwrap_or(self.proof.total);
         }
+        // A charge must have reached a run: what no run counts is lost money.
+        if let Some((run, entries)) = self.sums.iter().find(|(run, _)| self.state.execution(run).is_none()) {
+            return Err(Difference::Sum { execution: run.clone(), status: Money::ZERO, entries: *entries });
+        }
         self.proof.tables = self.books.len();
         Ok(self.proof)
     }

@@ -74,6 +74,12 @@ impl Dedup {
         self.by_response.retain(|_, first| first.at >= keep);
     }
 
+    /// The same ids, whatever was forgotten before them?
+    #[cfg(test)]
+    pub(super) fn same_ids(&self, other: &Self) -> bool {
+        self.by_event == other.by_event && self.by_response == other.by_response
+    }
+
     /// How many event ids are remembered.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -29,7 +29,8 @@ pub async fn read(body: Body, limits: BodyLimits) -> Result<Bytes, Problem> {
             StatusCode::REQUEST_TIMEOUT,
             "body_timeout",
             format!("the body was not complete within {} s", limits.timeout.as_secs()),
-        )),
+        )
+        .retry_after(1)),
     }
 }
 

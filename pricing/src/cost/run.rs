@@ -17,7 +17,7 @@ pub(super) fn run(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Outc
 }
 
 fn cost(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Result<Cost, Unpriced> {
-    let Match { table, entry } = book.lookup(call.target, call.at)?;
+    let Match { table, entry, .. } = book.lookup(call.target, call.at)?;
     let mut lines = Vec::new();
     if !is_free_by_outcome(entry, call) {
         price_leaves(entry, call, rounding, &mut lines)?;

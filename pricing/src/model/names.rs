@@ -17,6 +17,41 @@ pub(crate) struct Names {
     globs: Vec<(Glob, u32)>,
 }
 
+/// How an entry claims a name, the strongest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The name itself.
+    Exact,
+    /// Another name for it, perhaps for a time.
+    Alias,
+    /// How the name begins; the longest goes first.
+    Prefix,
+    /// A pattern; the longest goes first.
+    Glob,
+}
+
+impl Rank {
+    /// Its name in a price table.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Alias => "alias",
+            Self::Prefix => "prefix",
+            Self::Glob => "glob",
+        }
+    }
+}
+
+/// The entry that answers to a name, and why.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer<'a> {
+    pub(crate) entry: u32,
+    pub(crate) rank: Rank,
+    /// What the name fits.
+    pub(crate) pattern: &'a str,
+}
+
 #[derive(Debug)]
 struct Alias {
     from: Option<Timestamp>,
@@ -33,21 +68,23 @@ pub(crate) struct Clash {
 }
 
 impl Names {
-    /// The entry for `name` at that time, or at any.
-    pub(crate) fn find(&self, name: &str, at: Option<Timestamp>) -> Option<u32> {
-        if let Some(entry) = self.exact.get(name) {
-            return Some(*entry);
+    /// The entry for `name` at that time, or at any, and why it is that one.
+    pub(crate) fn find(&self, name: &str, at: Option<Timestamp>) -> Option<Answer<'_>> {
+        if let Some((pattern, entry)) = self.exact.get_key_value(name) {
+            return Some(Answer { entry: *entry, rank: Rank::Exact, pattern });
         }
-        let alias =
-            self.aliases.get(name).and_then(|aliases| aliases.iter().find(|alias| at.is_none_or(|at| alias.holds(at))));
-        if let Some(alias) = alias {
-            return Some(alias.entry);
+        let alias = self.aliases.get_key_value(name).and_then(|(pattern, aliases)| {
+            aliases.iter().find(|alias| at.is_none_or(|at| alias.holds(at))).map(|alias| (pattern, alias.entry))
+        });
+        if let Some((pattern, entry)) = alias {
+            return Some(Answer { entry, rank: Rank::Alias, pattern });
         }
         let prefixes = self.prefix_lens.iter().filter_map(|len| name.get(..*len));
-        if let Some(entry) = prefixes.filter_map(|prefix| self.prefixes.get(prefix)).next() {
-            return Some(*entry);
+        if let Some((pattern, entry)) = prefixes.filter_map(|prefix| self.prefixes.get_key_value(prefix)).next() {
+            return Some(Answer { entry: *entry, rank: Rank::Prefix, pattern });
         }
-        self.globs.iter().find(|(glob, _)| glob.covers(name)).map(|(_, entry)| *entry)
+        let (glob, entry) = self.globs.iter().find(|(glob, _)| glob.covers(name))?;
+        Some(Answer { entry: *entry, rank: Rank::Glob, pattern: glob.as_str() })
     }
 
     pub(crate) fn add_exact(&mut self, name: &str, entry: u32) -> Result<(), Clash> {

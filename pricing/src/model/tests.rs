@@ -71,16 +71,17 @@ fn precedence_is_exact_alias_prefix_glob_and_the_longest_wins() {
     names.add_alias("gpt-4-latest", None, Some(Timestamp::from_millis(10)), 4).unwrap();
     names.add_alias("gpt-4-latest", Some(Timestamp::from_millis(10)), None, 5).unwrap();
     names.add_exact("gpt-4", 6).unwrap();
-    let find = |name: &str, millis: i64| names.find(name, Some(Timestamp::from_millis(millis)));
-    assert_eq!(find("gpt-4", 0), Some(6));
-    assert_eq!(find("gpt-4-latest", 9), Some(4));
-    assert_eq!(find("gpt-4-latest", 10), Some(5));
-    assert_eq!(names.find("gpt-4-latest", None), Some(4));
-    assert_eq!(find("gpt-41", 0), Some(3));
-    assert_eq!(find("gpt-3", 0), Some(2));
-    assert_eq!(find("gpt3-mini", 0), Some(1));
-    assert_eq!(find("gp", 0), Some(0));
-    assert_eq!(find("é", 0), Some(0));
+    let answer = |name: &str, at| names.find(name, at).map(|answer| (answer.entry, answer.rank, answer.pattern));
+    let find = |name: &str, millis: i64| answer(name, Some(Timestamp::from_millis(millis)));
+    assert_eq!(find("gpt-4", 0), Some((6, Rank::Exact, "gpt-4")));
+    assert_eq!(find("gpt-4-latest", 9), Some((4, Rank::Alias, "gpt-4-latest")));
+    assert_eq!(find("gpt-4-latest", 10), Some((5, Rank::Alias, "gpt-4-latest")));
+    assert_eq!(answer("gpt-4-latest", None), Some((4, Rank::Alias, "gpt-4-latest")));
+    assert_eq!(find("gpt-41", 0), Some((3, Rank::Prefix, "gpt-4")));
+    assert_eq!(find("gpt-3", 0), Some((2, Rank::Prefix, "gpt-")));
+    assert_eq!(find("gpt3-mini", 0), Some((1, Rank::Glob, "gpt*-mini")));
+    assert_eq!(find("gp", 0), Some((0, Rank::Glob, "*")));
+    assert_eq!(find("é", 0), Some((0, Rank::Glob, "*")));
 }
 
 #[test]

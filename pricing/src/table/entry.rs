@@ -47,6 +47,14 @@ pub(crate) struct Rate {
     pub(crate) per: u32,
 }
 
+/// A rule, seen from a point in time.
+pub(crate) struct RuleAt<'a> {
+    pub(crate) in_time: bool,
+    pub(crate) depends: bool,
+    pub(crate) reset: bool,
+    pub(crate) set: &'a [(UsageKey, Rate)],
+}
+
 /// A factor on the rates of some families.
 #[derive(Debug)]
 pub(super) struct Adjust {
@@ -88,6 +96,16 @@ impl Entry {
     /// Does a call that ended so cost anything?
     pub(crate) fn bills(&self, outcome: &str) -> bool {
         self.bill_on.as_ref().is_none_or(|outcomes| outcomes.iter().any(|billed| **billed == *outcome))
+    }
+
+    /// For each rule: does its time come at `at`, does anything else decide, does it forget the earlier ones, and its rates.
+    pub(crate) fn rules_at(&self, at: Timestamp) -> impl Iterator<Item = RuleAt<'_>> + '_ {
+        self.rules.iter().map(move |rule| RuleAt {
+            in_time: rule.when.holds_at(at),
+            depends: rule.when.depends_on_the_call(),
+            reset: rule.reset,
+            set: &rule.set,
+        })
     }
 
     /// Runs the rules for one call.

@@ -87,11 +87,28 @@ pub(super) struct Bounds {
 impl When {
     /// Does it hold for this call?
     pub(crate) fn holds(&self, at: Timestamp, usage: &Usage, attrs: &Attrs) -> bool {
-        self.from.is_none_or(|from| from <= at)
-            && self.until.is_none_or(|until| at < until)
+        self.is_within_dates(at)
             && self.usage.iter().all(|test| test.holds(usage))
             && self.attrs.iter().all(|test| test.holds(attrs))
-            && (self.windows.is_empty() || self.windows.iter().any(|window| window.holds(at)))
+            && self.is_in_a_window(at)
+    }
+
+    /// Does it hold at that time for some call?
+    pub(crate) fn holds_at(&self, at: Timestamp) -> bool {
+        self.is_within_dates(at) && self.is_in_a_window(at)
+    }
+
+    /// Does it ask for more than the time?
+    pub(crate) const fn depends_on_the_call(&self) -> bool {
+        !self.attrs.is_empty() || !self.usage.is_empty()
+    }
+
+    fn is_within_dates(&self, at: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
+    }
+
+    fn is_in_a_window(&self, at: Timestamp) -> bool {
+        self.windows.is_empty() || self.windows.iter().any(|window| window.holds(at))
     }
 }
 

@@ -106,7 +106,7 @@ fn suggestion(name: &str, allowed: impl Fn(UsageKey) -> bool) -> String {
         Some((distance, known)) if distance <= 8 && distance.saturating_mul(2) <= name.len() => {
             format!("did you mean `{known}`?")
         }
-        _ => "the names are listed in the API's description at /openapi.json".to_owned(),
+        _ => "docs/reference/usage.md lists every name".to_owned(),
     }
 }
 

@@ -45,6 +45,11 @@ const READ: &[&str] = &[
     "kind",
 ];
 
+/// Most fields of one envelope; more than that are not known.
+const FIELDS_MAX: usize = 128;
+/// Most calls that one response may have made within itself.
+const PARTS_MAX: usize = 256;
+
 /// The events of one envelope: the response, then the calls made within it.
 pub(super) fn items(index: usize, raw: &str, defaults: &Defaults<'_>) -> Vec<Item> {
     let Some(envelope) = Object::parse(raw) else {
@@ -87,6 +92,9 @@ fn refused(index: usize, id: Option<&str>, rejection: Rejection) -> Item {
 /// The native events of an envelope, as JSON texts, and the notes.
 fn read(envelope: &Object<'_>, defaults: &Defaults<'_>) -> Result<(Vec<String>, Vec<&'static str>), Rejection> {
     for (place, (key, _)) in envelope.pairs().enumerate() {
+        if place >= FIELDS_MAX {
+            return Err(Rejection::new("too_many", "", format!("an envelope has at most {FIELDS_MAX} fields")));
+        }
         if envelope.pairs().take(place).any(|(earlier, _)| earlier == key) {
             let message = format!("`{}` stands twice in one object; send it once", key.escape_debug());
             return Err(Rejection::new("duplicate_field", "", message));
@@ -104,8 +112,12 @@ fn read(envelope: &Object<'_>, defaults: &Defaults<'_>) -> Result<(Vec<String>, 
     let texts = chunks::of(body)?;
     let chunks: Vec<Object<'_>> = texts.iter().filter_map(|text| Object::parse(text)).collect();
     let caller = Caller { provider: &provider, model: asked.as_deref() };
-    let reading = api.read(&chunks, caller)?.finish();
+    let reading = api.read(&chunks, caller)?;
     let event = Event { envelope, provider: &provider, asked: asked.as_deref(), reading: &reading, defaults };
+    if reading.parts.len() > PARTS_MAX {
+        let message = format!("this response made more than {PARTS_MAX} calls within itself");
+        return Err(Rejection::new("too_many", "/body", message));
+    }
     let mut drafts = vec![event.response()?];
     for part in &reading.parts {
         drafts.push(event.part(part)?);

@@ -1,6 +1,8 @@
 //! `google.generate_content`: thoughts lie outside the candidates, tool-use prompts outside the prompt, and every chunk
 //! repeats the numbers so far. Modalities come as lists; a document is images.
 
+use std::collections::BTreeSet;
+
 use pricing::{Usage, UsageKey};
 
 use super::object::{Object, count};
@@ -36,7 +38,7 @@ const DETAILS: &[Details] = &[
 pub(super) fn read(chunks: &[Object<'_>], caller: Caller<'_>) -> Result<Reading, Rejection> {
     let mut reading = Reading::default();
     let mut counts = Counts::default();
-    let mut queries = Vec::new();
+    let mut queries = BTreeSet::new();
     for chunk in chunks {
         // Command-line clients hold the response one level down.
         let inner = chunk.object("response");
@@ -148,14 +150,10 @@ fn usage(counts: &Counts, reading: &mut Reading) -> Result<Option<Usage>, Reject
 }
 
 /// Searches that grounded the answer; chunks repeat them.
-fn searches(response: &Object<'_>, queries: &mut Vec<String>) {
+fn searches(response: &Object<'_>, queries: &mut BTreeSet<String>) {
     for candidate in response.objects("candidates") {
         let Some(grounding) = candidate.object("groundingMetadata") else { continue };
-        for query in grounding.elements("webSearchQueries") {
-            if !queries.iter().any(|known| known == query) {
-                queries.push(query.to_owned());
-            }
-        }
+        queries.extend(grounding.elements("webSearchQueries").into_iter().map(str::to_owned));
     }
 }
 

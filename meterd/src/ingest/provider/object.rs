@@ -99,14 +99,11 @@ struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The same letters and digits, whatever the case and the underscores.
 fn is_spelling(key: &str, name: &str) -> bool {
-    let letters = |text: &str| {
-        let bytes: Vec<u8> = text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect();
-        bytes
-    };
-    // One that is twice as long as the other has other letters.
-    key.len() <= name.len().saturating_mul(2)
-        && name.len() <= key.len().saturating_mul(2)
-        && letters(key) == letters(name)
+    letters(key).eq(letters(name))
+}
+
+fn letters(text: &str) -> impl Iterator<Item = u8> + '_ {
+    text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase())
 }
 
 /// The text that this raw string stands for.

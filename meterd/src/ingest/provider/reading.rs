@@ -28,6 +28,8 @@ pub(super) struct Reading {
     pub(super) parts: Vec<Part>,
     /// What was settled about the numbers.
     pub(super) notes: Vec<&'static str>,
+    /// A chunk with an id and usage went by.
+    is_counted: bool,
 }
 
 /// A call within a response: an event of its own.
@@ -54,29 +56,17 @@ impl Reading {
     /// Takes the id of a chunk. Two ids with usage are two responses, and their numbers must not become one.
     pub(super) fn identify(&mut self, id: Option<&str>, has_usage: bool) -> Result<(), Rejection> {
         let Some(id) = id.filter(|id| !id.is_empty()) else { return Ok(()) };
-        match &self.response_id {
-            Some(known) if known != id && has_usage && self.usage_seen() => {
-                let message = "the chunks of `body` belong to different responses; send one envelope a response";
-                return Err(Rejection::new("invalid_value", "/body", message));
-            }
-            Some(_) if !has_usage => {}
-            _ => self.response_id = Some(id.to_owned()),
+        let is_other = self.response_id.as_deref().is_some_and(|known| known != id);
+        if is_other && has_usage && self.is_counted {
+            let message = "the chunks of `body` belong to different responses; send one envelope a response";
+            return Err(Rejection::new("invalid_value", "/body", message));
         }
-        if has_usage {
-            self.notes.retain(|note| *note != SEEN);
-            self.notes.push(SEEN);
+        // The chunk with the usage knows best whose it is.
+        if has_usage || self.response_id.is_none() {
+            self.response_id = Some(id.to_owned());
         }
+        self.is_counted |= has_usage;
         Ok(())
-    }
-
-    fn usage_seen(&self) -> bool {
-        self.notes.contains(&SEEN)
-    }
-
-    /// Ends the reading: what only guided it goes.
-    pub(super) fn finish(mut self) -> Self {
-        self.notes.retain(|note| *note != SEEN);
-        self
     }
 
     /// Notes something once.
@@ -93,9 +83,6 @@ impl Reading {
         }
     }
 }
-
-/// Marks that a chunk with usage and an id went by.
-const SEEN: &str = "";
 
 /// Numbers of one response by their path; a later snapshot's larger number replaces an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! `openai.responses`: tokens in `usage`, and searches, code sessions and images as items or `tool_usage`.
 
+use std::collections::BTreeSet;
+
 use pricing::{Usage, UsageKey};
 
 use super::object::Object;
@@ -53,7 +55,7 @@ const IMAGE_PATHS: &[&str] =
 struct Tools {
     web_searches: Option<u64>,
     storage_searches: Option<u64>,
-    containers: Vec<String>,
+    containers: BTreeSet<String>,
     image: Option<Part>,
 }
 
@@ -107,10 +109,7 @@ impl Tools {
                 Some("file_search_call") => storage = storage.saturating_add(1),
                 Some("code_interpreter_call") => {
                     let session = item.text("container_id").or_else(|| item.text("id"));
-                    let session = session.unwrap_or_default().into_owned();
-                    if !self.containers.contains(&session) {
-                        self.containers.push(session);
-                    }
+                    self.containers.insert(session.unwrap_or_default().into_owned());
                 }
                 _ => {}
             }

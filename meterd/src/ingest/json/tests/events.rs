@@ -158,7 +158,7 @@ fn unknown_names_lose_no_money() {
         "/usage/cached_tokens",
         "unknown usage name",
     );
-    refused(&model(r#","usage":{"zzz":5}"#), "unknown_usage_key", "/usage/zzz", "/openapi.json");
+    refused(&model(r#","usage":{"zzz":5}"#), "unknown_usage_key", "/usage/zzz", "docs/reference/usage.md");
     refused(&model(r#","usage":{"calls":1}"#), "unknown_usage_key", "/usage/calls", "calls");
     refused(&model(r#","usage":{"a/b":1}"#), "unknown_usage_key", "/usage/a~1b", "a/b");
     let batch = read(&model(r#","price":3,"user":{"name":"x"},"tool":"t""#));

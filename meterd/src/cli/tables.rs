@@ -1,0 +1,155 @@
+//! `meterd tables list|show|diff`: which price tables there are, what prices a model at some time and why, and what
+//! another set of tables would change. Reads tables; no daemon, no ledger.
+
+mod diff;
+mod show;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::anyhow;
+use clap::{Args, Subcommand};
+use pricing::{PriceBook, Timestamp};
+
+use super::Failure;
+use super::output::{Output, Rows, print};
+use crate::clock::Clock;
+use crate::resource::print::Json;
+use crate::watch;
+
+/// See the command's help.
+#[derive(Debug, Subcommand)]
+pub(super) enum Tables {
+    /// The tables in force, lowest layer first
+    List {
+        /// List their models instead
+        #[arg(long)]
+        models: bool,
+        #[command(flatten)]
+        book: Book,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// What prices a model at some time, why, and its rates rule by rule
+    Show {
+        /// The model, such as `anthropic:claude-haiku-5-5`
+        #[arg(value_name = "PROVIDER:MODEL")]
+        model: String,
+        /// When (RFC 3339, or a date for its midnight in UTC); by default now
+        #[arg(long, value_name = "TIME")]
+        at: Option<String>,
+        #[command(flatten)]
+        book: Book,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Models added and removed, and rates that differ, from one set of tables to another
+    Diff {
+        /// A table or a directory of them; `built-in` for the built-in ones
+        old: PathBuf,
+        /// The same, to compare with
+        new: PathBuf,
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// Which tables.
+#[derive(Debug, Args)]
+pub(super) struct Book {
+    /// Directories of price tables, over the built-in ones; the last one goes first
+    #[arg(long, value_name = "DIR")]
+    tables: Vec<PathBuf>,
+    /// Leave the built-in tables out
+    #[arg(long)]
+    no_seed: bool,
+}
+
+/// How to print.
+#[derive(Debug, Args)]
+pub(super) struct Form {
+    /// Form of the answer
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    output: Output,
+}
+
+impl Tables {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::List { models, book, form } => {
+                let book = book.load()?;
+                form.print(&if *models { models_of(&book) } else { tables_of(&book) })?;
+            }
+            Self::Show { model, at, book, form } => {
+                let at = at.as_deref().map_or_else(|| Ok(Clock::wall().now()), instant)?;
+                let (provider, name) = model
+                    .split_once(':')
+                    .ok_or_else(|| anyhow!("{model:?} has no provider: write PROVIDER:MODEL, such as openai:gpt-5"))?;
+                let explained = book
+                    .load()?
+                    .explain(provider, name, at)
+                    .map_err(|reason| anyhow!("{model} has no price at {at}: {reason}"))?;
+                print(&show::text(&explained, model, at, form.output))?;
+            }
+            Self::Diff { old, new, form } => form.print(&diff::rows(&diff::load(old)?, &diff::load(new)?))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Book {
+    fn load(&self) -> Result<PriceBook, Failure> {
+        let loaded = watch::load_prices(&self.tables, !self.no_seed);
+        loaded.map(|(book, _)| book).map_err(|problems| {
+            Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })
+    }
+}
+
+impl Form {
+    fn print(&self, rows: &Rows) -> std::io::Result<()> {
+        print(&match self.output {
+            Output::Table => rows.table(),
+            Output::Csv => rows.csv(),
+            Output::Json => objects(rows).to_json(),
+            Output::Yaml => objects(rows).to_yaml(),
+        })
+    }
+}
+
+/// Each row as an object with the header's names.
+fn objects(rows: &Rows) -> Json {
+    let object =
+        |row: &Vec<String>| Json::map(rows.header.iter().zip(row).map(|(name, cell)| (*name, Json::text(cell))));
+    Json::List(rows.rows.iter().map(object).collect())
+}
+
+/// An RFC 3339 instant, or a date.
+fn instant(text: &str) -> Result<Timestamp, Failure> {
+    let instant = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse::<Timestamp>());
+    instant.map_err(|_| anyhow!("{text:?} is not a time: write 2026-11-22T10:00:00Z, or 2026-11-22").into())
+}
+
+fn tables_of(book: &PriceBook) -> Rows {
+    let mut rows = Rows::new(&["name", "version", "entries", "digest"]);
+    for table in book.tables() {
+        let reference = table.reference();
+        let cells = [&*reference.name, &*reference.version, &table.entries().to_string(), &*reference.digest];
+        rows.rows.push(cells.map(str::to_owned).into());
+    }
+    rows
+}
+
+fn models_of(book: &PriceBook) -> Rows {
+    let mut rows = Rows::new(&["provider", "model", "table", "version"]);
+    for table in book.tables() {
+        let reference = table.reference();
+        for (provider, id) in table.models() {
+            rows.rows.push([provider, id, &*reference.name, &*reference.version].map(str::to_owned).into());
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! `meterd tables show`: the entry that answers for a model, why, and each of its rules.
+
+use pricing::Timestamp;
+use pricing::book::{Explained, ExplainedRule};
+
+use crate::cli::output::{Output, Rows};
+use crate::resource::print::Json;
+
+pub(super) fn text(explained: &Explained, asked: &str, at: Timestamp, output: Output) -> String {
+    match output {
+        Output::Table => {
+            format!("{}\n{}", heads(explained, asked, at).table_without_header(), rules(explained).table())
+        }
+        Output::Csv => rules(explained).csv(),
+        Output::Json => document(explained, asked, at).to_json(),
+        Output::Yaml => document(explained, asked, at).to_yaml(),
+    }
+}
+
+/// What was asked and what answers.
+fn heads(explained: &Explained, asked: &str, at: Timestamp) -> Heads {
+    let table = &explained.table;
+    let mut heads = vec![
+        ("asked", format!("{asked} at {at}")),
+        ("entry", format!("{}:{}", explained.provider, explained.id)),
+        ("matched", format!("{} {:?}", explained.rank.as_str(), explained.pattern)),
+        ("table", format!("{} {}", table.name, table.version)),
+        ("digest", table.digest.to_string()),
+    ];
+    heads.extend(explained.beside.iter().map(|(field, json)| (*field, json.clone())));
+    Heads(heads)
+}
+
+struct Heads(Vec<(&'static str, String)>);
+
+impl Heads {
+    fn table_without_header(&self) -> String {
+        self.0.iter().map(|(name, text)| format!("{name:<10}{text}\n")).collect()
+    }
+}
+
+/// One row for each rate of each rule; a rule without rates is a row of its own.
+fn rules(explained: &Explained) -> Rows {
+    let mut rows = Rows::new(&["rule", "in_force", "unit", "usd", "per", "when"]);
+    for (index, rule) in explained.rules.iter().enumerate() {
+        let mut row = |unit: &str, usd: String, per: String| {
+            let force = rule.force.as_str().to_owned();
+            rows.rows.push(vec![index.to_string(), force, unit.to_owned(), usd, per, condition(rule)]);
+        };
+        if rule.rates.is_empty() {
+            row("-", "-".to_owned(), "-".to_owned());
+        }
+        for (unit, usd, per) in &rule.rates {
+            row(unit.as_str(), usd.to_string(), per.to_string());
+        }
+    }
+    rows
+}
+
+fn condition(rule: &ExplainedRule) -> String {
+    let when = if rule.when.is_empty() { "always" } else { &rule.when };
+    if rule.reset { format!("{when}, forgetting all above") } else { when.to_owned() }
+}
+
+fn document(explained: &Explained, asked: &str, at: Timestamp) -> Json {
+    let table = &explained.table;
+    let parsed = |json: &str| Json::parse(json).unwrap_or(Json::Null);
+    let rule = |rule: &ExplainedRule| {
+        let rate = |(unit, usd, per): &(pricing::UsageKey, rust_decimal::Decimal, u32)| {
+            let pairs = [("unit", Json::text(unit)), ("usd", Json::text(usd)), ("per", Json::count(*per))];
+            Json::map(pairs)
+        };
+        let when = if rule.when.is_empty() { Json::Null } else { parsed(&rule.when) };
+        Json::map([
+            ("inForce", Json::text(rule.force.as_str())),
+            ("when", when),
+            ("reset", Json::Bool(rule.reset)),
+            ("rates", Json::List(rule.rates.iter().map(rate).collect())),
+        ])
+    };
+    let mut pairs = vec![
+        ("asked", Json::text(asked)),
+        ("at", Json::text(at)),
+        ("provider", Json::text(&explained.provider)),
+        ("id", Json::text(&explained.id)),
+        (
+            "matched",
+            Json::map([("rank", Json::text(explained.rank.as_str())), ("pattern", Json::text(&explained.pattern))]),
+        ),
+        (
+            "table",
+            Json::map([
+                ("name", Json::text(&table.name)),
+                ("version", Json::text(&table.version)),
+                ("digest", Json::text(&table.digest)),
+            ]),
+        ),
+    ];
+    pairs.extend(explained.beside.iter().map(|(field, json)| (*field, parsed(json))));
+    pairs.push(("rules", Json::List(explained.rules.iter().map(rule).collect())));
+    Json::map(pairs)
+}
