@@ -29,6 +29,7 @@ use crate::meter::{self, OnCommit, Restored, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::server::body::BodyLimits;
+use crate::settle::Settler;
 use crate::signal::Hub;
 
 const RUNS: &str = "/v1/namespaces/ns/executions";
@@ -72,11 +73,14 @@ impl Api {
         tokio::spawn(follow("status", reader.clone(), 0, reconciler, following.clone()));
         tokio::spawn(follow("signals", reader.clone(), 0, feed, following.clone()));
         tokio::spawn(follow("metrics", reader, 0, ledger_metrics.follower(), following.clone()));
+        let prices = Arc::new(ArcSwap::from_pointee(book()));
+        let settler = Settler::new(meter.handle.clone(), view.clone(), dir, Arc::clone(&prices));
         let app = App {
             meter: meter.handle,
             view,
             hub,
-            prices: Arc::new(ArcSwap::from_pointee(book())),
+            prices,
+            settler,
             clock,
             body: BodyLimits { bytes_max: BODY_BYTES_MAX, timeout: Duration::from_secs(5) },
             dedup_horizon: Duration::from_secs(86_400),

@@ -161,6 +161,8 @@ fn a_status_that_is_not_the_sum_of_its_entries_is_found() {
         dir: &ledger.dir,
         only: None,
         snapshot: None,
+        reader: crate::ledger::Reader::at_rest(&ledger.dir).unwrap(),
+        adjusted: HashMap::new(),
         books: HashMap::new(),
         state: State::default(),
         sums: HashMap::new(),
