@@ -74,7 +74,7 @@ impl Api {
         tokio::spawn(follow("signals", reader.clone(), 0, feed, following.clone()));
         tokio::spawn(follow("metrics", reader, 0, ledger_metrics.follower(), following.clone()));
         let prices = Arc::new(ArcSwap::from_pointee(book()));
-        let settler = Settler::new(meter.handle.clone(), view.clone(), dir, Arc::clone(&prices));
+        let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
         let app = App {
             meter: meter.handle,
             view,

@@ -104,10 +104,18 @@ fn rules_say_something_or_are_refused() {
     );
 }
 
+/// A condition, where the problem stands, and the problem.
+fn check_condition((when, place, expected): (&str, &str, &str)) {
+    let path = if expected.starts_with(':') { "spec.models[0].rates[0].when" } else { "spec.models[0].rates[0].when." };
+    let expected = format!("{place}: error: {path}{expected}");
+    let text = rates(&format!("[{{ when: {{ {when} }}, set: {{ input_tokens: 1 }} }}]"));
+    let problems = PriceTable::parse(&around(&text)).unwrap_err();
+    assert_eq!(problems[0].to_string(), expected, "{when}");
+}
+
 #[test]
-fn conditions_are_checked() {
-    let set = "set: { input_tokens: 1 }";
-    for (when, place, expected) in [
+fn conditions_on_time_are_checked() {
+    [
         (
             "from: yesterday",
             "9:31",
@@ -148,6 +156,14 @@ fn conditions_are_checked() {
             "9:53",
             "windows[0].exceptCalendar: unknown calendar \"cn\" (declare it under spec.calendars)",
         ),
+    ]
+    .into_iter()
+    .for_each(check_condition);
+}
+
+#[test]
+fn conditions_on_the_call_are_checked() {
+    [
         (
             "usage: { input_tokens: 5 }",
             "9:48",
@@ -168,14 +184,9 @@ fn conditions_are_checked() {
             "9:43",
             "attrs.speed.lt: unknown field (the fields here are in, notIn, gt, gte)",
         ),
-    ] {
-        let path =
-            if expected.starts_with(':') { "spec.models[0].rates[0].when" } else { "spec.models[0].rates[0].when." };
-        let expected = format!("{place}: error: {path}{expected}");
-        let text = rates(&format!("[{{ when: {{ {when} }}, {set} }}]"));
-        let problems = PriceTable::parse(&around(&text)).unwrap_err();
-        assert_eq!(problems[0].to_string(), expected, "{when}");
-    }
+    ]
+    .into_iter()
+    .for_each(check_condition);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn read(envelope: &Object<'_>, defaults: &Defaults<'_>) -> Result<(Vec<String>, 
     let name = required(envelope, "api", "say which API's response it is, such as `openai.chat`")?;
     let api = Api::parse(&name).ok_or_else(|| {
         let known: Vec<&str> = Api::ALL.iter().map(|api| api.as_str()).collect();
-        Rejection::new("unknown_api", "/api", format!("unknown api; use {}", known.join(", ")))
+        Rejection::new("invalid_value", "/api", format!("unknown api; use {}", known.join(", ")))
     })?;
     let body = envelope.get("body").ok_or_else(|| missing("body", "send the provider's response"))?;
     let asked = envelope.text("model").map(|model| bedrock::bare(&model).to_owned());

@@ -7,6 +7,7 @@ use budget::charge::Priced;
 use budget::{Charge, Fact, Ref, State};
 use pricing::cost::Cost;
 
+use super::super::Reader;
 use super::{Audit, Difference, Proof, verify};
 use crate::event::charge::tests::sample::{CALL_USD, book, call, opened, own_budget, pin, usd};
 use crate::ledger::save_snapshot;
@@ -161,7 +162,7 @@ fn a_status_that_is_not_the_sum_of_its_entries_is_found() {
         dir: &ledger.dir,
         only: None,
         snapshot: None,
-        reader: crate::ledger::Reader::at_rest(&ledger.dir).unwrap(),
+        reader: Reader::at_rest(&ledger.dir).unwrap(),
         adjusted: HashMap::new(),
         books: HashMap::new(),
         state: State::default(),

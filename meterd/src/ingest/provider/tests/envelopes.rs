@@ -65,7 +65,7 @@ fn what_nobody_said_is_asked_for() {
         (refused.code, refused.pointer)
     };
     for (name, value, code) in [
-        ("api", json!("openai.telepathy"), "unknown_api"),
+        ("api", json!("openai.telepathy"), "invalid_value"),
         ("api", json!(3), "invalid_type"),
         ("body", json!(3), "invalid_type"),
         ("body", json!([3]), "invalid_type"),
