@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand. Data on stdout, words on stderr, exit codes 0, 1, 2 (clap's) and 78.
 
 mod apply;
+mod bench;
 pub mod check;
 mod client;
 mod demo;
@@ -88,6 +89,9 @@ enum Command {
         #[arg(short, long, value_enum, default_value_t = Output::Table)]
         output: Output,
     },
+    /// Measure how fast this machine runs a part of meterd
+    #[command(subcommand)]
+    Bench(bench::Bench),
     /// Print completions for a shell
     Completions {
         /// The shell
@@ -186,6 +190,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
             output::catalog(output, &mut std::io::stdout().lock())?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Bench(bench) => bench.run(),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "meterd", &mut std::io::stdout().lock());
             Ok(ExitCode::SUCCESS)

@@ -1,12 +1,63 @@
-//! How long one call takes to price with the seed tables in force, and how long a table takes to read.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::disallowed_methods, clippy::disallowed_types, missing_docs)]
+//! How long one call takes to price with the seed tables in force, alone and over the price corpus, and how long a table
+//! takes to read. The corpus lies beside the project, not in it; without it that figure is left out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    missing_docs
+)]
 
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use pricing::{Attrs, Call, Outcome, PriceBook, PriceTable, Target, Usage, UsageKey, price};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use pricing::{Attrs, Call, Outcome, PriceBook, PriceTable, Target, Timestamp, Usage, UsageKey, price};
+use serde_json::Value;
+
+/// Where the corpus lies, seen from a folder above.
+const CORPUS: &str = "shared/data/pricing/cases-dev.jsonl";
+
+/// One priced case of the corpus.
+struct Case {
+    provider: String,
+    model: String,
+    at: Timestamp,
+    usage: Usage,
+    attrs: Attrs,
+}
+
+impl Case {
+    fn read(line: &str) -> Option<Self> {
+        let case: Value = serde_json::from_str(line).unwrap();
+        if case["oracle"] != "genai-prices" || !case["oracle_defect"].is_null() {
+            return None;
+        }
+        let text = |field: &str| case[field].as_str().unwrap().to_owned();
+        let mut attrs = Attrs::new();
+        for (name, value) in case["context"].as_object().into_iter().flatten() {
+            attrs.set(name, value.as_str().unwrap());
+        }
+        let usage = serde_json::from_value(case["usage"].clone()).unwrap();
+        let at = text("timestamp").parse().unwrap();
+        Some(Self { provider: text("provider"), model: text("model"), at, usage, attrs })
+    }
+
+    fn call(&self) -> Call<'_> {
+        let target = Target::Model { provider: &self.provider, model: &self.model, request_model: None };
+        Call { target, at: self.at, usage: &self.usage, attrs: &self.attrs, namespace: "", team: None }
+    }
+}
+
+fn corpus() -> Vec<Case> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let file = above.map(|folder| folder.join(CORPUS)).find(|file| file.exists());
+    let text = file.map(|file| std::fs::read_to_string(file).unwrap()).unwrap_or_default();
+    text.lines().filter_map(Case::read).collect()
+}
 
 fn texts() -> Vec<String> {
     let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("tables");
@@ -52,6 +103,18 @@ fn pricing(criterion: &mut Criterion) {
         let call = Call { target, at, usage, attrs, namespace: "", team: None };
         assert_eq!(matches!(price(&book, &call), Outcome::Priced(_)), name != "nobody's model", "{name}");
         group.bench_function(name, |bencher| bencher.iter(|| price(black_box(&book), black_box(&call))));
+    }
+    let cases = corpus();
+    if !cases.is_empty() {
+        let calls: Vec<_> = cases.iter().map(Case::call).collect();
+        group.throughput(Throughput::Elements(calls.len() as u64));
+        group.bench_function("the corpus", |bencher| {
+            bencher.iter(|| {
+                for call in &calls {
+                    black_box(price(black_box(&book), black_box(call)));
+                }
+            });
+        });
     }
     group.finish();
     let all = texts.join("\n---\n");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::cost::{Target, Unpriced};
-use crate::model::{Answer, canonical_provider, is_router, normal};
+use crate::model::{Answer, canonical_provider, is_router, normal, provider_aliases};
 use crate::table::{Entry, PriceTable, Unmatched};
 use crate::time::Timestamp;
 pub use explain::{Explained, ExplainedRule, Force};
@@ -18,8 +18,16 @@ pub use explain::{Explained, ExplainedRule, Force};
 #[derive(Debug, Default)]
 pub struct PriceBook {
     tables: Vec<Arc<PriceTable>>,
-    /// By provider: the tables that know it, the highest layer first.
-    providers: FxHashMap<Box<str>, Vec<usize>>,
+    /// By a provider's own names and its other ones: the tables that know it under that name, the highest layer first,
+    /// then those that know it under its common name.
+    providers: FxHashMap<Box<str>, Vec<Layer>>,
+}
+
+/// A table, and the name under which it knows the provider.
+#[derive(Clone, Debug)]
+struct Layer {
+    table: usize,
+    provider: Arc<str>,
 }
 
 /// An entry and the table it stands in.
@@ -34,10 +42,17 @@ impl PriceBook {
     /// A book of these tables. A later table's entry for a model goes before an earlier one's.
     #[must_use]
     pub fn new(tables: Vec<Arc<PriceTable>>) -> Self {
-        let mut providers: FxHashMap<Box<str>, Vec<usize>> = FxHashMap::default();
+        let mut providers: FxHashMap<Box<str>, Vec<Layer>> = FxHashMap::default();
         for (index, table) in tables.iter().enumerate().rev() {
             for provider in table.providers() {
-                providers.entry(provider.into()).or_default().push(index);
+                let layer = Layer { table: index, provider: Arc::from(provider) };
+                providers.entry(provider.into()).or_default().push(layer);
+            }
+        }
+        // No common name is itself another name of something, so the order of the aliases makes no difference.
+        for (alias, provider) in provider_aliases() {
+            if let Some(layers) = providers.get(provider).cloned() {
+                providers.entry(alias.into()).or_default().extend(layers);
             }
         }
         Self { tables, providers }
@@ -99,13 +114,13 @@ impl PriceBook {
         let mut reason = Unpriced::UnknownProvider;
         for name in [Some(model), request_model].into_iter().flatten() {
             let name = normal(name);
-            let is_routed = is_router(&provider) && self.layers(&provider).next().is_none();
+            let is_routed = is_router(&provider) && self.layers(&provider).is_empty();
             let (provider, name) =
                 if is_routed { name.split_once('/').unwrap_or(("", &name)) } else { (&*provider, &*name) };
             if let Some(found) = self.named(provider, name, at) {
                 return Ok(found);
             }
-            if self.layers(provider).next().is_some() {
+            if !self.layers(provider).is_empty() {
                 reason = Unpriced::UnknownModel;
             }
         }
@@ -114,23 +129,25 @@ impl PriceBook {
 
     /// The name as it is in every layer, then without the provider's own name in front (`openai/gpt-5`).
     fn named(&self, provider: &str, name: &str, at: Option<Timestamp>) -> Option<Match<'_>> {
+        let layers = self.layers(provider);
+        let find = |name: &str| {
+            layers.iter().find_map(|layer| {
+                let table = self.tables.get(layer.table)?;
+                let (entry, answer) = table.model(&layer.provider, name, at)?;
+                Some(Match { table, entry, answer: Some(answer) })
+            })
+        };
         let is_own = |owner: &&str| {
             canonical_provider(owner).unwrap_or(owner) == canonical_provider(provider).unwrap_or(provider)
         };
-        let bare = name.split_once('/').filter(|(owner, _)| is_own(owner)).map(|(_, bare)| bare);
-        [Some(name), bare].into_iter().flatten().find_map(|name| {
-            self.layers(provider).find_map(|(provider, table)| {
-                let (entry, answer) = table.model(provider, name, at)?;
-                Some(Match { table, entry, answer: Some(answer) })
-            })
+        find(name).or_else(|| {
+            let (_, bare) = name.split_once('/').filter(|(owner, _)| is_own(owner))?;
+            find(bare)
         })
     }
 
     /// The tables that know a provider, the highest first: under its own name, then under its common one.
-    fn layers<'b, 'n>(&'b self, provider: &'n str) -> impl Iterator<Item = (&'n str, &'b PriceTable)> + use<'b, 'n> {
-        [Some(provider), canonical_provider(provider)].into_iter().flatten().flat_map(move |name| {
-            let indexes = self.providers.get(name).map_or(&[][..], Vec::as_slice);
-            indexes.iter().filter_map(move |index| self.tables.get(*index).map(|table| (name, &**table)))
-        })
+    fn layers(&self, provider: &str) -> &[Layer] {
+        self.providers.get(provider).map_or(&[], Vec::as_slice)
     }
 }

@@ -79,25 +79,47 @@ pub fn canonical_provider(name: &str) -> Option<&'static str> {
     PROVIDER_ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, id)| *id)
 }
 
+/// Every name that [`canonical_provider`] knows, with its answer.
+pub(crate) fn provider_aliases() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PROVIDER_ALIASES.iter().copied()
+}
+
 /// Lower case without spaces around; allocates only where that changes something.
 #[must_use]
 pub fn normal(name: &str) -> Cow<'_, str> {
+    // Nearly every name is so already, and all its bytes together are seen faster than characters one by one.
+    if name.bytes().fold(true, |normal, byte| normal & byte.is_ascii_graphic() & !byte.is_ascii_uppercase()) {
+        return Cow::Borrowed(name);
+    }
     let name = name.trim();
     if name.chars().any(char::is_uppercase) { Cow::Owned(name.to_lowercase()) } else { Cow::Borrowed(name) }
 }
 
 /// The spellings of one normalised model name, in the order in which they are looked up: as it is, without the path in
 /// front (`models/`, `publishers/google/models/`), without `@version`, without a date at the end.
+///
+/// Lazy: most names are found as they are.
 pub(crate) fn spellings(name: &str) -> impl Iterator<Item = &str> {
-    let bare = name.rsplit_once("models/").map_or(name, |(path, bare)| if is_path(path) { bare } else { name });
-    let unversioned = bare.rsplit_once('@').filter(|(head, _)| !head.is_empty()).map_or(bare, |(head, _)| head);
-    let undated = without_date(unversioned);
-    let mut last = "";
-    [name, bare, unversioned, undated].into_iter().filter(move |spelling| {
-        let is_new = *spelling != last;
-        last = spelling;
-        is_new && !spelling.is_empty()
+    let steps: [fn(&str) -> &str; 4] = [|name| name, without_path, without_version, without_date];
+    let (mut name, mut last) = (name, "");
+    steps.into_iter().filter_map(move |step| {
+        name = step(name);
+        let is_new = name != last;
+        last = name;
+        (is_new && !name.is_empty()).then_some(name)
     })
+}
+
+fn without_path(name: &str) -> &str {
+    // One sign is faster to look for than a word.
+    if !name.contains('/') {
+        return name;
+    }
+    name.rsplit_once("models/").filter(|(path, _)| is_path(path)).map_or(name, |(_, bare)| bare)
+}
+
+fn without_version(name: &str) -> &str {
+    name.rsplit_once('@').filter(|(head, _)| !head.is_empty()).map_or(name, |(head, _)| head)
 }
 
 /// Nothing in front of `models/`, or a path that ends in a slash.

@@ -7,6 +7,7 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod bench;
 mod budgets;
 mod commands;
 mod crash;

@@ -1,8 +1,11 @@
 //! Folders → a price book or a set of resources, checked as a whole: every problem of every file, or a good snapshot.
 
 use std::collections::BTreeMap;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use budget::Ref;
 use pricing::document::{self, Place, Problem, Severity};
@@ -62,36 +65,77 @@ pub fn prices_from(
 fn tables(files: &[(PathBuf, String)], problems: &mut Vec<FileProblem>) -> Vec<Arc<PriceTable>> {
     let mut tables: Vec<Arc<PriceTable>> = Vec::new();
     let mut places: BTreeMap<Arc<str>, (&Path, Place)> = BTreeMap::new();
-    for (file, text) in files {
-        let nodes = match document::parse(text) {
-            Ok(nodes) => nodes,
-            Err(found) => {
-                problems.extend(FileProblem::in_file(file, found));
-                continue;
+    for ((file, _), read) in files.iter().zip(read_all(files)) {
+        problems.extend(FileProblem::in_file(file, read.problems));
+        for (table, place) in read.tables {
+            let name = table.reference().name.clone();
+            if let Some((other, first)) = places.insert(name.clone(), (file, place)) {
+                problems.push(given_twice(&format!("price table {name}"), (file, place), (other, first)));
             }
-        };
-        for node in &nodes {
-            if let Some(kind) = node.get("kind").filter(|kind| kind.text().is_some_and(|kind| kind != "PriceTable")) {
-                let message = format!("{:?} is not a PriceTable", kind.text().unwrap_or_default());
-                let found = Problem::error(kind.place, "kind", message).with_hint("other kinds go to resources.dir");
-                problems.push(FileProblem { file: file.clone(), problem: found });
-                continue;
-            }
-            match PriceTable::from_node(node) {
-                Ok((table, warnings)) => {
-                    problems.extend(FileProblem::in_file(file, warnings));
-                    let name = table.reference().name.clone();
-                    if let Some((other, place)) = places.insert(name.clone(), (file, node.place)) {
-                        let what = format!("price table {name}");
-                        problems.push(given_twice(&what, (file, node.place), (other, place)));
-                    }
-                    tables.push(Arc::new(table));
-                }
-                Err(found) => problems.extend(FileProblem::in_file(file, found)),
-            }
+            tables.push(Arc::new(table));
         }
     }
     tables
+}
+
+/// What one file holds.
+#[derive(Default)]
+struct Read {
+    tables: Vec<(PriceTable, Place)>,
+    problems: Vec<Problem>,
+}
+
+/// Reads the files on every core, as no file needs another; what each holds, in their order.
+fn read_all(files: &[(PathBuf, String)]) -> Vec<Read> {
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(files.len());
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        while let Some((index, (_, text))) = {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            files.get(index).map(|file| (index, file))
+        } {
+            done.push((index, read(text)));
+        }
+        done
+    };
+    let mut all: Vec<Read> = files.iter().map(|_| Read::default()).collect();
+    thread::scope(|scope| {
+        // Where no thread can be had, this one does what is left.
+        let others: Vec<_> = (1..cores).filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
+        let mine = work();
+        let joined = others.into_iter().map(|other| other.join().unwrap_or_else(|panic| resume_unwind(panic)));
+        for (index, read) in joined.flatten().chain(mine) {
+            if let Some(slot) = all.get_mut(index) {
+                *slot = read;
+            }
+        }
+    });
+    all
+}
+
+fn read(text: &str) -> Read {
+    let mut read = Read::default();
+    let nodes = match document::parse(text) {
+        Ok(nodes) => nodes,
+        Err(problems) => return Read { problems, ..read },
+    };
+    for node in &nodes {
+        if let Some(kind) = node.get("kind").filter(|kind| kind.text().is_some_and(|kind| kind != "PriceTable")) {
+            let message = format!("{:?} is not a PriceTable", kind.text().unwrap_or_default());
+            let found = Problem::error(kind.place, "kind", message).with_hint("other kinds go to resources.dir");
+            read.problems.push(found);
+            continue;
+        }
+        match PriceTable::from_node(node) {
+            Ok((table, warnings)) => {
+                read.problems.extend(warnings);
+                read.tables.push((table, node.place));
+            }
+            Err(found) => read.problems.extend(found),
+        }
+    }
+    read
 }
 
 fn given_twice(what: &str, (file, place): (&Path, Place), (other, first): (&Path, Place)) -> FileProblem {

@@ -72,3 +72,10 @@ fn a_book_knows_its_tables_models_and_policies() {
     assert_eq!(strict.tables()[0].entries(), 0);
     assert_eq!(newest.models().collect::<Vec<_>>(), [("openai", "gpt-6")]);
 }
+
+#[test]
+fn no_common_name_is_itself_another_name() {
+    for (alias, provider) in crate::model::provider_aliases() {
+        assert_eq!(crate::model::canonical_provider(provider), None, "{alias}");
+    }
+}

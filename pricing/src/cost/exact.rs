@@ -40,6 +40,19 @@ pub(crate) fn amount(
     Money::from_scaled(i128::try_from(scaled).ok()?)
 }
 
+/// A rate as the count of 10⁻¹⁸ USD that one unit costs; `None` if that is no whole number of 64 bits.
+pub(crate) fn unit_scaled(rate: Decimal, per: u32) -> Option<u64> {
+    let numerator = mantissa(rate)?.checked_mul(10u128.checked_pow(SCALE.checked_sub(rate.scale())?)?)?;
+    let (quotient, rest) = (numerator.checked_div(u128::from(per))?, numerator.checked_rem(u128::from(per))?);
+    if rest == 0 { u64::try_from(quotient).ok() } else { None }
+}
+
+/// The amount of a whole quantity at such a rate: exact, so there is nothing to round.
+pub(crate) fn whole_amount(quantity: u64, unit_scaled: u64) -> Option<Money> {
+    let product = u128::from(quantity).checked_mul(u128::from(unit_scaled))?;
+    Money::from_scaled(i128::try_from(product).ok()?)
+}
+
 fn mantissa(decimal: Decimal) -> Option<u128> {
     u128::try_from(decimal.mantissa()).ok()
 }
@@ -51,8 +64,11 @@ fn narrow(factors: [u128; 3], shift: u32, drop: u32, per: u32) -> Option<(u128, 
 }
 
 fn divide(product: u128, divisor: u128, rounding: Rounding) -> Option<u128> {
+    if divisor == 1 {
+        return Some(product);
+    }
     let quotient = product.checked_div(divisor)?;
-    let rest = product.checked_rem(divisor)?;
+    let rest = product.checked_sub(quotient.checked_mul(divisor)?)?;
     let to_next = divisor.checked_sub(rest)?;
     let up = match rounding {
         Rounding::Up => rest > 0,

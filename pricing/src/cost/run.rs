@@ -2,7 +2,7 @@
 
 use rust_decimal::Decimal;
 
-use super::exact::{Rounding, amount};
+use super::exact::{Rounding, amount, whole_amount};
 use super::{Call, Cost, Line, Outcome, Target, Unpriced};
 use crate::book::{Match, PriceBook};
 use crate::money::Money;
@@ -34,7 +34,8 @@ fn price_leaves(entry: &Entry, call: &Call<'_>, rounding: Rounding, lines: &mut 
     if call.usage.is_empty() {
         return Err(Unpriced::MissingUsage);
     }
-    let mut leaves = call.usage.leaves().map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
+    let mut leaves = Leaves::NONE;
+    call.usage.leaves_into(&mut leaves).map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
     let cascade = entry.cascade(call.at, call.usage, call.attrs);
     if !cascade.has_rates() {
         return Err(Unpriced::NoRateAtTime);
@@ -108,7 +109,10 @@ fn line(
     let found = cascade.of_leaf(unit).ok_or(Unpriced::NoRateForUnit(unit))?;
     let multiplier = entry.multiplier(found.unit.family(), call.at, call.usage, call.attrs);
     let (factor, text) = multiplier.ok_or(Unpriced::OutOfRange)?.unzip();
-    let amount = amount(quantity.decimal(), found.rate.amount, factor, found.rate.per, rounding);
+    let amount = match (quantity.as_u64(), found.rate.unit_scaled, factor) {
+        (Some(count), Some(unit), None) => whole_amount(count, unit),
+        _ => amount(quantity.decimal(), found.rate.amount, factor, found.rate.per, rounding),
+    };
     Ok(Line {
         unit,
         quantity,

@@ -1,4 +1,5 @@
-//! The names of one provider's models, compiled: hash lookups for exact names, aliases and prefixes, a list of globs.
+//! The names of one provider's models, compiled: hash lookups for exact names and aliases, a search for prefixes,
+//! a list of globs.
 
 use rustc_hash::FxHashMap;
 
@@ -10,9 +11,8 @@ use crate::time::Timestamp;
 pub(crate) struct Names {
     exact: FxHashMap<Box<str>, u32>,
     aliases: FxHashMap<Box<str>, Vec<Alias>>,
-    prefixes: FxHashMap<Box<str>, u32>,
-    /// The lengths of the prefixes, the longest first.
-    prefix_lens: Vec<usize>,
+    /// Sorted, each once.
+    prefixes: Vec<(Box<str>, u32)>,
     /// The longest first.
     globs: Vec<(Glob, u32)>,
 }
@@ -79,8 +79,7 @@ impl Names {
         if let Some((pattern, entry)) = alias {
             return Some(Answer { entry, rank: Rank::Alias, pattern });
         }
-        let prefixes = self.prefix_lens.iter().filter_map(|len| name.get(..*len));
-        if let Some((pattern, entry)) = prefixes.filter_map(|prefix| self.prefixes.get_key_value(prefix)).next() {
+        if let Some((pattern, entry)) = self.longest_prefix(name.as_bytes()) {
             return Some(Answer { entry: *entry, rank: Rank::Prefix, pattern });
         }
         let (glob, entry) = self.globs.iter().find(|(glob, _)| glob.covers(name))?;
@@ -109,14 +108,30 @@ impl Names {
     }
 
     pub(crate) fn add_prefix(&mut self, prefix: &str, entry: u32) -> Result<(), Clash> {
-        let known = *self.prefixes.entry(prefix.into()).or_insert(entry);
-        if known != entry {
-            return Err(Clash { entry: known, pattern: None });
-        }
-        if let Err(gap) = self.prefix_lens.binary_search_by(|len| prefix.len().cmp(len)) {
-            self.prefix_lens.insert(gap, prefix.len());
+        match self.prefixes.binary_search_by(|(known, _)| (**known).cmp(prefix)) {
+            Ok(found) => {
+                let clash = self.prefixes.get(found).filter(|(_, known)| *known != entry);
+                return clash.map_or(Ok(()), |(_, known)| Err(Clash { entry: *known, pattern: None }));
+            }
+            Err(gap) => self.prefixes.insert(gap, (prefix.into(), entry)),
         }
         Ok(())
+    }
+
+    /// The last prefix that sorts before the name is the longest that the name begins with, or else shares a beginning
+    /// with the name that every prefix of the name lies within: so the search goes on for that beginning.
+    fn longest_prefix(&self, name: &[u8]) -> Option<&(Box<str>, u32)> {
+        let mut rest = name;
+        loop {
+            let after = self.prefixes.partition_point(|(prefix, _)| prefix.as_bytes() <= rest);
+            let found = self.prefixes.get(after.checked_sub(1)?)?;
+            let prefix = &found.0;
+            let shared = prefix.bytes().zip(rest).take_while(|(left, right)| left == *right).count();
+            if shared == prefix.len() {
+                return Some(found);
+            }
+            rest = rest.get(..shared)?;
+        }
     }
 
     pub(crate) fn add_glob(&mut self, glob: Glob, entry: u32) -> Result<(), Clash> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::when::When;
+use crate::cost::exact;
 use crate::time::Timestamp;
 use crate::usage::{Attrs, Family, Usage, UsageKey};
 
@@ -45,6 +46,16 @@ pub(crate) struct Rate {
     pub(crate) amount: Decimal,
     /// The block.
     pub(crate) per: u32,
+    /// What one unit costs, in 10⁻¹⁸ USD, where that is a whole number of 64 bits: then a whole quantity is one
+    /// multiplication.
+    pub(crate) unit_scaled: Option<u64>,
+}
+
+impl Rate {
+    /// `amount` USD per `per` units.
+    pub(crate) fn new(amount: Decimal, per: u32) -> Self {
+        Self { amount: amount.normalize(), per, unit_scaled: exact::unit_scaled(amount, per) }
+    }
 }
 
 /// A rule, seen from a point in time.

@@ -67,7 +67,14 @@ impl Usage {
 
     /// The disjoint leaves that the declared totals and subsets stand for.
     pub fn leaves(&self) -> Result<Leaves, InvalidUsage> {
-        Leaves::of(&self.0)
+        let mut leaves = Leaves::NONE;
+        self.leaves_into(&mut leaves)?;
+        Ok(leaves)
+    }
+
+    /// The same, written over `leaves`.
+    pub(crate) fn leaves_into(&self, leaves: &mut Leaves) -> Result<(), InvalidUsage> {
+        leaves.fill(&self.0)
     }
 
     /// Disjoint token counts.

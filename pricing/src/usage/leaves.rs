@@ -55,22 +55,58 @@ impl Leaves {
         }
     }
 
-    /// From pairs sorted by key, each key once.
-    pub(super) fn of(declared: &[(UsageKey, Quantity)]) -> Result<Self, InvalidUsage> {
-        let mut leaves = Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: declared.len() };
-        for (leaf, pair) in leaves.leaves.iter_mut().zip(declared) {
-            *leaf = *pair;
+    /// No leaves, room for all.
+    pub(crate) const NONE: Self = Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: 0 };
+
+    /// From pairs sorted by key, each key once. Filled in place: moving the room for all keys costs as much as the rest.
+    pub(super) fn fill(&mut self, declared: &[(UsageKey, Quantity)]) -> Result<(), InvalidUsage> {
+        self.declare(declared);
+        if self.reduce_whole(declared).is_some() {
+            return Ok(());
         }
+        self.declare(declared);
         // The narrowest first: what a key contains is a leaf by the time the key is reduced.
         for depth in (0..=DEPTH_MAX).rev() {
             for &(key, given) in declared {
                 if key.wider().len() == depth {
-                    leaves.reduce(key, given)?;
+                    self.reduce(key, given)?;
                 }
             }
         }
-        refuse_without_total(declared)?;
-        Ok(leaves)
+        refuse_without_total(declared)
+    }
+
+    fn declare(&mut self, declared: &[(UsageKey, Quantity)]) {
+        self.len = declared.len();
+        for (leaf, pair) in self.leaves.iter_mut().zip(declared) {
+            *leaf = *pair;
+        }
+    }
+
+    /// The same reduction for valid usage whose nested quantities are whole, which nearly all is: takes each leaf, the
+    /// narrowest first, from what contains it. `None` for any other usage, half done: the exact way says what is wrong.
+    fn reduce_whole(&mut self, declared: &[(UsageKey, Quantity)]) -> Option<()> {
+        let deepest = declared.iter().map(|(key, _)| key.wider().len()).max().unwrap_or(0);
+        for depth in (1..=deepest).rev() {
+            for (index, (key, given)) in declared.iter().enumerate() {
+                let wider = key.wider();
+                if wider.len() != depth {
+                    continue;
+                }
+                let count = self.leaves.get(index)?.1.as_u64()?;
+                for total in wider {
+                    match declared.iter().position(|(key, _)| key == total) {
+                        Some(found) => {
+                            let leaf = self.leaves.get_mut(found)?;
+                            leaf.1 = Quantity::from_u64(leaf.1.as_u64()?.checked_sub(count)?)?;
+                        }
+                        None if is_root(*total) && !given.is_zero() => return None,
+                        None => {}
+                    }
+                }
+            }
+        }
+        Some(())
     }
 
     fn reduce(&mut self, key: UsageKey, given: Quantity) -> Result<(), InvalidUsage> {
@@ -99,12 +135,16 @@ impl Leaves {
 /// The longest list of wider totals.
 const DEPTH_MAX: usize = 3;
 
+/// The total of a direction's tokens?
+const fn is_root(total: UsageKey) -> bool {
+    matches!(total, UsageKey::InputTokens | UsageKey::OutputTokens)
+}
+
 /// Token subsets say nothing without their direction's total: whether the sender includes or excludes them is unknown.
 fn refuse_without_total(declared: &[(UsageKey, Quantity)]) -> Result<(), InvalidUsage> {
     for &(part, quantity) in declared {
         for &total in part.wider() {
-            let is_root = matches!(total, UsageKey::InputTokens | UsageKey::OutputTokens);
-            if is_root && !quantity.is_zero() && !declared.iter().any(|(key, _)| *key == total) {
+            if is_root(total) && !quantity.is_zero() && !declared.iter().any(|(key, _)| *key == total) {
                 return Err(InvalidUsage::TotalMissing { part, quantity, total });
             }
         }

@@ -59,10 +59,9 @@ fn rule(reader: &mut Reader, context: &Context, node: &Node, path: &Path<'_>) ->
                 let path = Path::Key(&path, &key.name);
                 let unit = unit(reader, key, &path);
                 let amount = reader.decimal(value, &path);
-                rule.set.extend(unit.zip(amount).map(|(unit, amount)| {
-                    let rate = Rate { amount: amount.normalize(), per: context.per(unit.family()) };
-                    (unit, rate)
-                }));
+                rule.set.extend(
+                    unit.zip(amount).map(|(unit, amount)| (unit, Rate::new(amount, context.per(unit.family())))),
+                );
             }
         }
         None if rule.reset => {}

@@ -1,0 +1,65 @@
+//! `meterd bench`: how fast its parts are on this machine, in this process, on one core. Prints figures, judges none.
+
+mod clocks;
+mod mix;
+mod price;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use super::output::{self, Output, Rows};
+use super::{Failure, say};
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(super) enum Bench {
+    /// Price calls over and over on one core, with all price tables loaded
+    Price(price::BenchPrice),
+}
+
+impl Bench {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        match self {
+            Self::Price(price) => price.run(),
+        }
+    }
+}
+
+/// What a benchmark found, in the order in which it is shown, and what it was run with.
+struct Report {
+    bench: &'static str,
+    figures: Vec<(&'static str, Value)>,
+    settings: Vec<(&'static str, Value)>,
+}
+
+impl Report {
+    fn print(self, form: Output) -> Result<ExitCode, Failure> {
+        let map = |pairs: &[(&str, Value)]| -> Map<String, Value> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+        };
+        let whole = json!({
+            "bench": self.bench, "figures": map(&self.figures), "settings": map(&self.settings),
+        });
+        let rows = || {
+            let mut rows = Rows::new(&["figure", "value"]);
+            let cell = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            rows.rows.extend(self.figures.iter().map(|(name, value)| vec![(*name).to_owned(), cell(value)]));
+            rows
+        };
+        let text = match form {
+            Output::Json => whole.to_string(),
+            Output::Yaml => serde_yaml::to_string(&whole)?,
+            Output::Csv => rows().csv(),
+            Output::Table => {
+                let settings: Vec<String> =
+                    self.settings.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                say(&format!("bench {}: {}", self.bench, settings.join(", ")));
+                rows().table()
+            }
+        };
+        output::print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,50 @@
+//! `meterd bench`: what its answer holds. How large the figures are is for people to judge, not for a test.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::cli;
+
+/// The answer to `bench price` with these flags.
+fn price(flags: &[&str], rows: &str) -> Value {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("rows.ndjson"), rows).unwrap();
+    let args = [&["bench", "price", "-o", "json"], flags].concat();
+    let ended = cli::run(&args, folder.path()).expect_code(0);
+    serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout))
+}
+
+#[test]
+fn the_seeded_mix_is_priced_whole() {
+    let answer = price(&["--events", "640"], "");
+    assert_eq!(answer["bench"], "price");
+    assert_eq!(answer["figures"]["events"], 640);
+    for figure in ["events_per_second_core", "ns_per_event", "p50_ns", "p99_ns", "load_ms", "load_yaml_ms"] {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+    assert!(answer["settings"]["rows"].as_u64().is_some_and(|rows| rows > 1_000), "{answer}");
+    assert_eq!(answer["settings"]["rows"], answer["settings"]["rows_priced"]);
+}
+
+#[test]
+fn a_file_is_priced_row_by_row() {
+    let row = |model: &str| {
+        let usage = json!({ "input_tokens": 1000, "output_tokens": 10 });
+        json!({ "provider": "openai", "model": model, "timestamp": "2026-11-18T12:00:00Z", "usage": usage, "context": {} })
+    };
+    let rows = format!("{}\n\n{}\n", row("gpt-4o"), row("no-such-model"));
+    let answer = price(&["--file", "rows.ndjson", "--events", "100"], &rows);
+    assert_eq!(answer["settings"]["rows"], 2);
+    assert_eq!(answer["settings"]["rows_priced"], 1);
+    assert_eq!(answer["figures"]["events"], 100);
+    assert_eq!(answer["figures"]["lines_per_priced_event"], 2.0);
+}
+
+#[test]
+fn a_row_that_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("rows.ndjson"), "\n{\"provider\":\"openai\"}\n").unwrap();
+    let ended = cli::run(&["bench", "price", "--file", "rows.ndjson"], folder.path()).expect_code(1);
+    assert!(ended.stderr.contains("rows.ndjson") && ended.stderr.contains("line 2"), "{}", ended.stderr);
+}
