@@ -167,12 +167,18 @@ impl Handle {
         answer.await.map_err(|_| self.refused())
     }
 
-    /// Carries out commands in their order, which are likely to share one fsync; each is taken or refused by itself.
+    /// Carries out commands in their order, which are likely to share one fsync. From the first that is refused on all
+    /// are, so that none overtakes another.
     pub async fn commands(&self, commands: Vec<Command>) -> Vec<Result<Verdict, Refused>> {
+        let mut refused = None;
         let sent = commands.into_iter().map(|command| {
+            if let Some(refused) = refused {
+                return Err(refused);
+            }
             let (reply, answer) = oneshot::channel();
-            let permit = self.room(1)?;
-            self.send(Work::Command(Box::new(command), reply), permit).map(|()| answer)
+            let sent = self.room(1).and_then(|permit| self.send(Work::Command(Box::new(command), reply), permit));
+            refused = sent.err();
+            sent.map(|()| answer)
         });
         let mut verdicts = Vec::new();
         for sent in sent.collect::<Vec<_>>() {

@@ -72,7 +72,7 @@ async fn operations_are_named_once_and_their_parameters_are_those_of_the_path() 
 #[tokio::test]
 async fn an_unknown_path_is_a_problem_that_names_the_way_out() {
     let api = Api::start();
-    let problem = api.get("/v1/nothing").await.problem(404, "not_found");
+    let problem = api.get("/v1/nothing").await.problem(404, "unknown_path");
     assert!(problem["detail"].as_str().unwrap().contains("/openapi.json"));
     api.stop().await;
 }
