@@ -162,7 +162,7 @@ pub fn main() -> ExitCode {
         }
         Err(Failure::Other(error)) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(Failure::Other(error)) => {
-            say(&format!("meterd: {error:#}"));
+            say(&format!("meterd: {}", sentence(&error)));
             ExitCode::FAILURE
         }
     }
@@ -198,6 +198,15 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
     }
 }
 
+/// An error and its causes in one line; a cause that was said already is not said again.
+fn sentence(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said {
+        said if said.contains(&cause) => said,
+        said if said.is_empty() => cause,
+        said => format!("{said}: {cause}"),
+    })
+}
+
 /// A reader that closed the pipe has what it wanted.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -224,4 +233,19 @@ fn logs(filter: Option<&str>, command: &Command) {
 /// A runtime for a command.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        let check = |error: anyhow::Error, expected: &str| assert_eq!(super::sentence(&error), expected);
+        check(anyhow::anyhow!("no room"), "no room");
+        let cause = || std::io::Error::other("no room");
+        check(anyhow::Error::from(cause()).context("cannot write"), "cannot write: no room");
+        let repeated = Err::<(), _>(cause()).context("cannot write: no room");
+        check(repeated.unwrap_err(), "cannot write: no room");
+    }
 }

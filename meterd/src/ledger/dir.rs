@@ -116,7 +116,7 @@ impl DataDir {
         let path = self.root.join("FORMAT");
         match fs::read_to_string(&path) {
             Ok(found) => known(&path, found),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => replace(&path, FORMAT.as_bytes()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_durably(&path, FORMAT.as_bytes()),
             Err(error) => Err(LedgerError::io("read", path)(error)),
         }
     }
@@ -135,7 +135,7 @@ fn known(path: &Path, found: String) -> Result<(), LedgerError> {
 }
 
 /// Writes a small file so that after a crash it is there whole or not at all: temporary file, fsync, rename, fsync.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
     let temporary = path.with_extension("tmp");
     let mut file = OpenOptions::new()
         .write(true)
@@ -154,9 +154,4 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
 pub(super) fn sync_dir(path: &Path) -> Result<(), LedgerError> {
     let dir = File::open(path).map_err(LedgerError::io("open the directory", path))?;
     dir.sync_all().map_err(LedgerError::io("fsync the directory", path))
-}
-
-/// See [`replace`]; for the followers' files and pinned tables, written by other rooms.
-pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
-    replace(path, bytes)
 }
