@@ -17,6 +17,7 @@ use tokio::sync::oneshot;
 
 pub use dedup::Dedup;
 pub use queue::{Handle, Refused};
+use snapshot::Saver;
 pub use snapshot::{Restored, read_at_rest, restore};
 
 use crate::clock::Clock;
@@ -97,6 +98,7 @@ pub fn start(
     let mut core = Core {
         shared: shared.clone(),
         dir,
+        saver: Saver::default(),
         writer: restored.writer,
         state: restored.state,
         dedup: restored.dedup,
@@ -120,6 +122,8 @@ pub fn start(
 struct Core {
     shared: queue::Shared,
     dir: DataDir,
+    /// Before the writer, which holds the directory's lock: a snapshot under way ends while the directory is still ours.
+    saver: Saver,
     writer: Writer,
     state: State,
     dedup: Dedup,
@@ -164,8 +168,10 @@ impl Core {
                 self.snapshot();
             }
         }
+        self.saver.wait();
         if self.since_snapshot > 0 {
             self.snapshot();
+            self.saver.wait();
         }
         Ok(())
     }
@@ -240,10 +246,8 @@ impl Core {
 
     fn snapshot(&mut self) {
         self.dedup.forget_before(self.clock.now(), self.horizon);
-        // A snapshot only saves time: when it fails the ledger still holds everything.
-        if let Err(error) = snapshot::save(&self.dir, &self.state, &self.dedup) {
-            tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
+        if self.saver.save(&self.dir, &self.state, &self.dedup) {
+            self.since_snapshot = 0;
         }
-        self.since_snapshot = 0;
     }
 }

@@ -60,8 +60,10 @@ impl Demo {
         })?;
         let proof = verify(&DataDir::new(&data_dir), None, |_, _| {})?;
         print(&format!("\n{}", sentence(&proof)))?;
+        // As it was called: whoever built it with cargo has no `meterd` on the path.
+        let program = std::env::args().next().unwrap_or_else(|| "meterd".to_owned());
         say(&format!(
-            "\nlook closer: meterd describe execution research-wild -n {NAMESPACE} --data-dir {}",
+            "\nlook closer: {program} describe execution research-wild -n {NAMESPACE} --data-dir {}",
             data_dir.display()
         ));
         if self.once && !killed {

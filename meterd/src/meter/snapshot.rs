@@ -1,5 +1,7 @@
 //! Start-up = snapshot + replay of the entries after it; live and replayed state are equal (I5).
 
+use std::thread::JoinHandle;
+
 use budget::State;
 use serde::{Deserialize, Serialize};
 
@@ -37,8 +39,47 @@ pub struct Restored {
     pub repair: Option<Repair>,
 }
 
-pub(super) fn save(dir: &DataDir, state: &State, dedup: &Dedup) -> Result<(), LedgerError> {
-    ledger::save_snapshot(dir, state.seq(), &Saved { state, dedup }).map(drop)
+/// Writes snapshots beside the meter's thread, which only pays for a copy: encoding and writing a large one takes longer
+/// than callers should wait. One at a time.
+#[derive(Debug, Default)]
+pub(super) struct Saver {
+    running: Option<JoinHandle<()>>,
+}
+
+impl Saver {
+    /// Begins a snapshot; `false` while the one before is still being written.
+    ///
+    /// A snapshot only saves time: when it fails the ledger still holds everything.
+    pub(super) fn save(&mut self, dir: &DataDir, state: &State, dedup: &Dedup) -> bool {
+        if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return false;
+        }
+        self.wait();
+        let (dir, state, dedup) = (dir.clone(), state.clone(), dedup.clone());
+        let write = move || {
+            let saved = Saved { state: &state, dedup: &dedup };
+            if let Err(error) = ledger::save_snapshot(&dir, state.seq(), &saved) {
+                tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
+            }
+        };
+        match std::thread::Builder::new().name("snapshot".to_owned()).spawn(write) {
+            Ok(running) => self.running = Some(running),
+            Err(error) => tracing::warn!(%error, "no thread for a snapshot; the ledger is complete without it"),
+        }
+        true
+    }
+
+    /// Waits for the snapshot under way.
+    pub(super) fn wait(&mut self) {
+        // A writer that panicked has written no snapshot, and said so on stderr.
+        let _ = self.running.take().map(JoinHandle::join);
+    }
+}
+
+impl Drop for Saver {
+    fn drop(&mut self) {
+        self.wait();
+    }
 }
 
 /// Takes the directory and rebuilds everything from what it holds.
