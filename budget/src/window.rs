@@ -38,6 +38,21 @@ pub enum Window {
     Rolling24h,
 }
 
+impl Window {
+    /// `run`, `hour`, `day`, `week`, `month`, `rolling24h`: metric label and the wire's word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Rolling24h => "rolling24h",
+        }
+    }
+}
+
 /// A half-open span of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Span {

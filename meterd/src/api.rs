@@ -81,7 +81,7 @@ pub const LOCAL_TENANT: &str = "local";
 pub fn router(app: App) -> Router {
     let executions = "/v1/namespaces/{namespace}/executions";
     let execution = "/v1/namespaces/{namespace}/executions/{name}";
-    Router::new()
+    let routes = Router::new()
         .route("/v1/usage", post(usage::post))
         .route("/v1/provider-usage", post(provider::post))
         .route("/v1/traces", post(traces::post))
@@ -104,19 +104,22 @@ pub fn router(app: App) -> Router {
         .route("/v1/resources/validate", post(resources::validate))
         .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .fallback(not_found)
-        .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), observe))
-        .with_state(app)
+        .route("/readyz", get(health::readyz));
+    served(routes, app)
 }
 
 /// Every route of the metrics listener.
 pub fn metrics_router(app: App) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
+        .route("/readyz", get(health::readyz));
+    served(routes, app)
+}
+
+/// What both listeners have: answers for what is not there, and every request counted and timed.
+fn served(routes: Router<App>, app: App) -> Router {
+    routes
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(app.clone(), observe))

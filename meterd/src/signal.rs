@@ -185,7 +185,7 @@ pub fn cause_message(cause: &budget::signal::Cause) -> String {
         Cause::Budget(counter) => format!(
             "budget {} reached its {} limit: {} of {} {}",
             counter.budget,
-            window_word(counter.window),
+            counter.window.as_str(),
             amount(counter.unit, counter.spent),
             amount(counter.unit, counter.limit),
             unit_word(counter.unit)
@@ -199,7 +199,7 @@ pub fn counter_json(counter: &CounterAt) -> Value {
     let remaining = (counter.limit - counter.spent - counter.held).max(0);
     let mut fields = json!({
         "name": counter.budget.name, "namespace": counter.budget.namespace, "source": source_word(counter.source),
-        "generation": counter.generation, "window": window_word(counter.window), "unit": unit_word(counter.unit),
+        "generation": counter.generation, "window": counter.window.as_str(), "unit": unit_word(counter.unit),
         "windowStart": counter.span.start, "resetsAt": counter.span.end, "agent": counter.agent,
     });
     let suffix = match counter.unit {
@@ -242,19 +242,6 @@ pub const fn unit_word(unit: budget::Unit) -> &'static str {
         budget::Unit::Tokens => "tokens",
         budget::Unit::ToolCalls => "toolCalls",
         budget::Unit::ModelCalls => "modelCalls",
-    }
-}
-
-/// The wire's word for a window.
-#[must_use]
-pub const fn window_word(window: budget::Window) -> &'static str {
-    match window {
-        budget::Window::Run => "run",
-        budget::Window::Hour => "hour",
-        budget::Window::Day => "day",
-        budget::Window::Week => "week",
-        budget::Window::Month => "month",
-        budget::Window::Rolling24h => "rolling24h",
     }
 }
 

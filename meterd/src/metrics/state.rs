@@ -126,7 +126,7 @@ fn limits<'a>(figures: &Figures<'a>, unit: Unit) -> Rows<'a> {
     let mut rows = Rows::new();
     for budget in &figures.budgets {
         for limit in budget.limits.iter().filter(|limit| limit.unit == unit) {
-            if let Some(labels) = labels(budget, words::window(limit.window)) {
+            if let Some(labels) = labels(budget, limit.window.as_str()) {
                 // Two limits on the same thing: the tighter one binds.
                 let tightest = rows.entry(labels).or_insert(limit.amount);
                 *tightest = limit.amount.min(*tightest);
@@ -141,7 +141,7 @@ fn soft_limits<'a>(figures: &Figures<'a>) -> Rows<'a> {
     for budget in &figures.budgets {
         let Some(level) = budget.soft_levels.first() else { continue };
         for limit in &budget.limits {
-            if let Some(labels) = labels(budget, words::window(limit.window)) {
+            if let Some(labels) = labels(budget, limit.window.as_str()) {
                 // The family has no team: two rows must not differ by it.
                 rows.insert(Labels { team: "", ..labels }, i128::from(level.0));
             }
@@ -157,7 +157,7 @@ fn counters<'a>(figures: &Figures<'a>, unit: Option<Unit>, value: fn(&CounterAt)
     let mut rows = Rows::new();
     for at in figures.counters.iter().filter(|at| at.agent.is_none() && unit.is_none_or(|unit| at.unit == unit)) {
         let budget = budgets.get(&(at.source, &at.budget));
-        if let Some(labels) = budget.and_then(|budget| labels(budget, words::window(at.window)))
+        if let Some(labels) = budget.and_then(|budget| labels(budget, at.window.as_str()))
             && let Some(value) = value(at)
         {
             rows.insert(labels, value);

@@ -96,7 +96,7 @@ impl LedgerMetrics {
         families.budget_in_force((namespace.symbol, label.symbol), true);
         families.zero(Counter::BudgetCharged, &[namespace, label]);
         for limit in &budget.limits {
-            let window = families.closed(words::window(limit.window));
+            let window = families.closed(limit.window.as_str());
             if !budget.soft_levels.is_empty() {
                 let (soft, alert) = (families.closed(words::SOFT), families.closed(words::action(Action::Alert)));
                 families.zero(Counter::Thresholds, &[namespace, label, window, soft, alert]);
@@ -118,7 +118,7 @@ impl LedgerMetrics {
     pub(super) fn crossed(&mut self, counter: &CounterAt, hard: bool) {
         let Some(bound) = self.budgets.find(counter.source, &counter.budget) else { return };
         let (namespace, label, action) = (Value::of(bound.namespace), Value::of(bound.label), bound.action);
-        let window = self.families.closed(words::window(counter.window));
+        let window = self.families.closed(counter.window.as_str());
         let (threshold, action) = if hard { (words::HARD, action) } else { (words::SOFT, Action::Alert) };
         let threshold = self.families.closed(threshold);
         let action = self.families.closed(words::action(action));

@@ -2,7 +2,7 @@
 
 use budget::charge::{CallOutcome, Called};
 use budget::entry::Phase;
-use budget::{Action, Source, Window};
+use budget::{Action, Source};
 use pricing::{Unpriced, Usage, UsageKey};
 
 /// `basis` of an amount computed from a price table.
@@ -57,18 +57,6 @@ pub(super) const fn phase(phase: Phase) -> &'static str {
         Phase::Succeeded | Phase::Pending | Phase::Running => "ok",
         Phase::Failed => "error",
         Phase::Cancelled => "aborted",
-    }
-}
-
-/// `window` of a limit.
-pub(in crate::metrics) const fn window(window: Window) -> &'static str {
-    match window {
-        Window::Run => "run",
-        Window::Hour => "hour",
-        Window::Day => "day",
-        Window::Week => "week",
-        Window::Month => "month",
-        Window::Rolling24h => "rolling24h",
     }
 }
 

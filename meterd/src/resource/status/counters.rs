@@ -99,7 +99,7 @@ fn counter_document(counter: &CounterAt) -> Json {
     let remaining = counter.limit.saturating_sub(counter.spent).saturating_sub(counter.held).max(0);
     let mut document = Json::map([
         ("unit", Json::text(unit_word(counter.unit))),
-        ("window", Json::text(window_word(counter.window))),
+        ("window", Json::text(counter.window.as_str())),
         ("limit", amount(counter.unit, counter.limit)),
         ("spent", amount(counter.unit, counter.spent)),
         ("held", amount(counter.unit, counter.held)),
@@ -116,15 +116,4 @@ fn counter_document(counter: &CounterAt) -> Json {
 
 fn amount(unit: Unit, amount: i128) -> Json {
     Json::Number(shown(unit, amount))
-}
-
-const fn window_word(window: Window) -> &'static str {
-    match window {
-        Window::Run => "run",
-        Window::Hour => "hour",
-        Window::Day => "day",
-        Window::Week => "week",
-        Window::Month => "month",
-        Window::Rolling24h => "rolling24h",
-    }
 }
