@@ -23,7 +23,7 @@ pub(super) struct SourceArgs {
 
 /// Where to read.
 pub(super) enum Source {
-    Live(Client),
+    Live(Box<Client>),
     AtRest(Box<AtRest>),
 }
 
@@ -39,7 +39,7 @@ impl SourceArgs {
         if let Some(dir) = &self.data_dir {
             return Ok(Source::AtRest(Box::new(at_rest(dir)?)));
         }
-        Ok(Source::Live(self.client()))
+        Ok(Source::Live(Box::new(self.client())))
     }
 
     /// The data directory named, if one was.
