@@ -125,3 +125,36 @@ fn both_text_formats_are_served() {
         assert_eq!(cost.map(|cost| cost.normalize().to_string()).as_deref(), Some("0.002115"));
     }
 }
+
+/// `?family=` lets a second job scrape the large families at a longer interval.
+#[test]
+fn some_families_can_be_scraped_alone() {
+    let daemon = Daemon::start();
+    load(&daemon);
+    let get =
+        |query: &str| http::request(daemon.metrics_address(), "GET", &format!("/metrics?{query}"), &[], &[]).unwrap();
+    let text =
+        get("family=meterd_tokens_total&family=meterd_model_cost_usd_total,meterd_build_info").expect(200).text();
+    let families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(
+        families,
+        ["meterd_model_cost_usd_total counter", "meterd_tokens_total counter", "meterd_build_info gauge"],
+        "in the order of the whole"
+    );
+    assert!(text.contains("meterd_tokens_total{"));
+    let problem = get("family=meterd_costs").expect(400).json();
+    assert_eq!(problem["code"], "unknown_family");
+}
+
+/// What Prometheus asks for: compressed.
+#[test]
+fn the_exposition_is_compressed_on_demand() {
+    let daemon = Daemon::start();
+    load(&daemon);
+    let headers = [("accept-encoding", "gzip")];
+    let answer = http::request(daemon.metrics_address(), "GET", "/metrics", &headers, &[]).unwrap().expect(200);
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(answer.body.as_slice()), &mut text).unwrap();
+    assert!(text.contains("meterd_cost_usd_total{"));
+}
