@@ -24,7 +24,7 @@ mod tests;
 
 pub use dir::{DataDir, Owner};
 #[cfg(test)]
-pub(crate) use disk::{Call, Fault};
+pub use disk::{Call, Fault};
 pub use disk::{Disk, DiskFile, Lock, Locked, OsDisk};
 pub use error::LedgerError;
 pub use reader::{Batch, Reader};

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use os::OsDisk;
 #[cfg(test)]
-pub(crate) use os::{Call, Fault};
+pub use os::{Call, Fault};
 
 /// A file system. Paths are those of the data directory that it was given to.
 pub trait Disk: Debug + Send + Sync {

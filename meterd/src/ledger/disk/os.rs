@@ -183,19 +183,19 @@ impl OsFile {
 /// A failure to come, once.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
+pub struct Fault {
     /// The call that fails.
-    pub(crate) call: Call,
+    pub call: Call,
     /// How many such calls still succeed before.
-    pub(crate) after: u32,
+    pub after: u32,
     /// With which error.
-    pub(crate) kind: io::ErrorKind,
+    pub kind: io::ErrorKind,
 }
 
 /// What the writer asks of the disk.
 #[cfg(test)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
+pub enum Call {
     /// Creating a segment.
     Create,
     /// Writing; so many bytes reach the file all the same.
