@@ -23,8 +23,8 @@ use crate::clock::Clock;
 use crate::daemon::{self, Daemon};
 use crate::metrics::{self, Format};
 
-/// Samples that one agent with one model makes: about so many, to know how many agents to begin with.
-const SERIES_AN_AGENT: usize = 12;
+/// Samples that one agent with one model makes, at least.
+const SERIES_AN_AGENT: usize = 10;
 const EVENTS_A_REQUEST: usize = 500;
 const ENCODES: usize = 20;
 /// Phases without and with scrapes, in turn: what else the machine does meets both.
@@ -66,8 +66,8 @@ impl BenchMetrics {
         (caps.series_max, caps.agents_max) = (self.series.max(10_000), self.series);
         let daemon = daemon::start(&config, Clock::wall()).await.context("the daemon does not start")?;
         let client = Client::new(&daemon.api_url());
-        let samples = self.fill(&daemon, &client).await?;
-        let mut figures = encode(&daemon.app).await;
+        self.fill(&client).await?;
+        let (samples, mut figures) = encode(&daemon.app).await;
         let (quiet, scraped, scrapes) = self.senders(&daemon, &client).await?;
         daemon.stop().await?;
         for (name, percent, latencies) in [
@@ -93,23 +93,15 @@ impl BenchMetrics {
         })
     }
 
-    /// Posts usage of new agents until there are enough series; how many samples there are.
-    async fn fill(&self, daemon: &Daemon, client: &Client) -> anyhow::Result<usize> {
-        let mut agents = 0;
-        let mut samples = 0;
-        while samples < self.series {
-            let more = (self.series.saturating_sub(samples) / SERIES_AN_AGENT).clamp(1, EVENTS_A_REQUEST);
-            let events: Vec<Value> =
-                (agents..agents + more).map(|agent| event(&format!("fill-{agent}"), agent)).collect();
+    /// Posts usage of so many agents that there are enough series. Nothing is written out yet: the memory that the
+    /// first answer takes is to be seen.
+    async fn fill(&self, client: &Client) -> anyhow::Result<()> {
+        let agents: Vec<usize> = (0..=self.series / SERIES_AN_AGENT).collect();
+        for some in agents.chunks(EVENTS_A_REQUEST) {
+            let events: Vec<Value> = some.iter().map(|agent| event(&format!("fill-{agent}"), *agent)).collect();
             client.post("/v1/usage", &Value::Array(events)).await?;
-            agents += more;
-            if agents.is_multiple_of(EVENTS_A_REQUEST) && agents * SERIES_AN_AGENT < self.series {
-                continue;
-            }
-            let text = exposition(&daemon.app).await;
-            samples = text.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|c| *c != b'#')).count();
         }
-        Ok(samples)
+        Ok(())
     }
 
     /// Times of posts without scrapes and with them, sorted, and how many scrapes there were.
@@ -168,11 +160,12 @@ fn render(app: &App) -> Vec<u8> {
 }
 
 /// Writes the exposition over and over, on this core.
-async fn encode(app: &App) -> Vec<(&'static str, Value)> {
+async fn encode(app: &App) -> (usize, Vec<(&'static str, Value)>) {
     let before = resident_bytes();
     let text = exposition(app).await;
     let grown = resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
     let bytes = text.len();
+    let samples = text.split(|byte| *byte == b'\n').filter(|line| line.first().is_some_and(|c| *c != b'#')).count();
     drop(text);
     let mut times: Vec<Duration> = Vec::with_capacity(ENCODES);
     for _ in 0..ENCODES {
@@ -182,13 +175,14 @@ async fn encode(app: &App) -> Vec<(&'static str, Value)> {
         drop(text);
     }
     times.sort_unstable();
-    vec![
+    let figures = vec![
         ("encode_ms_p50", json!(millis(percentile(&times, 50)))),
         ("encode_ms_best", json!(millis(times.first().copied().unwrap_or_default()))),
         ("encode_ms_worst", json!(millis(times.last().copied().unwrap_or_default()))),
         ("exposition_bytes", json!(bytes)),
         ("scrape_memory_bytes", json!(grown)),
-    ]
+    ];
+    (samples, figures)
 }
 
 /// Posts one event after the other until `end`; how long each took.
