@@ -21,6 +21,7 @@ use crate::ledger::{self, DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
+use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
 use crate::server::{self, BindError, Limits};
 use crate::settle::Settler;
@@ -90,6 +91,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     metrics.wal_replayed(restored.replayed);
     metrics.wal_bytes(restored.writer.bytes());
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
+    let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
@@ -100,12 +102,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let mut followers = JoinSet::new();
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
+    followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
         meter: meter.handle,
         view,
+        rollups,
         hub,
         prices,
         settler,
@@ -174,7 +178,7 @@ impl Daemon {
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
         let _ = std::fs::remove_file(self.dir.endpoints());
-        let saved = self.app.ledger_metrics.save();
+        let saved = self.app.ledger_metrics.save().and(self.app.rollups.save());
         ended.and(saved)
     }
 
