@@ -1,6 +1,5 @@
 //! The roll-ups as a follower: folds entries as they become durable, keeps its cursor beside the ledger, answers questions.
 
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::answer::{Answer, Groups};
 use super::cube::Cube;
 use super::{Question, scan};
 use crate::follow::{Again, Handler};
-use crate::ledger::{DataDir, LedgerError, Reader, write_durably};
+use crate::ledger::{DataDir, LedgerError, Reader};
 
 /// The cursor is written after so many entries, and at a clean stop.
 const SAVE_EVERY_ENTRIES: u64 = 1_000_000;
@@ -125,7 +124,7 @@ impl RollupView {
                 path: path.clone(),
                 source: std::io::Error::other(error.to_string()),
             })?;
-            write_durably(&path, &bytes)?;
+            self.dir.write_durably(&path, &bytes)?;
         }
         Ok(())
     }
@@ -185,7 +184,7 @@ fn file(dir: &DataDir, runs: bool) -> PathBuf {
 
 fn load(dir: &DataDir, reader: &Reader, runs: bool) -> Cube {
     let cells_max = if runs { RUN_CELLS_MAX } else { CELLS_MAX };
-    let saved = fs::read(file(dir, runs)).ok().and_then(|bytes| {
+    let saved = dir.read(&file(dir, runs)).ok().and_then(|bytes| {
         let (version, cube) = postcard::from_bytes::<(u8, Cube)>(&bytes).ok()?;
         (version == VERSION).then_some(cube)
     });
