@@ -22,21 +22,29 @@ use crate::rollup::{AtRest, Params, Question};
 #[derive(Debug, Subcommand)]
 pub(super) enum Cost {
     /// By team
-    ByTeam(By),
+    #[command(name = "by-team")]
+    Team(By),
     /// By agent, within its namespace
-    ByAgent(By),
+    #[command(name = "by-agent")]
+    Agent(By),
     /// By model, within its provider; model calls only
-    ByModel(By),
+    #[command(name = "by-model")]
+    Model(By),
     /// By tool; tool calls only
-    ByTool(By),
+    #[command(name = "by-tool")]
+    Tool(By),
     /// By namespace
-    ByNamespace(By),
+    #[command(name = "by-namespace")]
+    Namespace(By),
     /// By environment
-    ByEnvironment(By),
+    #[command(name = "by-environment")]
+    Environment(By),
     /// By execution; --tree adds the cost of the runs below it
-    ByExecution(By),
+    #[command(name = "by-execution")]
+    Execution(By),
     /// By the value of a label
-    ByLabel {
+    #[command(name = "by-label")]
+    Label {
         /// The label's key
         key: String,
         #[command(flatten)]
@@ -170,14 +178,14 @@ pub(super) struct Asked {
 impl Cost {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let (word, by) = match self {
-            Self::ByTeam(by) => ("team".to_owned(), by),
-            Self::ByAgent(by) => ("agent".to_owned(), by),
-            Self::ByModel(by) => ("model".to_owned(), by),
-            Self::ByTool(by) => ("tool".to_owned(), by),
-            Self::ByNamespace(by) => ("namespace".to_owned(), by),
-            Self::ByEnvironment(by) => ("environment".to_owned(), by),
-            Self::ByExecution(by) => ("execution".to_owned(), by),
-            Self::ByLabel { key, by } => (format!("label:{key}"), by),
+            Self::Team(by) => ("team".to_owned(), by),
+            Self::Agent(by) => ("agent".to_owned(), by),
+            Self::Model(by) => ("model".to_owned(), by),
+            Self::Tool(by) => ("tool".to_owned(), by),
+            Self::Namespace(by) => ("namespace".to_owned(), by),
+            Self::Environment(by) => ("environment".to_owned(), by),
+            Self::Execution(by) => ("execution".to_owned(), by),
+            Self::Label { key, by } => (format!("label:{key}"), by),
         };
         let bucket = by.bucket.map(word_of);
         by.asked.show(Params {
