@@ -21,6 +21,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
+use crate::resource::Resource;
 use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
 use crate::server::{self, BindError, Limits};
@@ -71,16 +72,7 @@ pub struct Daemon {
 
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
-    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
-    warn_all(&warnings);
-    let resources = match &config.resources.dir {
-        Some(dir) => {
-            let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
-            warn_all(&warnings);
-            resources
-        }
-        None => Vec::new(),
-    };
+    let (book, resources) = files_of(config)?;
     let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
     let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -198,6 +190,16 @@ impl Daemon {
         let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
+}
+
+/// The price tables and resources that the configuration names, read and checked.
+fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
+    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
+    warn_all(&warnings);
+    let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
+    let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
+    warn_all(&warnings);
+    Ok((book, resources))
 }
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
