@@ -11,6 +11,7 @@ mod bench;
 mod budgets;
 mod commands;
 mod contract;
+mod cost;
 mod crash;
 mod demo;
 mod events;
