@@ -127,9 +127,8 @@ fn from_hex(text: &str) -> Option<TokenHash> {
 fn shared(tokens: &[(TokenHash, Arc<Principal>)]) -> Option<Arc<str>> {
     let mut sorted: Vec<&(TokenHash, Arc<Principal>)> = tokens.iter().collect();
     sorted.sort_by_key(|(hash, _)| *hash);
-    let twice = sorted.windows(2).find_map(|pair| match pair {
+    sorted.windows(2).find_map(|pair| match pair {
         [one, other] if one.0 == other.0 && !Arc::ptr_eq(&one.1, &other.1) => Some(Arc::clone(one.1.name())),
         _ => None,
-    });
-    twice
+    })
 }
