@@ -11,6 +11,7 @@ mod auth;
 mod bench;
 mod budgets;
 mod commands;
+mod cost;
 mod crash;
 mod demo;
 mod events;

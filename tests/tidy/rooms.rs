@@ -20,6 +20,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["metrics"], &["pricing", "budget", "follow", "ledger"]),
     (&["signal"], &["pricing", "budget", "follow"]),
     (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
+    (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
     (&["server"], &[]),
     (
@@ -36,6 +37,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "metrics",
             "reconcile",
             "resource",
+            "rollup",
             "server",
             "settle",
             "signal",

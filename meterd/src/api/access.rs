@@ -76,6 +76,7 @@ const TABLE: &[Access] = &[
     to("get", "/v1/namespaces/{namespace}/budgets/{name}", &[Read], Reach::Path),
     to("get", "/v1/kills", &[Read], Reach::Handler),
     to("get", "/v1/quarantine", &[Read], Reach::Handler),
+    to("get", "/v1/cost", &[Read], Reach::Handler),
     audited("post", "/v1/reprice", &[Admin], Reach::Everywhere),
     audited("post", "/v1/resources/apply", &[Admin], Reach::Everywhere),
     to("post", "/v1/resources/validate", &[Read], Reach::Handler),
