@@ -61,8 +61,9 @@ def build():
     dash = dash.with_panel(lines("Scrape time", "Duration of one scrape.", "s", [query('scrape_duration_seconds{job=~"$job",instance=~"$instance"}', "{{instance}}")], width=8))
 
     dash = dash.with_row(d.Row("HTTP and process"))
-    dash = dash.with_panel(lines("Requests", "Requests answered a second.", "reqps", [query(rate("handler, code", "meterd_http_requests_total"), "{{handler}} {{code}}")]))
-    dash = dash.with_panel(lines("Request p99", "Time to answer a request.", "s", [query(quantile(0.99, "handler", "meterd_http_request_duration_seconds"), "{{handler}}")]))
+    dash = dash.with_panel(lines("Requests", "Requests answered a second.", "reqps", [query(rate("handler, code", "meterd_http_requests_total"), "{{handler}} {{code}}")], width=8))
+    dash = dash.with_panel(lines("Not let in", "Requests refused at the door a second, by reason.", "reqps", [query(rate("reason", "meterd_auth_refused_total"), "{{reason}}")], width=8))
+    dash = dash.with_panel(lines("Request p99", "Time to answer a request.", "s", [query(quantile(0.99, "handler", "meterd_http_request_duration_seconds"), "{{handler}}")], width=8))
     dash = dash.with_panel(lines("CPU", "Cores used.", "percentunit", [query(rate("instance", "process_cpu_seconds_total"), "{{instance}}")], width=8))
     dash = dash.with_panel(lines("Memory", "Resident memory.", "bytes", [query(newest("instance", "process_resident_memory_bytes"), "{{instance}}")], width=8))
     files = f"{newest('instance', 'process_open_fds')} / {newest('instance', 'process_max_fds')}"
