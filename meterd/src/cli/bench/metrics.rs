@@ -1,7 +1,7 @@
 //! `meterd bench metrics`: what a scrape of many series costs, and what senders of usage feel of it. A whole daemon in
 //! this process, usage over HTTP, scrapes as Prometheus makes them.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,10 +57,14 @@ impl BenchMetrics {
         measured?.print(self.output)
     }
 
-    async fn measure(&self, dir: &PathBuf) -> Result<Report, Failure> {
+    async fn measure(&self, dir: &Path) -> Result<Report, Failure> {
         let any = || Some("127.0.0.1:0".to_owned());
-        let args =
-            ConfigArgs { data_dir: Some(dir.clone()), listen: any(), metrics_listen: any(), ..ConfigArgs::default() };
+        let args = ConfigArgs {
+            data_dir: Some(dir.to_path_buf()),
+            listen: any(),
+            metrics_listen: any(),
+            ..ConfigArgs::default()
+        };
         let mut config = args.resolve()?;
         let caps = &mut config.metrics;
         (caps.series_max, caps.agents_max) = (self.series.max(10_000), self.series);
