@@ -70,7 +70,7 @@ pub struct Daemon {
 
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
-    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
+    let (book, warnings) = reload::load_prices(&config.prices).map_err(StartError::Files)?;
     warn_all(&warnings);
     let resources = match &config.resources.dir {
         Some(dir) => {

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -14,7 +15,7 @@ use pricing::cost::Unpriced;
 use serde::Serialize;
 
 use super::{App, LOCAL_TENANT};
-use crate::event::{Rejection, UsageEvent, charge::charge};
+use crate::event::{Rejection, UsageEvent, charge::charge_for};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::json::{self, Batch, BodyKind};
@@ -109,15 +110,18 @@ fn single_problem(outcome: &Outcome) -> Result<(), Problem> {
 pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Result<Outcome, Problem> {
     let now = app.clock.now();
     let book = app.prices.load_full();
+    let mut teams = if book.by_team() { teams_of(app, &items).await } else { Vec::new() }.into_iter();
     let mut outcome = Outcome::default();
     let mut slots = Vec::new();
     let mut charges: Vec<Charge> = Vec::new();
     let mut shown: Vec<Shown> = Vec::new();
     for item in items {
         let id = item.id.map(|id| id.to_string());
+        let team = teams.next().flatten();
         match item.event.and_then(|event| in_time(app, now, event)) {
             Ok(event) => {
-                let charge = charge(&book, event, LOCAL_TENANT, via);
+                let team = event.team.clone().or(team);
+                let charge = charge_for(&book, event, team.as_deref(), LOCAL_TENANT, via);
                 shown.push(Shown {
                     id,
                     execution: charge.execution.clone(),
@@ -153,6 +157,22 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
         outcome.results.push(result);
     }
     Ok(outcome)
+}
+
+/// The teams of the runs of events that name none: a contract may be for some teams only.
+async fn teams_of(app: &App, items: &[Item]) -> Vec<Option<Arc<str>>> {
+    let run_of = |item: &Item| {
+        let event = item.event.as_ref().ok().filter(|event| event.team.is_none())?;
+        Some(Ref { namespace: event.namespace.clone(), name: event.execution.clone() })
+    };
+    let runs: Vec<Option<Ref>> = items.iter().map(run_of).collect();
+    if runs.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let team = |state: &budget::State, run: &Ref| state.execution(run)?.subject.team.clone();
+    app.view
+        .read_fresh(move |state| runs.iter().map(|run| run.as_ref().and_then(|run| team(state, run))).collect())
+        .await
 }
 
 /// What is needed to answer for an event once it is booked.

@@ -29,6 +29,13 @@ struct Listen {
 struct Prices {
     dirs: Vec<PathBuf>,
     seed: bool,
+    unmatched: Unmatched,
+}
+
+#[derive(Serialize)]
+struct Unmatched {
+    model: Option<&'static str>,
+    tool: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -68,7 +75,14 @@ impl Config {
         serde_yaml::to_string(&Shown {
             listen: Listen { api: self.listen.api.to_string(), metrics: self.listen.metrics.to_string() },
             data_dir: self.data_dir.clone(),
-            prices: Prices { dirs: self.prices.dirs.clone(), seed: self.prices.seed },
+            prices: Prices {
+                dirs: self.prices.dirs.clone(),
+                seed: self.prices.seed,
+                unmatched: Unmatched {
+                    model: self.prices.unmatched.model.map(|word| word.as_str()),
+                    tool: self.prices.unmatched.tool.map(|word| word.as_str()),
+                },
+            },
             resources: Resources { dir: self.resources.dir.clone() },
             ingest: Ingest {
                 queue_events_max: self.ingest.queue_events_max,
