@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use reprice::{Asked, Report, ReportRow, reprice};
 
 use crate::event::charge::price_again;
-use crate::ledger::{self, DataDir, LedgerError};
+use crate::ledger::{DataDir, LedgerError};
 use crate::meter;
 use crate::reconcile::View;
 use book::book;
@@ -211,8 +211,8 @@ impl Settler {
 pub fn pin(dir: &DataDir, book: &PriceBook) -> Result<(), LedgerError> {
     for (reference, json) in book.pins() {
         let path = dir.prices().join(format!("{}.json", reference.digest));
-        if !path.exists() {
-            ledger::write_durably(&path, json.as_bytes())?;
+        if !dir.has(&path) {
+            dir.write_durably(&path, json.as_bytes())?;
         }
     }
     Ok(())

@@ -150,7 +150,7 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
     let mut batches = 0;
     for (_, path) in segments_of(dir)? {
         let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
-        let header = Frames::header(&path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        let header = Frames::header(dir.disk(), &path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
         if header.first_seq > next_seq {
             return Err(LedgerError::Missing {
                 path: dir.root().to_owned(),
@@ -162,7 +162,7 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
         if header.first_seq != next_seq || header.chain != chain {
             return Err(damaged(0, "the hash chain breaks here"));
         }
-        let mut frames = Frames::open(&path, HEADER_LEN as u64)?;
+        let mut frames = Frames::open(dir.disk(), &path, HEADER_LEN as u64)?;
         while next_seq <= committed {
             let offset = frames.offset();
             let Some(frame) = frames.next_frame()? else { break };

@@ -1,6 +1,5 @@
 //! What a digest pins, read back from beside the ledger and held against the digest: a table, or tables in layers.
 
-use std::fs;
 use std::sync::Arc;
 
 use pricing::book::Layers;
@@ -43,9 +42,10 @@ fn unreadable(dir: &DataDir, digest: &str) -> String {
 }
 
 fn read(dir: &DataDir, digest: &str) -> Result<Node, String> {
-    let path = path(dir, digest);
+    let file = dir.prices().join(format!("{digest}.json"));
     let text =
-        fs::read_to_string(&path).map_err(|error| format!("whose pinned copy {path} cannot be read: {error}"))?;
+        dir.read(&file).map_err(|error| format!("whose pinned copy {} cannot be read: {error}", file.display()))?;
+    let text = String::from_utf8(text).map_err(|_| unreadable(dir, digest))?;
     let nodes = document::parse(&text).map_err(|_| unreadable(dir, digest))?;
     nodes.into_iter().next().ok_or_else(|| unreadable(dir, digest))
 }
