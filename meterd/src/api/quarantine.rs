@@ -119,7 +119,7 @@ pub(super) async fn reprice(State(app): State<App>, body: Body) -> Result<Respon
 fn prices_of(files: &[File]) -> Result<PriceBook, Problem> {
     let (mut tables, mut books): (Vec<Arc<PriceTable>>, _) = (Vec::new(), Vec::new());
     for (place, file) in files.iter().enumerate() {
-        let (read, layers, _) = Layers::parse_all(&file.text).map_err(|problems| {
+        let (read, layers) = Layers::parse_all(&file.text).map_err(|problems| {
             super::resources::refused(StatusCode::BAD_REQUEST, "invalid_price_table", &problems)
                 .with("file", file.name.clone().into())
         })?;

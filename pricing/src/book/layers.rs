@@ -85,7 +85,7 @@ impl Layers {
     }
 
     /// Reads every PriceTable and PriceBook of a text; other kinds are errors.
-    pub fn parse_all(text: &str) -> Result<(Vec<PriceTable>, Vec<Self>, Vec<Problem>), Vec<Problem>> {
+    pub fn parse_all(text: &str) -> Result<(Vec<PriceTable>, Vec<Self>), Vec<Problem>> {
         let (mut tables, mut books, mut problems, mut refused) = (Vec::new(), Vec::new(), Vec::new(), false);
         for node in document::parse(text)? {
             if node.get("kind").and_then(Node::text) == Some("PriceBook") {
@@ -109,7 +109,7 @@ impl Layers {
                 }
             }
         }
-        if refused { Err(problems) } else { Ok((tables, books, problems)) }
+        if refused { Err(problems) } else { Ok((tables, books)) }
     }
 }
 

@@ -64,13 +64,13 @@ fn currencies_without_rates_and_rates_without_a_currency_are_refused() {
 }
 
 fn answers(matches: &[(&str, &str)], model: &str) -> Result<String, String> {
-    let entry = |(index, (id, matching)): (usize, &(&str, &str))| {
+    let entry = |(number, (id, matching)): (u32, &(&str, &str))| {
         format!(
             "{{ provider: p, id: {id}, match: {{ {matching} }}, rates: [{{ set: {{ input_tokens: {} }} }}] }}",
-            index + 1
+            number
         )
     };
-    let entries: Vec<String> = matches.iter().enumerate().map(entry).collect();
+    let entries: Vec<String> = (1u32..).zip(matches).map(entry).collect();
     let cost =
         cost(&format!("models: [{}]", entries.join(", ")), model, "2026-11-01T00:00:00Z", "input_tokens=1000000")?;
     Ok(cost.total.to_string())
