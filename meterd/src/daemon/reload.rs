@@ -87,6 +87,7 @@ pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Resu
             runtime.block_on(reload_resources(&app, watch::load_resources(&resources)));
         })?);
     }
+    guards.extend(super::credentials::watch(app, config)?);
     if !config.prices.dirs.is_empty() {
         reload_prices(app, dir, load_prices(&config.prices)).await;
     }
