@@ -134,7 +134,9 @@ impl Get {
         match self.kind {
             Kind::Executions => {
                 let runs = state.executions().filter(|run| wanted(&run.id));
-                let kill = |run: &budget::state::Execution| run.kill.as_deref().and_then(|kill| state.kill(kill));
+                let kill = |run: &budget::state::Execution| {
+                    run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill))
+                };
                 runs.map(|run| execution_document_with_kill(run, kill(run), now)).collect()
             }
             Kind::Budgets => {

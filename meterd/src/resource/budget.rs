@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use budget::{Action, Budget, Fraction, Limit, Ref, Scope, Source, Unit, Window};
+use budget::{Action, Budget, Fraction, Limit, Policy, Ref, Scope, Source, Unit, Window};
 use pricing::document::{Place, Value};
 
 use super::fields::{Fields, Report, Unknown, WHOLE, fraction};
@@ -131,6 +131,7 @@ fn empty(source: Source, id: &Ref, on_hard_limit: Action, scope: Scope) -> Budge
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: Policy::default(),
     }
 }
 

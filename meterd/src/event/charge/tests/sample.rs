@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
 use budget::entry::{Applied, Opened, Origin, Phase};
-use budget::signal::{Attempt, Cause, Channel, CounterAt, Proof};
+use budget::policy::KillStep;
+use budget::signal::{Attempt, Cause, Channel, CounterAt, Members, Process, Proof, Turn};
 use budget::window::Span;
 use budget::{Action, Budget, Charge, Entry, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window};
 use pricing::cost::TableRef;
@@ -117,6 +118,7 @@ pub(crate) fn own_budget(execution: &str, limit: &str) -> Budget {
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: budget::Policy::default(),
     }
 }
 
@@ -141,6 +143,18 @@ pub(crate) fn entries(first: u64, facts: impl IntoIterator<Item = Fact>) -> Vec<
 /// A small fact that names nothing else.
 pub(crate) fn small(version: usize) -> Fact {
     Fact::Pinned(TableRef { name: "acme".into(), version: version.to_string().into(), digest: "d".into() })
+}
+
+/// A registered worker.
+fn process() -> Process {
+    Process {
+        boot: "b52b5d4d-0000-4000-8000-5a6b7c8d9e0f".into(),
+        pid: 4242,
+        started: 987_654,
+        uid: 1000,
+        members: Members::Cgroup("/agents/run".into()),
+        shared: true,
+    }
 }
 
 /// A fact of the same kind again; a new kind belongs in here, and in the fixture.
@@ -200,8 +214,9 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             kill: Arc::clone(&kill),
             channel: Channel::Webhook,
             attempt: Attempt::Failed("timeout: 3 s".into()),
+            took_us: 3_000_000,
         },
-        Fact::KillSent { kill: Arc::clone(&kill), channel: Channel::Stream, attempt: Attempt::Delivered },
+        Fact::KillSent { kill: Arc::clone(&kill), channel: Channel::Stream, attempt: Attempt::Delivered, took_us: 0 },
         Fact::KillAcked { kill: Arc::clone(&kill), channel: Channel::Stream },
         Fact::KillConfirmed { kill, proof: Proof::ProcessGone },
         Fact::Killed {
@@ -210,6 +225,28 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
             cost: Money::ZERO,
         },
+        Fact::Registered { execution: execution.clone(), process: process() },
+        Fact::WindDown {
+            kill: "kill-16".into(),
+            execution: execution.clone(),
+            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
+            cost: usd("0.5"),
+            turn: Turn { allowance: usd("0.25"), until: later(60_000_000_000) },
+        },
+        Fact::KillPlanned {
+            kill: "kill-16".into(),
+            steps: vec![KillStep { channel: Channel::Process, grace_ms: Some(250) }],
+        },
+        Fact::Fenced {
+            kill: "kill-16".into(),
+            execution: execution.clone(),
+            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
+            cost: usd("0.75"),
+        },
+        Fact::KillEscalated { kill: "kill-16".into(), to: Some(Channel::Joch) },
+        Fact::KillEscalated { kill: "kill-16".into(), to: None },
+        Fact::KillManual { kill: "kill-16".into() },
+        Fact::KillCollateral { kill: "kill-16".into(), executions: vec![Ref::new("ns", "other")] },
         Fact::Ended { execution, phase: Phase::Cancelled },
     ]
 }
