@@ -230,7 +230,7 @@ fn decided(
     let kill = kill_id(state, facts);
     let execution = run.execution.id.clone();
     let cause = Cause::Budget(counter);
-    let turn = policy.wind_down.filter(|wind_down| wind_down.allowance > Money::ZERO && wind_down.grace_ms > 0);
+    let turn = policy.wind_down.filter(|wind_down| wind_down.grace_ms > 0);
     facts.push(match turn {
         None => Fact::Killed { kill: kill.clone(), execution, cause, cost },
         Some(wind_down) => {
