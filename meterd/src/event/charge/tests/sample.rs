@@ -157,6 +157,34 @@ fn process() -> Process {
     }
 }
 
+/// The way of a kill with a turn, and a worker.
+fn kill_facts(execution: &Ref) -> Vec<Fact> {
+    vec![
+        Fact::Registered { execution: execution.clone(), process: process() },
+        Fact::WindDown {
+            kill: "kill-16".into(),
+            execution: execution.clone(),
+            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
+            cost: usd("0.5"),
+            turn: Turn { allowance: usd("0.25"), until: later(60_000_000_000) },
+        },
+        Fact::KillPlanned {
+            kill: "kill-16".into(),
+            steps: vec![KillStep { channel: Channel::Process, grace_ms: Some(250) }],
+        },
+        Fact::Fenced {
+            kill: "kill-16".into(),
+            execution: execution.clone(),
+            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
+            cost: usd("0.75"),
+        },
+        Fact::KillEscalated { kill: "kill-16".into(), to: Some(Channel::Joch) },
+        Fact::KillEscalated { kill: "kill-16".into(), to: None },
+        Fact::KillManual { kill: "kill-16".into() },
+        Fact::KillCollateral { kill: "kill-16".into(), executions: vec![Ref::new("ns", "other")] },
+    ]
+}
+
 /// A fact of the same kind again; a new kind belongs in here, and in the fixture.
 pub(crate) fn one_of_each_fact() -> Vec<Fact> {
     let execution = Ref::new("ns", "run");
@@ -191,7 +219,9 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             ..own_budget("team", "5")
         }],
     };
-    vec![
+    let ended = Fact::Ended { execution: execution.clone(), phase: Phase::Cancelled };
+    let last = kill_facts(&execution).into_iter().chain([ended]);
+    let first = vec![
         Fact::Applied(applied),
         Fact::Removed { kind: "Budget".into(), id: Ref::new("ns", "team") },
         small(1),
@@ -225,28 +255,6 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
             cost: Money::ZERO,
         },
-        Fact::Registered { execution: execution.clone(), process: process() },
-        Fact::WindDown {
-            kill: "kill-16".into(),
-            execution: execution.clone(),
-            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
-            cost: usd("0.5"),
-            turn: Turn { allowance: usd("0.25"), until: later(60_000_000_000) },
-        },
-        Fact::KillPlanned {
-            kill: "kill-16".into(),
-            steps: vec![KillStep { channel: Channel::Process, grace_ms: Some(250) }],
-        },
-        Fact::Fenced {
-            kill: "kill-16".into(),
-            execution: execution.clone(),
-            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
-            cost: usd("0.75"),
-        },
-        Fact::KillEscalated { kill: "kill-16".into(), to: Some(Channel::Joch) },
-        Fact::KillEscalated { kill: "kill-16".into(), to: None },
-        Fact::KillManual { kill: "kill-16".into() },
-        Fact::KillCollateral { kill: "kill-16".into(), executions: vec![Ref::new("ns", "other")] },
-        Fact::Ended { execution, phase: Phase::Cancelled },
-    ]
+    ];
+    first.into_iter().chain(last).collect()
 }
