@@ -157,6 +157,22 @@ fn process() -> Process {
     }
 }
 
+/// A budget of a team.
+fn applied() -> Applied {
+    Applied {
+        kind: "Budget".into(),
+        id: Ref::new("ns", "team"),
+        generation: 1,
+        origin: Origin::Directory,
+        document: r#"{"kind":"Budget"}"#.into(),
+        budgets: vec![Budget {
+            source: Source::Budget,
+            by_agent: vec![("helper".into(), Fraction(1))],
+            ..own_budget("team", "5")
+        }],
+    }
+}
+
 /// The way of a kill with a turn, and a worker.
 fn kill_facts(execution: &Ref) -> Vec<Fact> {
     vec![
@@ -207,22 +223,10 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
     let mut unpriced = event("e-2", "run");
     unpriced.called = Called::Tool { tool: "search".into(), mcp_server: Some("web".into()) };
     let kill: Arc<str> = "kill-9".into();
-    let applied = Applied {
-        kind: "Budget".into(),
-        id: Ref::new("ns", "team"),
-        generation: 1,
-        origin: Origin::Directory,
-        document: r#"{"kind":"Budget"}"#.into(),
-        budgets: vec![Budget {
-            source: Source::Budget,
-            by_agent: vec![("helper".into(), Fraction(1))],
-            ..own_budget("team", "5")
-        }],
-    };
     let ended = Fact::Ended { execution: execution.clone(), phase: Phase::Cancelled };
     let last = kill_facts(&execution).into_iter().chain([ended]);
     let first = vec![
-        Fact::Applied(applied),
+        Fact::Applied(applied()),
         Fact::Removed { kind: "Budget".into(), id: Ref::new("ns", "team") },
         small(1),
         Fact::Opened(Opened {
