@@ -69,6 +69,7 @@ impl State {
             | Fact::KillEscalated { kill, .. }
             | Fact::KillManual { kill }
             | Fact::KillCollateral { kill, .. } => self.signalled(at, kill, &entry.fact),
+            Fact::Audited(_) => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
-use budget::entry::{Applied, Opened, Origin, Phase};
+use budget::entry::{Applied, Audit, Opened, Origin, Phase};
 use budget::policy::KillStep;
 use budget::signal::{Attempt, Cause, Channel, CounterAt, Members, Process, Proof, Turn};
 use budget::window::Span;
@@ -259,6 +259,17 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
             cost: Money::ZERO,
         },
+        audited(),
     ];
     first.into_iter().chain(last).collect()
+}
+
+fn audited() -> Fact {
+    Fact::Audited(Audit {
+        principal: "root".into(),
+        tenant: "local".into(),
+        action: "POST /v1/resources/apply".into(),
+        object: "/v1/resources/apply".into(),
+        status: 200,
+    })
 }
