@@ -22,6 +22,7 @@ use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
+use crate::pulse::Pulse;
 use crate::reconcile::View;
 use crate::resource::Resource;
 use crate::rollup::RollupView;
@@ -98,10 +99,13 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let (hub, feed) = Hub::new();
     let (serving, following) = (CancellationToken::new(), CancellationToken::new());
     let mut followers = JoinSet::new();
+    let pulse_reader = reader.clone();
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    let (pulse, beat) = Pulse::new(cursor, clock.now());
+    followers.spawn(follow("events", pulse_reader, cursor, beat, following.clone()));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
@@ -109,6 +113,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         view,
         rollups,
         hub,
+        pulse,
         prices,
         settler,
         clock,
