@@ -53,6 +53,7 @@ files! {
     "fleet.js" SCRIPT "fleet.js";
     "runs.js" SCRIPT "runs.js";
     "run.js" SCRIPT "run.js";
+    "kill.js" SCRIPT "kill.js";
     "prices.js" SCRIPT "prices.js";
     "health.js" SCRIPT "health.js";
 }

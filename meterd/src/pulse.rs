@@ -112,6 +112,12 @@ impl Pulse {
         Some(moved)
     }
 
+    /// The newest facts that are remembered, the newest first.
+    #[must_use]
+    pub fn newest_facts(&self, most: usize) -> Vec<Arc<Entry>> {
+        self.recent().changes.iter().rev().filter_map(|change| change.fact.clone()).take(most).collect()
+    }
+
     fn recent(&self) -> MutexGuard<'_, Recent> {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -11,6 +11,7 @@ mod auth;
 mod bench;
 mod budgets;
 mod commands;
+mod console;
 mod contract;
 mod cost;
 mod crash;

@@ -104,6 +104,7 @@ async fn pause(pulse: &Pulse, seq: u64) {
 }
 
 fn snapshot(app: &App, caller: &Caller, seq: u64) -> Value {
+    let newest = app.pulse.newest_facts(FACTS_MAX);
     let (now, health) = (app.clock.now(), standing(app));
     app.view.read(|state| {
         let seen = |run: &&Execution| caller.0.sees(&run.id.namespace);
@@ -116,13 +117,15 @@ fn snapshot(app: &App, caller: &Caller, seq: u64) -> Value {
             runs.sort_unstable_by_key(|run| std::cmp::Reverse(run.last_seq));
             runs.truncate(most);
         }
+        let facts = newest.iter().filter_map(|entry| fact_json(state, entry));
+        let facts = facts.filter(|fact| fact["namespace"].as_str().is_none_or(|namespace| caller.0.sees(namespace)));
         let kills = state.kills().rev().filter(|kill| caller.0.sees(&kill.execution.namespace));
         json!({
             "seq": seq, "now": now, "live": runs_live,
             "runs": live.into_iter().chain(ended).map(|run| run_json(state, run)).collect::<Vec<Value>>(),
             "budgets": budgets_json(app, caller, state),
             "kills": kills.take(KILLS_MAX).map(kill_json).collect::<Vec<Value>>(),
-            "facts": [], "health": health,
+            "facts": facts.collect::<Vec<Value>>(), "health": health,
         })
     })
 }

@@ -1,7 +1,7 @@
 // The frame: which view is shown, the link to the daemon, theme, token, the dialog to kill a run, keys.
 
 import { token } from "./api.js";
-import { el, say } from "./dom.js";
+import { el, say, svg } from "./dom.js";
 import { store, stream, watch } from "./store.js";
 import { fleet } from "./fleet.js";
 import { run } from "./run.js";
@@ -65,7 +65,13 @@ function askToken() {
   field.focus();
 }
 
-const SIGNS = { system: "◐", light: "☀", dark: "☾" };
+const icon = (...paths) => svg("svg", { viewBox: "0 0 20 20", width: 18, height: 18, "aria-hidden": "true", fill: "none", stroke: "currentColor", "stroke-width": 1.6, "stroke-linecap": "round", "stroke-linejoin": "round" }, ...paths.map((d) => svg("path", { d })));
+const SIGNS = {
+  system: ["M3 4h14v9H3z", "M7.5 16.5h5"],
+  light: ["M10 6.6a3.4 3.4 0 1 0 0 6.8 3.4 3.4 0 0 0 0-6.8", "M10 2.2v1.6M10 16.2v1.6M2.2 10h1.6M16.2 10h1.6M4.5 4.5l1.1 1.1M14.4 14.4l1.1 1.1M4.5 15.5l1.1-1.1M14.4 5.6l1.1-1.1"],
+  dark: ["M16.4 11.9A6.8 6.8 0 0 1 8.1 3.6a6.8 6.8 0 1 0 8.3 8.3z"],
+  token: ["M12.6 3a4.4 4.4 0 1 0 0 8.8 4.4 4.4 0 0 0 0-8.8", "M9.5 10.5 3.2 16.8M5.4 14.6l1.8 1.8"],
+};
 function theme(next) {
   const themes = ["system", "light", "dark"];
   let mine = localStorage.getItem("meterd-theme") ?? "system";
@@ -75,7 +81,7 @@ function theme(next) {
   }
   mine === "system" ? delete document.documentElement.dataset.theme : (document.documentElement.dataset.theme = mine);
   const button = document.getElementById("theme");
-  say(button, SIGNS[mine] ?? SIGNS.system);
+  button.replaceChildren(icon(...(SIGNS[mine] ?? SIGNS.system)));
   button.setAttribute("aria-label", `Colour theme: ${mine}`);
   button.title = `Colour theme: ${mine}`;
 }
@@ -99,7 +105,7 @@ function keys(event) {
 
 document.getElementById("theme").addEventListener("click", () => theme(true));
 const tokenButton = document.getElementById("token");
-tokenButton.textContent = "⚿";
+tokenButton.replaceChildren(icon(...SIGNS.token));
 tokenButton.title = "Access token";
 tokenButton.addEventListener("click", askToken);
 document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });

@@ -38,7 +38,7 @@ export function fleet(main) {
     set(figures[1], spend ? usd(spend.today) : "–", "since midnight UTC");
     set(figures[2], spend ? usd(spend.month) : "–", new Date(Date.now() + store.skew).toLocaleDateString("en-GB", { month: "long", timeZone: "UTC" }), spend && exact(spend.monthText));
     set(figures[3], spend ? usd(spend.projected) : "–", "at the pace so far");
-    set(figures[4], count(store.live), store.health ? `of ${count(store.runs.size)} in sight` : " ");
+    set(figures[4], count(store.live), "runs that may spend now");
     const unpriced = store.health?.unpriced ?? 0;
     set(figures[5], count(unpriced), unpriced ? "not in any cost or budget" : "everything has a price", null, unpriced ? "amber" : "");
     drawHours(hours, spend);

@@ -26,13 +26,14 @@ export function health(main) {
       ["Live view", known.behind.view < 1000, known.behind.view ? `${count(known.behind.view)} entries behind the ledger` : "up to the newest entry"],
       ["Metrics", known.behind.metrics < 1000, known.behind.metrics ? `${count(known.behind.metrics)} entries behind the ledger` : "up to the newest entry"],
       ["Prices", known.tables > 0, `${count(known.tables)} tables, ${count(known.prices)} prices in force`],
-      ["Unpriced usage", known.unpriced === 0, known.unpriced ? `${count(known.unpriced)} calls have no price and count for no budget` : "none"],
+      ["Unpriced usage", known.unpriced === 0, known.unpriced ? `${count(known.unpriced)} ${known.unpriced === 1 ? "call has" : "calls have"} no price and ${known.unpriced === 1 ? "counts" : "count"} for no budget` : "none"],
       ["Open to all", !known.open, known.open ? "no token is asked for: whoever reaches this address may read and kill" : "a token is asked for"],
       ...Object.entries(known.warnings).map(([part, why]) => [part, false, why]),
       ["Version", true, `meterd ${known.version}, up ${span((now() - Date.parse(known.started)) / 1000)}`],
     ];
-    const mark = (ok) => el(ok ? "span.ok" : "span.bad", { "aria-hidden": "true" }, ok ? "●" : "▲");
-    checks.replaceChildren(...rows.map(([name, ok, text]) => el("li", {}, mark(ok), el("b", {}, name), el("span.grow.quiet", {}, text), ok ? el("span.visually-hidden", {}, "well") : chip(["look", name === "Open to all" || name === "Unpriced usage" ? "amber" : "red"]))));
+    const mild = ["Open to all", "Unpriced usage"];
+    const mark = (ok, name) => el(ok ? "span.ok" : mild.includes(name) ? "span.look" : "span.bad", { "aria-hidden": "true" }, ok ? "●" : "▲");
+    checks.replaceChildren(...rows.map(([name, ok, text]) => el("li", {}, mark(ok, name), el("b", {}, name), el("span.grow.quiet", {}, text), ok ? el("span.visually-hidden", {}, "well") : chip(["look", mild.includes(name) ? "amber" : "red"]))));
     const all = [...store.kills.values()].sort((a, b) => Date.parse(b.decidedAt) - Date.parse(a.decidedAt));
     say(killNote, all.length ? `${count(all.length)} newest` : "");
     kills.replaceChildren(...all.map((kill) => {

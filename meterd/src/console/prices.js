@@ -79,7 +79,7 @@ export function prices(main) {
     seen = waiting;
     const answer = await ask("/v1/quarantine?limit=100").catch(() => null);
     const rows = answer?.quarantine ?? answer?.items ?? answer?.entries ?? [];
-    say(unpricedNote, waiting ? `${count(waiting)} calls wait; they settle by themselves when a table has their price` : "");
+    say(unpricedNote, waiting ? `${count(waiting)} ${waiting === 1 ? "call waits: it settles by itself when a table has its price" : "calls wait: they settle by themselves when a table has their price"}` : "");
     unpriced.replaceChildren(...rows.map((row) => el("tr", {}, el("td", {}, moment(row.time)), el("td", {}, `${row.provider ?? ""} ${row.name ?? ""}`), el("td", {}, el("a", { href: place(row) }, row.execution)), el("td", {}, row.message ?? row.reason))));
     if (!rows.length) unpriced.append(el("tr", {}, el("td.empty", { colSpan: 4 }, waiting ? "They are listed by meterd get quarantine." : "None. Every call has a price.")));
   }

@@ -100,9 +100,11 @@ export function run(main, [namespace, name]) {
     const record = store.kills.get(kill?.id);
     const events = store.news.filter((fact) => fact.namespace === namespace && fact.execution === name && (fact.what === "warned" || fact.what === "reached"))
       .map((fact) => ({ at: fact.at, colour: fact.what === "reached" ? "red" : "amber", text: `${fact.what === "reached" ? "Reached the limit of" : `Passed ${percent(Number(fact.data.level))} of`} ${fact.data.budget.name}: ${fact.data.budget.spentUsd ? `${usd(fact.data.budget.spentUsd)} of ${usd(fact.data.budget.limitUsd)}` : fact.data.budget.window}` }));
+    const found = [];
     for (const condition of state.document.status.conditions ?? []) {
-      if (!events.length && condition.status === "True" && /limit/i.test(condition.type)) events.push({ at: condition.lastTransitionTime, colour: /hard/i.test(condition.type) ? "red" : "amber", text: condition.message ?? condition.type });
+      if (!events.length && condition.status === "True" && ["SoftLimitReached", "BudgetExceeded"].includes(condition.type)) found.push({ at: condition.lastTransitionTime, colour: condition.type === "BudgetExceeded" ? "red" : "amber", text: condition.message ?? condition.type });
     }
+    events.push(...found);
     if (record) events.push({ at: record.decidedAt, colour: "red", text: `Killed: ${record.message}` });
     return events;
   }

@@ -57,14 +57,15 @@ function take(name, data) {
     const before = store.runs.get(id);
     run.id = id;
     run.value = Number(run.cost);
-    run.at = before && before.cost === run.cost ? before.at : Date.now();
+    run.at = !before ? 0 : before.cost === run.cost ? before.at : Date.now();
     store.runs.delete(id);
     store.runs.set(id, run);
   }
   forget();
   for (const kill of data.kills) store.kills.set(kill.id, kill);
   pace(data.budgets);
-  store.news = [...data.facts.filter((fact) => fact.what !== "opened"), ...store.news].slice(0, NEWS_MAX);
+  const fresh = data.facts.filter((fact) => fact.what !== "opened");
+  store.news = [...fresh, ...(name === "snapshot" ? [] : store.news)].slice(0, NEWS_MAX);
   store.ready = true;
   if (data.runs.length) costs.soon();
   moved();
