@@ -8,6 +8,7 @@ use std::sync::Arc;
 use pricing::Money;
 use serde::{Deserialize, Serialize};
 
+use crate::policy::Policy;
 use crate::scope::{Ref, Scope};
 use crate::window::{Calendar, Window};
 
@@ -88,6 +89,8 @@ pub struct Budget {
     pub month_start_day: u8,
     /// Caps of single agents as shares of each limit; the others share what is left.
     pub by_agent: Vec<(Arc<str>, Fraction)>,
+    /// Unpriced usage, wind-down, kill plan.
+    pub policy: Policy,
 }
 
 impl Fraction {

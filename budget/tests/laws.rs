@@ -153,6 +153,7 @@ fn budget_of(number: usize, spec: &Spec) -> Budget {
         week_start: 1,
         month_start_day: 1,
         by_agent: if spec.shares { shares.to_vec() } else { Vec::new() },
+        policy: budget::Policy::default(),
     }
 }
 

@@ -50,6 +50,7 @@ fn budget(name: &str, limits: &[(Window, &str)], action: Action) -> Budget {
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: budget::Policy::default(),
     }
 }
 

@@ -8,6 +8,7 @@ mod escapes;
 mod execution;
 pub(crate) mod fields;
 pub mod nearest;
+mod policy;
 pub mod print;
 mod status;
 

@@ -48,6 +48,7 @@ fn unlisted(shares: &[u32]) -> Fraction {
         week_start: 1,
         month_start_day: 1,
         by_agent,
+        policy: crate::policy::Policy::default(),
     }
     .unlisted_share()
 }

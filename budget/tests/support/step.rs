@@ -166,6 +166,7 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: budget::Policy::default(),
     };
     for (key, value) in pairs(words)? {
         match key {

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use budget::{Action, Budget, Fraction, Limit, Ref, Scope, Source, Unit, Window};
+use budget::{Action, Budget, Fraction, Limit, Policy, Ref, Scope, Source, Unit, Window};
 use pricing::document::{Place, Value};
 
 use super::fields::{Fields, Report, Unknown, WHOLE, fraction};
 use super::nearest::nearest;
+use super::policy;
 
 /// Soft level of a budget that names none: four fifths.
 pub const SOFT_LEVEL_DEFAULT: Fraction = Fraction(800_000);
@@ -42,7 +43,8 @@ pub(super) const RUN_LIMITS: [(&str, Unit, Window); 4] = [
     ("modelCallLimitPerRun", Unit::ModelCalls, Window::Run),
 ];
 /// Budgets that another resource carries take these fields beside their limits.
-pub(super) const CARRIED: [&str; 2] = ["onHardLimit", "softLimitPct"];
+pub(super) const CARRIED: [&str; 7] =
+    ["onHardLimit", "softLimitPct", "onUnpriced", "estimateCeilingUsd", "windDown", "kill", "onPartition"];
 
 const ACTIONS: [(&str, Action); 3] =
     [("alert", Action::Alert), ("deny", Action::Deny), ("terminate", Action::Terminate)];
@@ -53,22 +55,10 @@ pub(super) fn budget(id: &Ref, place: Place, spec: Option<&Fields<'_>>, report: 
         report.warn(place, "spec", "the budget has no spec, so it limits nothing", None);
         return Some(empty(Source::Budget, id, Action::Deny, own_namespace(id)));
     };
-    const KNOWN: [&str; 12] = [
-        "scope",
-        "limits",
-        "enforcement",
-        "allocation",
-        "attribution",
-        "timeZone",
-        "weekStart",
-        "monthStartDay",
-        "onUnpriced",
-        "windDown",
-        "kill",
-        "onPartition",
-    ];
-    spec.known(&KNOWN, Unknown::Warn, report);
-    spec.without_effect(&["onUnpriced", "windDown", "kill", "onPartition"], report);
+    const KNOWN: [&str; 8] =
+        ["scope", "limits", "enforcement", "allocation", "attribution", "timeZone", "weekStart", "monthStartDay"];
+    let known: Vec<&str> = KNOWN.iter().chain(&policy::KEYS).copied().collect();
+    spec.known(&known, Unknown::Warn, report);
     let mut budget = empty(Source::Budget, id, Action::Deny, scope(id, spec, report));
     let table = spec.child("limits", report);
     if let Some(table) = &table {
@@ -86,6 +76,7 @@ pub(super) fn budget(id: &Ref, place: Place, spec: Option<&Fields<'_>>, report: 
     enforcement(&mut budget, spec, report);
     budget.by_agent = allocation(spec, report);
     calendar(&mut budget, spec, report);
+    budget.policy = policy::policy(spec, report);
     Some(budget)
 }
 
@@ -115,6 +106,7 @@ pub(super) fn carried(
     if let Some(levels) = soft_levels(budgets, report) {
         budget.soft_levels = levels;
     }
+    budget.policy = policy::policy(budgets, report);
     (!budget.limits.is_empty()).then_some(budget)
 }
 
@@ -131,6 +123,7 @@ fn empty(source: Source, id: &Ref, on_hard_limit: Action, scope: Scope) -> Budge
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: Policy::default(),
     }
 }
 

@@ -217,7 +217,7 @@ kind: Budget
 metadata: { name: b }
 spec:
   limits: { dailyUSD: 1, colour: red }
-  onUnpriced: deny
+  onPartition: deny
   enforcment: {}
 extra: 1
 ---
@@ -231,7 +231,7 @@ extra: 1
 6:11: warning: spec.limits: the budget has no limit, so it limits nothing (limits are perRunUsd, hourlyUsd, dailyUsd, weeklyUsd, monthlyUsd, rolling24hUsd, tokenLimitDaily, tokenLimitPerRun, toolCallLimitPerRun, modelCallLimitPerRun)
 6:13: warning: spec.limits.dailyUSD: unknown field: kept, but it has no effect (did you mean "dailyUsd"?)
 6:26: warning: spec.limits.colour: unknown field: kept, but it has no effect
-7:3: warning: spec.onUnpriced: not enforced by this version: kept, but it has no effect
+7:3: warning: spec.onPartition: not enforced by this version: kept, but it has no effect
 8:3: warning: spec.enforcment: unknown field: kept, but it has no effect (did you mean "enforcement"?)
 9:1: warning: extra: unknown field: kept, but it has no effect
 11:39: warning: kind: unknown kind Agnet: kept, but it has no effect (did you mean "Agent"?)

@@ -180,6 +180,7 @@ pub(in crate::metrics) fn budget_of(source: Source, name: &str, team: &str, limi
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: budget::Policy::default(),
     }
 }
 

@@ -117,6 +117,7 @@ pub(crate) fn own_budget(execution: &str, limit: &str) -> Budget {
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
+        policy: budget::Policy::default(),
     }
 }
 
