@@ -14,7 +14,7 @@ use budget::entry::Phase;
 
 use self::counters::{Bound, Bucket, Counters, Who, rearmed};
 use self::windows::Span;
-use crate::words::{Act, BudgetId, Key, RunNo, Said, Seen, Share};
+use crate::words::{Act, BudgetId, RunNo, Said, Seen, Share};
 use budget::Window;
 
 /// A run.
@@ -85,7 +85,7 @@ pub struct Oracle {
     pub papers: BTreeMap<u64, Paper>,
     pub unpriced: BTreeSet<u64>,
     pub by_id: BTreeMap<u64, First>,
-    pub by_response: BTreeMap<u64, u64>,
+    pub by_response: BTreeMap<u64, First>,
     pub counters: Counters,
     generations: BTreeMap<BudgetId, u64>,
     /// Kills decided by the command at hand: their numbers are read from the entries.
@@ -182,8 +182,7 @@ impl Oracle {
     }
 
     /// A counter's sum at `now`, for a run if it is a run's limit.
-    pub fn sum_now(&self, key: &Key, bound: &Bound, run: RunNo, now: i64) -> i128 {
-        debug_assert_eq!(*key, bound.key);
+    pub fn sum_now(&self, bound: &Bound, run: RunNo, now: i64) -> i128 {
         self.figures(bound, run, now, now).1.spent
     }
 

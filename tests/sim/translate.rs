@@ -145,6 +145,7 @@ pub fn budget(id: BudgetId, spec: &Spec) -> Budget {
         week_start: 1,
         month_start_day: 1,
         by_agent: if spec.shares { shares.to_vec() } else { Vec::new() },
+        policy: budget::Policy::default(),
     }
 }
 

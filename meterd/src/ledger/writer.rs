@@ -95,7 +95,7 @@ impl Writer {
             return Err(LedgerError::Stopped);
         }
         self.stopped = true;
-        let took = self.write(entries)?;
+        let took = self.write(entries).inspect_err(|_| self.cut_back())?;
         self.stopped = false;
         Ok(took)
     }
@@ -126,6 +126,16 @@ impl Writer {
         Ok(took)
     }
 
+    /// Takes back what was not acknowledged, as far as the disk lets it. After a failed fsync the system shows bytes that
+    /// may not be on the disk and never will be: the next start must not find them whole and go on behind them.
+    fn cut_back(&mut self) {
+        if let Some(active) = &self.active
+            && let Err(error) = active.file.set_len(active.len)
+        {
+            tracing::warn!(path = %active.path.display(), %error, "cannot cut off what was not acknowledged");
+        }
+    }
+
     fn begin_segment(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
         let mut file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
@@ -140,14 +150,14 @@ impl Writer {
     }
 }
 
-#[cfg(test)]
 impl Writer {
-    /// Segments end after so many bytes.
-    pub(crate) fn limit_segments(&mut self, bytes_max: u64) {
+    /// Segments end after so many bytes; small ones let a test pass many ends.
+    pub fn limit_segments(&mut self, bytes_max: u64) {
         self.segment_bytes_max = bytes_max;
     }
 
     /// A call to the disk will fail.
+    #[cfg(test)]
     pub(crate) fn fail(&self, fault: super::Fault) {
         self.dir.disk().fail(fault);
     }

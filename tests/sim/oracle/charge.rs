@@ -28,8 +28,8 @@ impl Oracle {
             let (seq, same) = (first.seq, first.body == call.body);
             return (if same { Said::Duplicate { seq } } else { Said::Conflict { seq } }, Vec::new());
         }
-        if let Some(seq) = call.response.and_then(|response| self.by_response.get(&response)) {
-            return (Said::Duplicate { seq: *seq }, Vec::new());
+        if let Some(first) = call.response.and_then(|response| self.by_response.get(&response)) {
+            return (Said::Duplicate { seq: first.seq }, Vec::new());
         }
         let mut seen = Vec::new();
         let said = Who { team: call.team, agent: call.agent };
@@ -65,9 +65,10 @@ impl Oracle {
         }
         // The charge's own log time: the opening came one instant before it.
         let at = (now + i64::from(new)).max(call.time);
-        self.by_id.insert(call.id, First { seq, body: call.body, at });
+        let first = First { seq, body: call.body, at };
+        self.by_id.insert(call.id, first);
         if let Some(response) = call.response {
-            self.by_response.entry(response).or_insert(seq);
+            self.by_response.entry(response).or_insert(first);
         }
         (Said::Accepted { seq, fenced }, seen)
     }

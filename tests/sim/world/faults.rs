@@ -1,0 +1,208 @@
+//! What goes wrong, when, and what must be true afterwards.
+
+use super::{Fallible, World};
+use crate::disk::Fault;
+use crate::prng::Prng;
+use crate::words::{Act, BudgetId, DAY, HOUR, SECOND};
+use crate::workload::spec;
+
+/// What strikes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strike {
+    /// The disk fails, or the power goes, somewhere in the next batch.
+    During(Fault),
+    /// The same while a snapshot is taken.
+    Snapshot(Option<Fault>),
+    /// The process is killed between two batches, before its answers are heard.
+    Kill,
+    /// The power goes between two batches.
+    PowerLoss,
+    /// A clean stop and a start.
+    Restart,
+    /// The disk fills up.
+    DiskFull,
+    /// The clock is set.
+    ClockJump,
+}
+
+/// How often each strikes in this seed.
+pub struct Plan {
+    permille: u64,
+    weights: [u64; 11],
+}
+
+const STRIKES: [Strike; 11] = [
+    Strike::During(Fault::PowerLoss),
+    Strike::During(Fault::Write),
+    Strike::During(Fault::Sync),
+    Strike::During(Fault::Name),
+    Strike::Snapshot(None),
+    Strike::Snapshot(Some(Fault::PowerLoss)),
+    Strike::Kill,
+    Strike::PowerLoss,
+    Strike::Restart,
+    Strike::DiskFull,
+    Strike::ClockJump,
+];
+
+impl Plan {
+    pub fn new(prng: &mut Prng) -> Self {
+        let weights = [4, 2, 3, 1, 4, 2, 3, 2, 2, 2, 3];
+        let weights = weights.map(|weight| if prng.permille(200) { weight * 5 } else { weight });
+        Self { permille: *prng.pick(&[20, 80, 150]), weights }
+    }
+
+    pub fn next(&self, prng: &mut Prng) -> Option<Strike> {
+        prng.permille(self.permille).then(|| STRIKES[prng.weighted(&self.weights)])
+    }
+}
+
+impl World {
+    pub(super) fn strike(&mut self, strike: Strike) -> Fallible {
+        self.steps += 1;
+        match strike {
+            Strike::During(fault) => {
+                let acts = self.some_acts();
+                self.disk.arm(fault, 3);
+                self.ask_under_fire(&acts)
+            }
+            Strike::Snapshot(fault) => self.snapshot(fault),
+            Strike::Kill => {
+                let (acts, clock) = (self.some_acts(), self.now);
+                self.batch(&acts)?;
+                // It was made durable, and nobody heard of it.
+                self.core = None;
+                self.disk.end_process();
+                self.start()?;
+                self.after_start(clock, &acts, true)
+            }
+            Strike::PowerLoss => {
+                self.core = None;
+                self.disk.power_cycle();
+                self.start()?;
+                self.after_start(self.now, &[], true)
+            }
+            Strike::Restart => {
+                self.forget();
+                self.core().close();
+                self.core = None;
+                self.tally.count("fault: clean restart");
+                self.start()?;
+                self.after_start(self.now, &[], true)
+            }
+            Strike::DiskFull => {
+                let room = self.prng.below(2_000);
+                self.disk.leave_room(Some(room));
+                let acts = self.some_acts();
+                self.ask_under_fire(&acts)
+            }
+            Strike::ClockJump => {
+                self.tally.count("fault: clock jump");
+                self.now += match self.prng.below(4) {
+                    0 => self.prng.within(-2 * HOUR, 0),
+                    1 => self.prng.within(-3 * DAY, 0),
+                    2 => self.prng.within(0, 2 * DAY),
+                    _ => self.prng.within(-SECOND, SECOND),
+                };
+                Ok(())
+            }
+        }
+    }
+
+    /// A batch that a fault may strike. Afterwards it is there whole, or nothing of it is.
+    fn ask_under_fire(&mut self, acts: &[Act]) -> Fallible {
+        let clock = self.now;
+        let answers = self.batch(acts);
+        self.disk.disarm();
+        match answers {
+            Ok(answers) => {
+                self.disk.leave_room(None);
+                if self.disk.is_off() {
+                    return Err("acknowledged although the disk had failed".to_owned());
+                }
+                self.judge(clock, acts, Some(&answers))?;
+                self.look_around()
+            }
+            Err(_) => {
+                // The disk is well again, and whoever asks goes on asking: nothing may be taken any more.
+                self.disk.leave_room(None);
+                let id = BudgetId::Named(9);
+                let more = Act::Apply { budget: id, spec: spec(&mut self.prng, id) };
+                if self.batch(&[more]).is_ok() {
+                    return Err("the ledger goes on after a failed write".to_owned());
+                }
+                self.come_back(clock, acts)
+            }
+        }
+    }
+
+    /// The process ends after a failed write, or the power is gone; the next start may be struck as well.
+    fn come_back(&mut self, clock: i64, acts: &[Act]) -> Fallible {
+        self.core = None;
+        self.end_somehow();
+        while self.prng.permille(300) {
+            let fault = *self.prng.pick(&[Fault::PowerLoss, Fault::Sync, Fault::Name]);
+            self.disk.arm(fault, 6);
+            let started = self.start();
+            self.core = None;
+            if self.disk.disarm() {
+                self.tally.count("fault: start struck");
+            } else {
+                started?;
+            }
+            self.end_somehow();
+        }
+        self.start()?;
+        self.after_start(clock, acts, false)
+    }
+
+    fn end_somehow(&mut self) {
+        if self.disk.is_off() || self.prng.permille(400) {
+            self.disk.power_cycle();
+        } else {
+            self.disk.end_process();
+        }
+    }
+
+    /// What the new start found. `durable`: the batch was committed before, so it must be there.
+    fn after_start(&mut self, clock: i64, acts: &[Act], durable: bool) -> Fallible {
+        self.tally.count("recoveries");
+        let there = self.core().state().seq();
+        if there < self.oracle.seq {
+            return Err(format!("entries {} to {} are lost", there + 1, self.oracle.seq));
+        }
+        if durable || there > self.oracle.seq {
+            self.judge(clock, acts, None)?;
+        } else {
+            self.tally.count("batches lost before they were acknowledged");
+        }
+        self.audit()
+    }
+
+    fn snapshot(&mut self, fault: Option<Fault>) -> Fallible {
+        self.tally.count("snapshots");
+        self.forget();
+        if let Some(fault) = fault {
+            self.disk.arm(fault, 8);
+        }
+        self.core().snapshot();
+        self.disk.disarm();
+        if self.disk.is_off() { self.come_back(self.now, &[]) } else { Ok(()) }
+    }
+
+    /// From now on ids older than the horizon may be forgotten.
+    fn forget(&mut self) {
+        self.clock.set(pricing::Timestamp::from_nanos(self.now));
+        let horizon = i64::try_from(self.rules.dedup_horizon.as_nanos()).unwrap();
+        self.forgotten_before = self.forgotten_before.max(self.now - horizon);
+    }
+
+    /// The end: everything once more, from the disk.
+    pub(super) fn end(&mut self) -> Fallible {
+        self.audit()?;
+        self.core = None;
+        self.disk.power_cycle();
+        self.start()?;
+        self.after_start(self.now, &[], true)
+    }
+}
