@@ -176,7 +176,7 @@ impl World {
         } else {
             self.tally.count("batches lost before they were acknowledged");
         }
-        self.audit()
+        self.audit(false)
     }
 
     fn snapshot(&mut self, fault: Option<Fault>) -> Fallible {
@@ -199,10 +199,10 @@ impl World {
 
     /// The end: everything once more, from the disk.
     pub(super) fn end(&mut self) -> Fallible {
-        self.audit()?;
         self.core = None;
         self.disk.power_cycle();
         self.start()?;
-        self.after_start(self.now, &[], true)
+        self.after_start(self.now, &[], true)?;
+        self.audit(true)
     }
 }
