@@ -117,14 +117,28 @@ impl SimDisk {
         inner.room = bytes.map_or(u64::MAX, |bytes| inner.used().saturating_add(bytes));
     }
 
-    /// Changes a byte of a file behind everybody's back, for good. `None` when there is none there.
-    pub fn flip(&self, path: &Path, at: usize) -> Option<()> {
+    /// Changes a byte of a file behind everybody's back, for good; where. `None` when there is none there.
+    pub fn flip(&self, prng: &mut Prng, path: &Path, within: Range<usize>) -> Option<usize> {
+        let node = self.inner_node(path)?;
+        let len = self.inner().nodes[node].durable.len();
+        let end = within.end.min(len);
+        let at = within.start + prng.index(end.checked_sub(within.start)?.max(1));
+        (at < len).then(|| self.flip_back(path, at)).map(|()| at)
+    }
+
+    /// The same byte once more.
+    pub fn flip_back(&self, path: &Path, at: usize) {
+        let node = self.inner_node(path);
         let mut inner = self.inner();
-        let node = *inner.names.get(path)?;
-        let node = &mut inner.nodes[node];
-        *node.live.get_mut(at)? ^= 0x10;
-        *node.durable.get_mut(at)? ^= 0x10;
-        Some(())
+        if let Some(node) = node {
+            let node = &mut inner.nodes[node];
+            node.live[at] ^= 0x10;
+            node.durable[at] ^= 0x10;
+        }
+    }
+
+    fn inner_node(&self, path: &Path) -> Option<usize> {
+        self.inner().names.get(path).copied()
     }
 
     /// Calls that have changed something.

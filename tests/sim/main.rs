@@ -7,6 +7,9 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod disk;
+#[cfg(feature = "mistakes")]
+mod mistakes;
+mod network;
 mod oracle;
 mod prng;
 mod seeds;

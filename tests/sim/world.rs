@@ -1,6 +1,7 @@
 //! One seed: a meter on a simulated disk and clock, a workload, faults, and the oracle beside it.
 
 mod audit;
+mod courier;
 mod faults;
 mod judge;
 
@@ -15,6 +16,7 @@ use meterd::meter::{Answer, Ask, Core, Rules, restore};
 use pricing::Timestamp;
 
 use crate::disk::SimDisk;
+use crate::network::Peer;
 use crate::oracle::Oracle;
 use crate::prng::Prng;
 use crate::tally::Tally;
@@ -50,6 +52,10 @@ pub struct World {
     forgotten_before: i64,
     segment_bytes_max: u64,
     recent_entries_max: usize,
+    fresh_keys_max: usize,
+    peer: Peer,
+    courier: Option<courier::Following>,
+    delivery_entries_max: usize,
 }
 
 /// Lives the life of one seed; what happened in it.
@@ -58,6 +64,7 @@ pub fn live(plan: Plan) -> Fallible<Tally> {
     let done = world.run(plan.steps);
     let mut tally = std::mem::take(&mut world.tally);
     tally.merge(&world.disk.tally());
+    tally.merge(&world.peer.tally());
     tally.add("steps", world.steps);
     tally.add("disk calls", world.disk.calls());
     tally.add("entries", world.oracle.seq);
@@ -87,6 +94,10 @@ impl World {
             forgotten_before: i64::MIN,
             segment_bytes_max: *prng.pick(&[2_000, 20_000, 1 << 28]),
             recent_entries_max: *prng.pick(&[1, 50, 65_536]),
+            fresh_keys_max: *prng.pick(&[4, 30, 100_000]),
+            peer: Peer::new(prng.fork()),
+            courier: None,
+            delivery_entries_max: *prng.pick(&[1, 7, 60]),
             prng,
         };
         world.start()?;
@@ -99,6 +110,10 @@ impl World {
         while self.steps < steps {
             self.now = self.workload.tick(&mut self.prng, self.now);
             match self.faults.next(&mut self.prng) {
+                None if self.prng.permille(self.faults.follows) => {
+                    self.steps += 1;
+                    self.deliver()?;
+                }
                 None => {
                     let acts = self.some_acts();
                     self.ask(acts)?;
@@ -119,9 +134,10 @@ impl World {
         let mut restored = restore(&self.dir).map_err(|error| format!("refuses to start: {error}"))?;
         restored.writer.limit_segments(self.segment_bytes_max);
         restored.writer.reader().keep_recent(self.recent_entries_max);
+        restored.dedup.limit_memory(self.fresh_keys_max);
         let clock = self.clock.clone();
         self.core = Some(Core::new(self.dir.clone(), restored, clock, &self.rules, Box::new(|_| {}), false));
-        Ok(())
+        self.follow()
     }
 
     fn core(&mut self) -> &mut Core {
@@ -168,6 +184,15 @@ impl World {
         let clock = self.now;
         let answers = self.batch(&acts)?;
         self.judge(clock, &acts, Some(&answers))?;
+        self.keep_house()?;
         self.look_around()
+    }
+
+    /// What the meter does after a commit: ids go to disk, old ones are forgotten.
+    fn keep_house(&mut self) -> Fallible {
+        let horizon = i64::try_from(self.rules.dedup_horizon.as_nanos()).unwrap();
+        self.clock.set(Timestamp::from_nanos(self.now));
+        self.forgotten_before = self.forgotten_before.max(self.now - horizon);
+        self.core().keep_house().map_err(|error| error.to_string())
     }
 }

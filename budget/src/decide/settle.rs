@@ -13,6 +13,8 @@ use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::state::{Bound, Run, Who};
 use crate::window::{Span, Window};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 
 /// What a charge sets off, in the order in which it is written.
 #[derive(Default)]
@@ -146,9 +148,17 @@ impl<'a> Booking<'a> {
     fn report(&self, bound: &Bound<'a>, window: Span, after: Tally, effects: &mut Effects<'a>) {
         let Bound { slot, row, cap, .. } = *bound;
         for (level, from) in &cap.levels {
+            #[cfg(feature = "mistakes")]
+            if made(Mistake::SoftLevelLate) && after.spent == *from {
+                continue;
+            }
             if *level > after.warned && after.spent >= *from {
                 effects.warned.extend(slot.counter_at(row, window, after).map(|counter| (counter, *level)));
             }
+        }
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::LimitLate) && after.spent == cap.amount {
+            return;
         }
         if after.spent < cap.amount || after.reached {
             return;
@@ -174,6 +184,10 @@ impl<'a> Booking<'a> {
         facts.extend(reached.into_iter().map(|counter| Fact::Reached { execution: execution.clone(), counter }));
         let mut kills = Kills::of(self.state);
         let mut fenced = self.run.execution.kill.is_some();
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::FencedCallUnsaid) {
+            fenced = false;
+        }
         if let Some(counter) = cause {
             fenced |= self.run.is_live();
             // A run that this charge opens gets the next number, which no other run has.

@@ -16,6 +16,8 @@ use crate::limits::{Class, OWN, RowRef, Slot};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::{Span, Window};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::LateCallCounts, made};
 
 /// A call's run and whom the call is for.
 #[derive(Clone, Copy)]
@@ -109,6 +111,8 @@ impl State {
             return (Span { start: run.execution.started_at, end: None }, tally, true);
         }
         let at = Row::effective(time, now);
+        #[cfg(feature = "mistakes")]
+        let at = if made(LateCallCounts) { at.max(now) } else { at };
         let window = row.window_at(&slot.calendar, at.max(now));
         (window, row.tally(window), window.contains(at))
     }

@@ -11,6 +11,8 @@ use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced};
 use crate::entry::{Applied, Entry, Fact, Opened, Phase};
 use crate::scope::Ref;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::signal::{ATTEMPTS_KEPT_MAX, Attempt, Cause, Kill, KillState, Proof};
 
 /// An entry's place.
@@ -37,6 +39,8 @@ impl State {
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
             Fact::Adjusted(adjustment) => self.adjusted(at.seq, at.time, adjustment),
+            #[cfg(feature = "mistakes")]
+            Fact::Warned { .. } if made(Mistake::SoftLevelTwice) => {}
             Fact::Warned { execution, counter, level } => {
                 self.mark(execution, counter, |tally| tally.warned = tally.warned.max(*level));
                 self.name(at, execution, |run| run.execution.soft_limit = Some((counter.budget.clone(), at.time)));
@@ -172,6 +176,10 @@ impl State {
         self.add_to_tree(number, moved.cost);
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
+            #[cfg(feature = "mistakes")]
+            if made(Mistake::EndedRunsAgain) {
+                run.execution.phase = Phase::Running;
+            }
             if run.execution.conversation.is_none() {
                 run.execution.conversation.clone_from(&charge.conversation);
             }
@@ -181,6 +189,10 @@ impl State {
                 Priced::Zero(_) => {}
             }
         });
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::UnpricedForgotten) {
+            return;
+        }
         self.set_aside(at.seq, charge);
     }
 

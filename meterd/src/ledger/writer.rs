@@ -1,6 +1,6 @@
 //! The one writer: a batch is one write and one fsync; after the first failure nothing more is written.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use budget::Entry;
@@ -9,6 +9,8 @@ use super::disk::DiskFile;
 use super::format::{HEADER_LEN, Hash, Header, encode_frame};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 
 /// A segment that has grown past this is closed and the next one begun.
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
@@ -95,7 +97,12 @@ impl Writer {
             return Err(LedgerError::Stopped);
         }
         self.stopped = true;
-        let took = self.write(entries).inspect_err(|_| self.cut_back())?;
+        let took = self.write(entries).inspect_err(|_| self.cut_back());
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::GoOnAfterFailure) {
+            self.stopped = false;
+        }
+        let took = took?;
         self.stopped = false;
         Ok(took)
     }
@@ -115,7 +122,11 @@ impl Writer {
         })?;
         active.file.append(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
         let begin = Instant::now();
-        active.file.sync_data().map_err(LedgerError::io("fsync", &active.path))?;
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::ShownBeforeFsync) {
+            self.reader.publish(Batch { entries: entries.clone() }, active.len);
+        }
+        sync(&*active.file).map_err(LedgerError::io("fsync", &active.path))?;
         let took = begin.elapsed();
         let offset = active.len;
         active.len += self.buffer.len() as u64;
@@ -129,6 +140,10 @@ impl Writer {
     /// Takes back what was not acknowledged, as far as the disk lets it. After a failed fsync the system shows bytes that
     /// may not be on the disk and never will be: the next start must not find them whole and go on behind them.
     fn cut_back(&mut self) {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::TailLeftAfterFailure) {
+            return;
+        }
         if let Some(active) = &self.active
             && let Err(error) = active.file.set_len(active.len)
         {
@@ -138,16 +153,43 @@ impl Writer {
 
     fn begin_segment(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
-        let mut file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
-        let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
-        file.append(&header).map_err(LedgerError::io("write", &path))?;
-        file.sync_all().map_err(LedgerError::io("fsync", &path))?;
-        self.dir.sync(&self.dir.segments())?;
+        let file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
+        let file = self.put_header(file, &path).inspect_err(|_| {
+            // For the same reason as in `cut_back`; a file that stays is told from a whole one at the next start.
+            if let Err(error) = self.dir.remove(&path) {
+                tracing::warn!(%error, "cannot remove a segment that was not begun");
+            }
+        })?;
         self.bytes += HEADER_LEN as u64;
         self.reader.add_segment(self.next_seq, path.clone());
         self.active = Some(Active { file, path, len: HEADER_LEN as u64 });
         Ok(())
     }
+
+    fn put_header(&self, mut file: Box<dyn DiskFile>, path: &Path) -> Result<Box<dyn DiskFile>, LedgerError> {
+        let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
+        file.append(&header).map_err(LedgerError::io("write", path))?;
+        file.sync_all().map_err(LedgerError::io("fsync", path))?;
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::SegmentNameNotSynced) {
+            return Ok(file);
+        }
+        self.dir.sync(&self.dir.segments())?;
+        Ok(file)
+    }
+}
+
+/// Makes what was appended durable; asked once, for a failed fsync says nothing the second time.
+fn sync(file: &dyn DiskFile) -> std::io::Result<()> {
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::AcknowledgeBeforeFsync) {
+        return Ok(());
+    }
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::RetryFsync) && file.sync_data().is_ok() {
+        return Ok(());
+    }
+    file.sync_data()
 }
 
 impl Writer {

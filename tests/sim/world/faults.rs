@@ -1,6 +1,8 @@
 //! What goes wrong, when, and what must be true afterwards.
 
 use super::{Fallible, World};
+use meterd::ledger::Disk;
+
 use crate::disk::Fault;
 use crate::prng::Prng;
 use crate::words::{Act, BudgetId, DAY, HOUR, SECOND};
@@ -23,15 +25,23 @@ pub enum Strike {
     DiskFull,
     /// The clock is set.
     ClockJump,
+    /// The disk fails, or the power goes, while a follower saves its cursor.
+    Following(Fault),
+    /// A byte of the newest snapshot changes.
+    SnapshotRots,
+    /// A byte in the middle of the ledger changes, for as long as it is there the daemon must refuse to start.
+    LedgerRots,
 }
 
 /// How often each strikes in this seed.
 pub struct Plan {
     permille: u64,
-    weights: [u64; 11],
+    weights: [u64; STRIKES.len()],
+    /// How often followers come to their turn, in a thousand.
+    pub follows: u64,
 }
 
-const STRIKES: [Strike; 11] = [
+const STRIKES: [Strike; 15] = [
     Strike::During(Fault::PowerLoss),
     Strike::During(Fault::Write),
     Strike::During(Fault::Sync),
@@ -43,13 +53,17 @@ const STRIKES: [Strike; 11] = [
     Strike::Restart,
     Strike::DiskFull,
     Strike::ClockJump,
+    Strike::Following(Fault::PowerLoss),
+    Strike::Following(Fault::Name),
+    Strike::SnapshotRots,
+    Strike::LedgerRots,
 ];
 
 impl Plan {
     pub fn new(prng: &mut Prng) -> Self {
-        let weights = [4, 2, 3, 1, 4, 2, 3, 2, 2, 2, 3];
+        let weights = [4, 2, 3, 1, 4, 2, 3, 2, 2, 2, 3, 3, 1, 1, 1];
         let weights = weights.map(|weight| if prng.permille(200) { weight * 5 } else { weight });
-        Self { permille: *prng.pick(&[20, 80, 150]), weights }
+        Self { permille: *prng.pick(&[20, 80, 150]), weights, follows: *prng.pick(&[10, 100, 300]) }
     }
 
     pub fn next(&self, prng: &mut Prng) -> Option<Strike> {
@@ -71,21 +85,20 @@ impl World {
                 let (acts, clock) = (self.some_acts(), self.now);
                 self.batch(&acts)?;
                 // It was made durable, and nobody heard of it.
-                self.core = None;
+                self.stop();
                 self.disk.end_process();
                 self.start()?;
                 self.after_start(clock, &acts, true)
             }
             Strike::PowerLoss => {
-                self.core = None;
+                self.stop();
                 self.disk.power_cycle();
                 self.start()?;
                 self.after_start(self.now, &[], true)
             }
             Strike::Restart => {
-                self.forget();
-                self.core().close();
-                self.core = None;
+                self.core().close().map_err(|error| error.to_string())?;
+                self.stop();
                 self.tally.count("fault: clean restart");
                 self.start()?;
                 self.after_start(self.now, &[], true)
@@ -106,45 +119,93 @@ impl World {
                 };
                 Ok(())
             }
+            Strike::Following(fault) => self.deliver_under_fire(fault),
+            Strike::SnapshotRots => self.rot_snapshot(),
+            Strike::LedgerRots => self.rot_ledger(),
         }
+    }
+
+    /// A snapshot only saves time: one that is damaged is passed over.
+    fn rot_snapshot(&mut self) -> Fallible {
+        self.core().snapshot().map_err(|error| error.to_string())?;
+        let newest = self.disk.list(&self.dir.snapshots()).map_err(|error| error.to_string())?.into_iter().max();
+        self.stop();
+        self.disk.end_process();
+        if let Some(path) = newest
+            && self.disk.flip(&mut self.prng, &path, 0..usize::MAX).is_some()
+        {
+            self.tally.count("fault: snapshot damaged");
+        }
+        self.start()?;
+        self.after_start(self.now, &[], true)
+    }
+
+    /// Damage in the middle is refused and nothing is changed; what is mended goes on.
+    fn rot_ledger(&mut self) -> Fallible {
+        let segments = self.disk.list(&self.dir.segments()).map_err(|error| error.to_string())?;
+        let Some(path) = segments.into_iter().min() else { return Ok(()) };
+        let end = usize::try_from(self.disk.len(&path).map_err(|error| error.to_string())?).unwrap();
+        self.stop();
+        self.disk.end_process();
+        // Any byte of the first frames; whole ones follow where the ledger is long enough.
+        if end > 3_000
+            && let Some(at) = self.disk.flip(&mut self.prng, &path, 0..end - 3_000)
+        {
+            self.tally.count("fault: ledger damaged");
+            let snapshots = self.disk.list(&self.dir.snapshots()).map_err(|error| error.to_string())?;
+            if self.start().is_ok() && snapshots.is_empty() {
+                return Err(format!("starts although byte {at} of {} is damaged", path.display()));
+            }
+            self.stop();
+            self.disk.end_process();
+            self.disk.flip_back(&path, at);
+        }
+        self.start()?;
+        self.after_start(self.now, &[], true)
+    }
+
+    /// The process is gone.
+    fn stop(&mut self) {
+        self.courier = None;
+        self.core = None;
     }
 
     /// A batch that a fault may strike. Afterwards it is there whole, or nothing of it is.
     fn ask_under_fire(&mut self, acts: &[Act]) -> Fallible {
         let clock = self.now;
-        let answers = self.batch(acts);
-        self.disk.disarm();
-        match answers {
-            Ok(answers) => {
-                self.disk.leave_room(None);
-                if self.disk.is_off() {
-                    return Err("acknowledged although the disk had failed".to_owned());
-                }
-                self.judge(clock, acts, Some(&answers))?;
-                self.look_around()
+        let Ok(answers) = self.batch(acts) else {
+            self.disk.disarm();
+            // The disk is well again, and whoever asks goes on asking: nothing may be taken any more.
+            self.disk.leave_room(None);
+            let id = BudgetId::Named(9);
+            let more = Act::Apply { budget: id, spec: spec(&mut self.prng, id) };
+            if self.batch(&[more]).is_ok() {
+                return Err("the ledger goes on after a failed write".to_owned());
             }
-            Err(_) => {
-                // The disk is well again, and whoever asks goes on asking: nothing may be taken any more.
-                self.disk.leave_room(None);
-                let id = BudgetId::Named(9);
-                let more = Act::Apply { budget: id, spec: spec(&mut self.prng, id) };
-                if self.batch(&[more]).is_ok() {
-                    return Err("the ledger goes on after a failed write".to_owned());
-                }
-                self.come_back(clock, acts)
-            }
+            return self.come_back(clock, acts);
+        };
+        if self.disk.is_off() {
+            return Err("acknowledged although the disk had failed".to_owned());
         }
+        self.judge(clock, acts, Some(&answers))?;
+        let kept = self.keep_house();
+        self.disk.disarm();
+        self.disk.leave_room(None);
+        if kept.is_err() {
+            return self.come_back(clock, &[]);
+        }
+        self.look_around()
     }
 
     /// The process ends after a failed write, or the power is gone; the next start may be struck as well.
-    fn come_back(&mut self, clock: i64, acts: &[Act]) -> Fallible {
-        self.core = None;
+    pub(super) fn come_back(&mut self, clock: i64, acts: &[Act]) -> Fallible {
+        self.stop();
         self.end_somehow();
         while self.prng.permille(300) {
             let fault = *self.prng.pick(&[Fault::PowerLoss, Fault::Sync, Fault::Name]);
             self.disk.arm(fault, 6);
             let started = self.start();
-            self.core = None;
+            self.stop();
             if self.disk.disarm() {
                 self.tally.count("fault: start struck");
             } else {
@@ -181,28 +242,26 @@ impl World {
 
     fn snapshot(&mut self, fault: Option<Fault>) -> Fallible {
         self.tally.count("snapshots");
-        self.forget();
         if let Some(fault) = fault {
             self.disk.arm(fault, 8);
         }
-        self.core().snapshot();
+        let done = self.core().snapshot();
         self.disk.disarm();
-        if self.disk.is_off() { self.come_back(self.now, &[]) } else { Ok(()) }
-    }
-
-    /// From now on ids older than the horizon may be forgotten.
-    fn forget(&mut self) {
-        self.clock.set(pricing::Timestamp::from_nanos(self.now));
-        let horizon = i64::try_from(self.rules.dedup_horizon.as_nanos()).unwrap();
-        self.forgotten_before = self.forgotten_before.max(self.now - horizon);
+        match (done, fault) {
+            (Err(error), None) => Err(error.to_string()),
+            (Err(_), Some(_)) => self.come_back(self.now, &[]),
+            (Ok(()), _) if self.disk.is_off() => self.come_back(self.now, &[]),
+            (Ok(()), _) => Ok(()),
+        }
     }
 
     /// The end: everything once more, from the disk.
     pub(super) fn end(&mut self) -> Fallible {
-        self.core = None;
+        self.stop();
         self.disk.power_cycle();
         self.start()?;
         self.after_start(self.now, &[], true)?;
+        self.deliver_all()?;
         self.audit(true)
     }
 }
