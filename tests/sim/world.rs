@@ -53,6 +53,7 @@ pub struct World {
     segment_bytes_max: u64,
     recent_entries_max: usize,
     fresh_keys_max: usize,
+    disk_is_full: bool,
     peer: Peer,
     courier: Option<courier::Following>,
     delivery_entries_max: usize,
@@ -95,6 +96,7 @@ impl World {
             segment_bytes_max: *prng.pick(&[2_000, 20_000, 1 << 28]),
             recent_entries_max: *prng.pick(&[1, 50, 65_536]),
             fresh_keys_max: *prng.pick(&[4, 30, 100_000]),
+            disk_is_full: false,
             peer: Peer::new(prng.fork()),
             courier: None,
             delivery_entries_max: *prng.pick(&[1, 7, 60]),
@@ -133,6 +135,7 @@ impl World {
     fn start(&mut self) -> Fallible {
         let mut restored = restore(&self.dir).map_err(|error| format!("refuses to start: {error}"))?;
         restored.writer.limit_segments(self.segment_bytes_max);
+        restored.writer.limit_room(40_000, 8_000);
         restored.writer.reader().keep_recent(self.recent_entries_max);
         restored.dedup.limit_memory(self.fresh_keys_max);
         let clock = self.clock.clone();

@@ -104,10 +104,21 @@ impl World {
                 self.after_start(self.now, &[], true)
             }
             Strike::DiskFull => {
-                let room = self.prng.below(2_000);
+                let room = self.prng.below(3_000);
                 self.disk.leave_room(Some(room));
-                let acts = self.some_acts();
-                self.ask_under_fire(&acts)
+                self.disk_is_full = true;
+                self.tally.count("fault: disk fills up");
+                let batches = 1 + self.prng.below(5);
+                let mut done = Ok(());
+                for _ in 0..batches {
+                    let acts = self.some_acts();
+                    done = self.ask_under_fire(&acts);
+                    if done.is_err() || !self.disk_is_full {
+                        break;
+                    }
+                }
+                self.make_room();
+                done
             }
             Strike::ClockJump => {
                 self.tally.count("fault: clock jump");
@@ -176,7 +187,7 @@ impl World {
         let Ok(answers) = self.batch(acts) else {
             self.disk.disarm();
             // The disk is well again, and whoever asks goes on asking: nothing may be taken any more.
-            self.disk.leave_room(None);
+            self.make_room();
             let id = BudgetId::Named(9);
             let more = Act::Apply { budget: id, spec: spec(&mut self.prng, id) };
             if self.batch(&[more]).is_ok() {
@@ -190,11 +201,16 @@ impl World {
         self.judge(clock, acts, Some(&answers))?;
         let kept = self.keep_house();
         self.disk.disarm();
-        self.disk.leave_room(None);
         if kept.is_err() {
+            self.make_room();
             return self.come_back(clock, &[]);
         }
         self.look_around()
+    }
+
+    fn make_room(&mut self) {
+        self.disk.leave_room(None);
+        self.disk_is_full = false;
     }
 
     /// The process ends after a failed write, or the power is gone; the next start may be struck as well.

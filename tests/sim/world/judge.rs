@@ -15,6 +15,10 @@ impl World {
         let mut rest = entries.as_slice();
         for (number, act) in acts.iter().enumerate() {
             let answer = answers.map(|answers| &answers[number]);
+            if answer == Some(&Answer::NoRoom) {
+                self.check_no_room(act)?;
+                continue;
+            }
             for (act, answer) in one_by_one(act, answer)? {
                 if self.is_forgotten(&act, answer.as_ref(), rest)? {
                     self.tally.count("answer: too old");
@@ -27,6 +31,16 @@ impl World {
             [] => Ok(()),
             [more, ..] => Err(format!("an entry that nobody asked for: {more:?}")),
         }
+    }
+
+    /// Only a full disk refuses, and only new work: what ends or settles something has room set aside.
+    fn check_no_room(&mut self, act: &Act) -> Fallible {
+        let new = matches!(act, Act::Charge(_) | Act::Open { .. } | Act::Apply { .. } | Act::Price { .. });
+        if !self.disk_is_full || !new {
+            return Err(format!("no room for {act:?}, with a full disk: {}", self.disk_is_full));
+        }
+        self.tally.count("answer: no room");
+        Ok(())
     }
 
     fn judge_one<'a>(
@@ -91,6 +105,7 @@ impl World {
         let said: Vec<Said> = match answer {
             Answer::Charges(booked) => booked.iter().filter_map(booked_said).collect(),
             Answer::Command(verdict) => vec![self.verdict_said(act, verdict)?],
+            Answer::NoRoom => return Err("no room, in the middle of a request".to_owned()),
         };
         if said == expected { Ok(()) } else { Err(format!("answered {said:?}, expected {expected:?}")) }
     }
