@@ -100,6 +100,23 @@ pub enum Fact {
     },
     /// A booked charge got another price. What was added last stands last: the order is the ledger's format.
     Adjusted(Adjustment),
+    /// Somebody changed something that is not usage, or was refused.
+    Audited(Audit),
+}
+
+/// Who did what, or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// The principal's name.
+    pub principal: Arc<str>,
+    /// Its tenant.
+    pub tenant: Arc<str>,
+    /// The operation, such as `POST /v1/resources/apply`.
+    pub action: Arc<str>,
+    /// What it was done to.
+    pub object: Arc<str>,
+    /// The result, as an HTTP status.
+    pub status: u16,
 }
 
 /// A resource as applied.

@@ -71,6 +71,7 @@ impl State {
             Fact::KillSent { .. } | Fact::KillAcked { .. } | Fact::KillConfirmed { .. } => {
                 self.signalled(at, &entry.fact)
             }
+            Fact::Audited(_) => {}
         }
     }
 
