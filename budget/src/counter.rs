@@ -14,9 +14,9 @@ use pricing::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Fraction, Unit};
-use crate::window::{Calendar, Span, Window};
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake, made};
+use crate::window::{Calendar, Span, Window};
 
 /// Closed civil windows that a counter remembers; older late charges are in the ledger only.
 pub const CLOSED_KEPT_MAX: usize = 2;

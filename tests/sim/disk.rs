@@ -256,14 +256,16 @@ impl Disk for SimDisk {
             return Err(ErrorKind::AlreadyExists.into());
         }
         let node = inner.new_node();
-        inner.name_call("fault: file not made", |inner| inner.change_name(NameChange::Put(path.to_path_buf(), node)))?;
+        inner
+            .name_call("fault: file not made", |inner| inner.change_name(NameChange::Put(path.to_path_buf(), node)))?;
         Ok(self.handle(node, inner.epoch))
     }
 
     fn replace(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let mut inner = self.inner();
         let node = inner.new_node();
-        inner.name_call("fault: file not made", |inner| inner.change_name(NameChange::Put(path.to_path_buf(), node)))?;
+        inner
+            .name_call("fault: file not made", |inner| inner.change_name(NameChange::Put(path.to_path_buf(), node)))?;
         Ok(self.handle(node, inner.epoch))
     }
 

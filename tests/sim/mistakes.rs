@@ -15,8 +15,11 @@ const STEPS: u64 = 500;
 #[test]
 fn every_mistake_is_found() {
     let only = env::var("METERD_SIM_MISTAKE").ok();
-    let wanted: Vec<Mistake> =
-        Mistake::ALL.iter().copied().filter(|one| only.as_ref().is_none_or(|only| *only == format!("{one:?}"))).collect();
+    let wanted: Vec<Mistake> = Mistake::ALL
+        .iter()
+        .copied()
+        .filter(|one| only.as_ref().is_none_or(|only| *only == format!("{one:?}")))
+        .collect();
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {

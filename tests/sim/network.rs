@@ -66,7 +66,8 @@ impl Inner {
         if let Some((end, same)) = self.taken.get(&from) {
             self.tally.count("network: delivered again");
             if (*end, same) != (to, &entries) {
-                let wrong = format!("entries {from} to {end} were delivered again as {from} to {to}, or with other content");
+                let wrong =
+                    format!("entries {from} to {end} were delivered again as {from} to {to}, or with other content");
                 self.wrong.get_or_insert(wrong);
             }
             return;

@@ -50,7 +50,6 @@ pub struct Kill {
 /// A charge as booked, with the price that it has now.
 #[derive(Clone, Debug)]
 pub struct Paper {
-    pub id: u64,
     pub run: RunNo,
     pub who: Who,
     /// The time that picked its windows.

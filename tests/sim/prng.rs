@@ -54,6 +54,16 @@ impl Prng {
     /// A place in `weights`, each as likely as its weight says.
     pub fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
-        weights.iter().position(|weight| if left < *weight { true } else { left -= weight; false }).unwrap_or(0)
+        weights
+            .iter()
+            .position(|weight| {
+                if left < *weight {
+                    true
+                } else {
+                    left -= weight;
+                    false
+                }
+            })
+            .unwrap_or(0)
     }
 }

@@ -19,10 +19,6 @@ impl Tally {
     pub fn merge(&mut self, other: &Self) {
         other.0.iter().for_each(|(what, more)| self.add(what, *more));
     }
-
-    pub fn get(&self, what: &str) -> u64 {
-        self.0.get(what).copied().unwrap_or(0)
-    }
 }
 
 impl fmt::Display for Tally {

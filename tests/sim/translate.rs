@@ -7,7 +7,6 @@ use budget::entry::{Applied, Opened, Origin};
 use budget::signal::{Attempt, Cause, Channel, CounterAt};
 use budget::{
     Adjust, AdjustReason, Budget, Charge, Command, Entry, Fact, Fraction, Limit, Priced, Ref, Scope, Source, Subject,
-    Unit,
 };
 use pricing::cost::{Cost, TableRef, Unpriced};
 use pricing::{Attrs, Money, Quantity, Timestamp, Usage, UsageKey};
@@ -123,7 +122,8 @@ pub fn charge(call: &Call) -> Charge {
 
 pub fn budget(id: BudgetId, spec: &Spec) -> Budget {
     let (source, _, name) = budget_ref(id);
-    let one = |kind: &str, number: Option<u8>| number.map(|number| format!("{kind}{number}").into()).into_iter().collect();
+    let one =
+        |kind: &str, number: Option<u8>| number.map(|number| format!("{kind}{number}").into()).into_iter().collect();
     let shares = [("a0".into(), Fraction(500_000)), ("a1".into(), Fraction(300_000))];
     Budget {
         source,
@@ -135,7 +135,11 @@ pub fn budget(id: BudgetId, spec: &Spec) -> Budget {
             execution: matches!(id, BudgetId::Own(_)).then_some(name),
             ..Scope::default()
         },
-        limits: spec.limits.iter().map(|(unit, window, amount)| Limit { unit: *unit, window: *window, amount: *amount }).collect(),
+        limits: spec
+            .limits
+            .iter()
+            .map(|(unit, window, amount)| Limit { unit: *unit, window: *window, amount: *amount })
+            .collect(),
         soft_levels: spec.levels.iter().map(|level| Fraction(*level)).collect(),
         on_hard_limit: spec.action,
         time_zone: match spec.zone_hours {
@@ -176,7 +180,14 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
             let (_, kind, name) = budget_ref(*id);
             let document = format!("{spec:?}").into();
             let budgets = vec![budget(*id, spec)];
-            Command::Apply(Applied { kind: kind.into(), id: name, generation: 0, origin: Origin::Api, document, budgets })
+            Command::Apply(Applied {
+                kind: kind.into(),
+                id: name,
+                generation: 0,
+                origin: Origin::Api,
+                document,
+                budgets,
+            })
         }
         Act::Remove { budget } => {
             let (_, kind, id) = budget_ref(*budget);
@@ -209,7 +220,13 @@ pub fn key(at: &CounterAt, run: RunNo) -> Key {
         Some(agent) => Share::Agent(agent[1..].parse().unwrap()),
     };
     let per_run = at.window == budget::Window::Run;
-    Key { budget: budget_of(at.source, &at.budget), unit: at.unit, window: at.window, share, run: per_run.then_some(run) }
+    Key {
+        budget: budget_of(at.source, &at.budget),
+        unit: at.unit,
+        window: at.window,
+        share,
+        run: per_run.then_some(run),
+    }
 }
 
 /// A fact in the simulation's words.
@@ -246,11 +263,6 @@ pub fn seen(fact: &Fact) -> Seen {
         }
         Fact::KillAcked { kill, .. } => Seen::Acked { kill: kill_of(kill) },
         Fact::KillConfirmed { kill, proof } => Seen::Confirmed { kill: kill_of(kill), proof: *proof },
-        Fact::Pinned(table) => panic!("nobody pinned {table:?}"),
+        other => panic!("nobody asked for {other:?}"),
     }
-}
-
-/// An amount of a unit, for people.
-pub fn amount(unit: Unit, amount: i128) -> String {
-    if unit == Unit::Usd { format!("${}", money(amount)) } else { amount.to_string() }
 }

@@ -69,16 +69,46 @@ pub struct Call {
 #[derive(Clone, Debug)]
 pub enum Act {
     Charge(Vec<Call>),
-    Open { run: RunNo, team: Option<u8>, agent: Option<u8>, parent: Option<RunNo>, inherit: bool, own: Option<Spec> },
-    End { run: RunNo, phase: Phase },
-    Kill { run: RunNo },
-    Ack { run: RunNo, kill: u64 },
-    Sent { kill: u64, taken: bool },
-    Confirm { kill: u64, proof: Proof },
-    Apply { budget: BudgetId, spec: Spec },
-    Remove { budget: BudgetId },
+    Open {
+        run: RunNo,
+        team: Option<u8>,
+        agent: Option<u8>,
+        parent: Option<RunNo>,
+        inherit: bool,
+        own: Option<Spec>,
+    },
+    End {
+        run: RunNo,
+        phase: Phase,
+    },
+    Kill {
+        run: RunNo,
+    },
+    Ack {
+        run: RunNo,
+        kill: u64,
+    },
+    Sent {
+        kill: u64,
+        taken: bool,
+    },
+    Confirm {
+        kill: u64,
+        proof: Proof,
+    },
+    Apply {
+        budget: BudgetId,
+        spec: Spec,
+    },
+    Remove {
+        budget: BudgetId,
+    },
     /// A price for the charge of that entry, from the table of that number.
-    Price { of: u64, price: i128, table: u8 },
+    Price {
+        of: u64,
+        price: i128,
+        table: u8,
+    },
 }
 
 /// A counter: whose, of what, over what, which share, and for a limit of a run, which run.
@@ -118,16 +148,27 @@ pub enum Seen {
 /// An answer in the simulation's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Said {
-    Accepted { seq: u64, fenced: bool },
-    Duplicate { seq: u64 },
-    Conflict { seq: u64 },
-    TooOld,
+    Accepted {
+        seq: u64,
+        fenced: bool,
+    },
+    Duplicate {
+        seq: u64,
+    },
+    Conflict {
+        seq: u64,
+    },
     Done,
     Unchanged,
     /// Another price is booked.
-    Priced { price: i128, fenced: bool },
+    Priced {
+        price: i128,
+        fenced: bool,
+    },
     /// The run is fenced, now or before.
-    Fenced { run: RunNo },
+    Fenced {
+        run: RunNo,
+    },
     UnknownRun,
     UnknownKill,
     AlreadyEnded(Phase),

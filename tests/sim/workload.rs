@@ -97,7 +97,8 @@ impl Workload {
         let run = self.run(prng);
         // A parent is an older run that is known: no circle, no orphan.
         let parent = prng.permille(400).then(|| run.saturating_sub(1 + RunNo::try_from(prng.below(3)).unwrap()));
-        let parent = parent.filter(|parent| *parent < run && oracle.runs.contains_key(parent) && depth(oracle, *parent) < 20);
+        let parent =
+            parent.filter(|parent| *parent < run && oracle.runs.contains_key(parent) && depth(oracle, *parent) < 20);
         let own = prng.permille(400).then(|| spec(prng, BudgetId::Own(run)));
         Act::Open { run, team: team(prng), agent: agent(prng), parent, inherit: prng.permille(800), own }
     }

@@ -12,9 +12,9 @@ use super::{State, Verdict};
 use crate::adjust::{Adjust, AdjustReason, Adjustment};
 use crate::charge::{Moved, Priced};
 use crate::entry::Fact;
-use crate::state::Who;
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake::SettledTwice, made};
+use crate::state::Who;
 
 /// The newest price of a charge, and the table that gave it.
 struct Newest {

@@ -9,12 +9,12 @@ use crate::charge::{Charge, Moved};
 use crate::counter::Tally;
 use crate::entry::{Fact, Opened};
 use crate::limits::RowRef;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::state::{Bound, Run, Who};
 use crate::window::{Span, Window};
-#[cfg(feature = "mistakes")]
-use crate::mistakes::{Mistake, made};
 
 /// What a charge sets off, in the order in which it is written.
 #[derive(Default)]

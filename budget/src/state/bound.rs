@@ -13,11 +13,11 @@ use crate::budget::{Source, Unit};
 use crate::charge::Subject;
 use crate::counter::{Cap, Row, Share, Tally};
 use crate::limits::{Class, OWN, RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::LateCallCounts, made};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::{Span, Window};
-#[cfg(feature = "mistakes")]
-use crate::mistakes::{Mistake::LateCallCounts, made};
 
 /// A call's run and whom the call is for.
 #[derive(Clone, Copy)]

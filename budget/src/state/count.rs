@@ -10,11 +10,11 @@ use crate::budget::Source;
 use crate::charge::{Moved, Subject};
 use crate::counter::Tally;
 use crate::limits::{OWN, RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::SkipACounter, made};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::Window;
-#[cfg(feature = "mistakes")]
-use crate::mistakes::{Mistake::SkipACounter, made};
 
 impl State {
     /// Adds a call, dated `time`, to every counter that binds it: the walk that `decide` makes, and then the sums.

@@ -10,9 +10,9 @@ use super::{Run, State};
 use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced};
 use crate::entry::{Applied, Entry, Fact, Opened, Phase};
-use crate::scope::Ref;
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake, made};
+use crate::scope::Ref;
 use crate::signal::{ATTEMPTS_KEPT_MAX, Attempt, Cause, Kill, KillState, Proof};
 
 /// An entry's place.

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
-use pricing::Timestamp;
 #[cfg(feature = "mistakes")]
 use budget::mistakes::{Mistake, made};
+use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
+use pricing::Timestamp;
 
 use super::room;
 use super::snapshot::{self, Saver};

@@ -17,10 +17,10 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
-use budget::{Charge, Entry, Fact};
-use pricing::Timestamp;
 #[cfg(feature = "mistakes")]
 use budget::mistakes::{Mistake, made};
+use budget::{Charge, Entry, Fact};
+use pricing::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 

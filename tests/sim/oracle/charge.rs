@@ -56,10 +56,7 @@ impl Oracle {
         let stopped = self.book(&booking, &mut seen);
         fenced |= stopped;
         self.note_call(call, subject);
-        self.papers.insert(
-            seq,
-            Paper { id: call.id, run: call.run, who, time, price: call.price, table: call.price.map(|_| 0) },
-        );
+        self.papers.insert(seq, Paper { run: call.run, who, time, price: call.price, table: call.price.map(|_| 0) });
         if call.price.is_none() {
             self.unpriced.insert(seq);
         }
@@ -190,8 +187,12 @@ impl Oracle {
                         Share::Rest => !matches!(who.agent, Some(0 | 1)),
                     }
             };
-            let sharers: Vec<(RunNo, i128)> =
-                self.runs.iter().filter(|(n, run)| **n != but && run.live() && binds(run.who)).map(|(n, run)| (*n, run.cost)).collect();
+            let sharers: Vec<(RunNo, i128)> = self
+                .runs
+                .iter()
+                .filter(|(n, run)| **n != but && run.live() && binds(run.who))
+                .map(|(n, run)| (*n, run.cost))
+                .collect();
             for (number, cost) in sharers {
                 let own = matches!(key.budget, crate::words::BudgetId::Own(_));
                 if !own && !self.is_fenced(number) {

@@ -93,8 +93,7 @@ impl Counters {
                     continue;
                 }
                 for (share, cap) in shares(spec, call.agent, *limit) {
-                    let key =
-                        Key { budget: *id, unit: *unit, window: *window, share, run: per_run.then_some(run) };
+                    let key = Key { budget: *id, unit: *unit, window: *window, share, run: per_run.then_some(run) };
                     all.push(Bound { key, cap, whole_run: per_run && for_run });
                 }
             }
@@ -145,9 +144,8 @@ impl Counters {
     /// A budget comes, changes or goes. Counters of limits that are no longer there are forgotten; those that stay keep
     /// their sums, and what lies above them now will be reported again.
     pub fn put(&mut self, id: BudgetId, spec: Option<Spec>, now: i64) {
-        self.counters.retain(|key, _| {
-            key.budget != id || spec.as_ref().is_some_and(|spec| cap_of(spec, key).is_some())
-        });
+        self.counters
+            .retain(|key, _| key.budget != id || spec.as_ref().is_some_and(|spec| cap_of(spec, key).is_some()));
         match spec {
             Some(spec) => self.specs.insert(id, spec),
             None => self.specs.remove(&id),

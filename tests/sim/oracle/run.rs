@@ -156,8 +156,12 @@ impl Oracle {
         self.counters.put(id, Some(spec.clone()), now);
         let mut seen = vec![Seen::Applied { budget: id, generation }];
         if spec.action == Action::Terminate {
-            let live: Vec<(RunNo, Run)> =
-                self.runs.iter().filter(|(_, run)| run.live() && run.kill.is_none()).map(|(n, run)| (*n, run.clone())).collect();
+            let live: Vec<(RunNo, Run)> = self
+                .runs
+                .iter()
+                .filter(|(_, run)| run.live() && run.kill.is_none())
+                .map(|(n, run)| (*n, run.clone()))
+                .collect();
             for (number, run) in live.into_iter().filter(|(_, run)| matches(spec, run.who)) {
                 if self.over(now, id, spec, number, &run) {
                     seen.push(self.fence(number, run.cost, false));

@@ -102,8 +102,7 @@ impl World {
             allowance.counters.iter().map(|at| (key(at, number), (at.limit, at.spent))).collect();
         same("counters that bind", found, expected)?;
         let full = |at: &CounterAt| at.spent + at.held >= at.limit;
-        let denies =
-            |at: &CounterAt| self.oracle.counters.specs[&key(at, number).budget].action >= Action::Deny;
+        let denies = |at: &CounterAt| self.oracle.counters.specs[&key(at, number).budget].action >= Action::Deny;
         match (run.kill, run.live(), &allowance.denial) {
             (Some(kill), _, Some(Denial::Fenced(by))) if kill_of(by) == kill => Ok(()),
             (None, false, Some(Denial::Ended(phase))) if *phase == run.phase => Ok(()),

@@ -24,7 +24,9 @@ impl World {
                     self.tally.count("answer: too old");
                     continue;
                 }
-                rest = self.judge_one(clock, &act, answer.as_ref(), rest).map_err(|error| format!("{error}\nof {act:?}"))?;
+                rest = self
+                    .judge_one(clock, &act, answer.as_ref(), rest)
+                    .map_err(|error| format!("{error}\nof {act:?}"))?;
             }
         }
         match rest {
@@ -150,7 +152,8 @@ impl World {
                 Booked::Duplicate { seq } => {
                     let first = call.response.and_then(|response| self.oracle.by_response.get(&response));
                     let own = self.oracle.by_id.get(&call.id);
-                    own.is_some_and(|own| own.at < before && own.seq != *seq) && first.is_some_and(|first| first.seq == *seq)
+                    own.is_some_and(|own| own.at < before && own.seq != *seq)
+                        && first.is_some_and(|first| first.seq == *seq)
                 }
                 _ => false,
             }),
