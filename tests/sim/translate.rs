@@ -173,7 +173,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
         }
         Act::Sent { kill, taken } => {
             let attempt = if *taken { Attempt::Delivered } else { Attempt::Failed("refused".into()) };
-            Command::Sent { kill: kill_id(*kill), channel: Channel::Webhook, attempt }
+            Command::Sent { kill: kill_id(*kill), channel: Channel::Webhook, attempt, took_us: 0 }
         }
         Act::Confirm { kill, proof } => Command::Confirm { kill: kill_id(*kill), proof: *proof },
         Act::Apply { budget: id, spec } => {

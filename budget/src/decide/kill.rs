@@ -10,16 +10,13 @@ use crate::budget::{Action, Source};
 use crate::counter::Tally;
 use crate::entry::{Fact, Phase};
 use crate::limits::{RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::policy::Policy;
 use crate::scope::Ref;
 use crate::signal::{Cause, Channel, CounterAt, Kill, Proof, Turn};
 use crate::state::Run;
 use crate::window::{Span, Window};
-#[cfg(feature = "mistakes")]
-use crate::{
-    mistakes::{Mistake, made},
-    signal::Kill,
-};
 
 /// Kills that one decision writes; runs beyond it are killed at their next charge.
 pub const KILLS_PER_DECISION_MAX: usize = 1_000;

@@ -124,7 +124,7 @@ impl Oracle {
         match self.kills.get_mut(&kill) {
             None => (Said::UnknownKill, Vec::new()),
             Some(known) => {
-                known.sent |= taken;
+                known.sent |= taken && !known.confirmed;
                 (Said::Done, vec![Seen::Sent { kill, taken }])
             }
         }

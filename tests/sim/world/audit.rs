@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use budget::decide::Denial;
-use budget::signal::{CounterAt, KillState};
+use budget::signal::CounterAt;
 use budget::state::Execution;
 use budget::{Action, Fact, State, allowance};
 use pricing::Timestamp;
@@ -122,7 +122,7 @@ impl World {
             same("kill is acknowledged", kill.acked_at.is_some(), known.acked)?;
             same("kill was sent", kill.sent_at.is_some(), known.sent)?;
             same("kill is closed", kill.confirmed_at.is_some(), known.confirmed)?;
-            same("kill's state is closed", kill.state >= KillState::Confirmed, known.confirmed)?;
+            same("kill's state is closed", kill.state.is_closed(), known.confirmed)?;
         }
         Ok(())
     }
