@@ -152,6 +152,13 @@ impl From<&super::auth::Auth> for Auth {
 struct Prices {
     dirs: Vec<PathBuf>,
     seed: bool,
+    unmatched: Unmatched,
+}
+
+#[derive(Serialize)]
+struct Unmatched {
+    model: Option<&'static str>,
+    tool: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -201,7 +208,14 @@ impl Config {
             },
             data_dir: self.data_dir.clone(),
             ledger: Ledger { pack_after: text(self.ledger.pack_after), reserve_bytes: self.ledger.reserve_bytes },
-            prices: Prices { dirs: self.prices.dirs.clone(), seed: self.prices.seed },
+            prices: Prices {
+                dirs: self.prices.dirs.clone(),
+                seed: self.prices.seed,
+                unmatched: Unmatched {
+                    model: self.prices.unmatched.model.map(|word| word.as_str()),
+                    tool: self.prices.unmatched.tool.map(|word| word.as_str()),
+                },
+            },
             resources: Resources { dir: self.resources.dir.clone() },
             ingest: Ingest {
                 queue_events_max: self.ingest.queue_events_max,

@@ -4,6 +4,7 @@
 //! sum; every adjustment the difference between its charge's newest prices; every execution's cost equal to the sum of
 //! its entries; the newest snapshot equal to the fold of the entries.
 
+mod pinned;
 mod price;
 #[cfg(test)]
 mod tests;

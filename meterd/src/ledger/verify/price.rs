@@ -9,9 +9,9 @@ use std::thread::{Scope, ScopedJoinHandle};
 use budget::charge::Priced;
 use budget::{Charge, Fact, Ref};
 use pricing::cost::TableRef;
-use pricing::{Money, Outcome, PriceBook, PriceTable, document};
+use pricing::{Money, Outcome, PriceBook};
 
-use super::Difference;
+use super::{Difference, pinned};
 use crate::event::charge::price_again;
 use crate::ledger::reader::Batch;
 use crate::ledger::{DataDir, LedgerError};
@@ -55,13 +55,13 @@ impl<'a> Pricer<'a> {
         Err(Difference::Cost { seq, event: Arc::clone(&charge.event_id), booked: cost.total, again })
     }
 
-    /// A book of just the pinned table.
+    /// A book of just the pinned table, or of those that stand over each other.
     fn book(&self, seq: u64, table: &TableRef) -> Result<Arc<PriceBook>, Difference> {
         let mut books = self.books.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(book) = books.get(&table.digest) {
             return Ok(Arc::clone(book));
         }
-        let book = pinned(self.dir, table).map_err(|what| Difference::Table {
+        let book = pinned::book(self.dir, table).map_err(|what| Difference::Table {
             seq,
             name: Arc::clone(&table.name),
             digest: Arc::clone(&table.digest),
@@ -143,19 +143,4 @@ fn work(batches: Receiver<Arc<Batch>>, mut pricer: Pricer<'_>, only: Option<&Ref
         }
     }
     (pricer.costs, None)
-}
-
-/// Reads a pinned table back and checks that its content is what its digest says.
-fn pinned(dir: &DataDir, table: &TableRef) -> Result<PriceBook, String> {
-    let path = dir.prices().join(format!("{}.json", table.digest));
-    let text =
-        dir.read(&path).map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
-    let unreadable = || format!("whose pinned copy {} is not a price table", path.display());
-    let text = String::from_utf8(text).map_err(|_| unreadable())?;
-    let nodes = document::parse(&text).map_err(|_| unreadable())?;
-    let (read, _) = PriceTable::from_node(nodes.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
-    if read.reference() != table {
-        return Err(format!("whose pinned copy {} has digest {}", path.display(), read.reference().digest));
-    }
-    Ok(PriceBook::new(vec![Arc::new(read)]))
 }
