@@ -124,6 +124,8 @@ fn events_begin_with_a_snapshot_tell_what_moved_and_resume() {
          scope: {{ namespaces: [{NS}] }}\n  limits: {{ dailyUsd: 0.001 }}\n  enforcement: {{ onHardLimit: alert }}\n"
     ));
     daemon.usage(&model_call("a-1", "exec-1")); // 0.000423
+    let once = daemon.get("/v1/events").expect(200).json();
+    assert_eq!(row(&once, "exec-1").unwrap()["cost"], "0.000423", "without a wish for a stream: how things are, once");
     let mut stream = Stream::open(daemon.api(), "/v1/events", None);
     let snapshot = stream.next_named("snapshot", SOON);
     let data = snapshot.json();

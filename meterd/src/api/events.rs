@@ -1,6 +1,7 @@
 //! `GET /v1/events`: what happens, as server-sent events, for the console and whoever else watches. A `snapshot` first, then
 //! `delta`s: the runs that moved as they are now, every budget's figures, and what is worth a line. The id of an event is
-//! the newest entry in it; a reader that comes back with it goes on from there.
+//! the newest entry in it; a reader that comes back with it goes on from there. Without `Accept:
+//! text/event-stream`, one snapshot.
 //!
 //! Rows are states and not history, so a slow reader gets fewer of them and never wrong ones; a run that moves a thousand
 //! times between two events is one row. Never writes, and nobody waits for a watcher.
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use budget::signal::Kill;
 use budget::state::Execution;
@@ -23,6 +24,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::App;
+use super::answer::typed;
 use super::caller::Caller;
 use super::health::standing;
 use crate::pulse::{Moved, Pulse};
@@ -50,6 +52,13 @@ pub(super) async fn get(Shared(app): Shared<App>, caller: Caller, headers: Heade
     let after = last.map(str::parse::<u64>).transpose().map_err(|_| {
         Problem::bad_request("invalid_last_event_id", "Last-Event-ID is the id of an event, a whole number")
     })?;
+    let streams = header_text(&headers, &header::ACCEPT).is_some_and(|accept| accept.contains("text/event-stream"));
+    if !streams {
+        // Who does not ask for a stream gets how things are, once.
+        app.view.read_fresh(|_| ()).await;
+        let seq = app.pulse.reached();
+        return Ok(typed(StatusCode::OK, "application/json", snapshot(&app, &caller, seq).to_string()));
+    }
     let place = app.pulse.place().ok_or_else(|| {
         Problem::unavailable("too_many_listeners", "enough people watch already; close one").retry_after(30)
     })?;

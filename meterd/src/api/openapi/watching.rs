@@ -10,9 +10,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: "/v1/events",
         id: "watchEvents",
         summary: "What happens, as server-sent events: a snapshot of runs, budgets and kills, then what moved. Resumable \
-                  by Last-Event-ID.",
+                  by Last-Event-ID. Without `Accept: text/event-stream`, one snapshot.",
         takes: &[],
-        gives: &["text/event-stream"],
+        gives: &["text/event-stream", JSON],
         query: &[],
         fails: &[(400, "Last-Event-ID is no number."), (503, "Enough people watch already.")],
         ok: 200,
