@@ -98,16 +98,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
-    let (hub, feed) = Hub::new();
+    let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following) = (CancellationToken::new(), CancellationToken::new());
     let mut followers = JoinSet::new();
-    let pulse_reader = reader.clone();
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
+    followers.spawn(follow("events", reader.clone(), cursor, beat, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
-    let (pulse, beat) = Pulse::new(cursor, clock.now());
-    followers.spawn(follow("events", pulse_reader, cursor, beat, following.clone()));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {

@@ -218,13 +218,9 @@ fn kill_of(fact: &Fact) -> Option<&str> {
 fn fact_json(state: &State, entry: &budget::Entry) -> Option<Value> {
     let line = |what: &str, run: &Ref| json!({ "seq": entry.seq, "at": entry.at, "what": what, "namespace": run.namespace, "execution": run.name });
     let of_kill = |what: &str, kill: &str| state.kill(kill).map(|kill| line(what, &kill.execution));
-    let mut value = match &entry.fact {
+    let value = match &entry.fact {
         Fact::Opened(opened) => line("opened", &opened.execution),
-        Fact::Ended { execution, phase } => {
-            let mut line = line("ended", execution);
-            line["phase"] = json!(phase.as_str());
-            line
-        }
+        Fact::Ended { execution, phase } => with(line("ended", execution), "phase", json!(phase.as_str())),
         Fact::Warned { execution, .. } => line("warned", execution),
         Fact::Reached { execution, .. } => line("reached", execution),
         Fact::Killed { execution, .. } => line("killed", execution),
@@ -232,11 +228,7 @@ fn fact_json(state: &State, entry: &budget::Entry) -> Option<Value> {
         Fact::Fenced { execution, .. } => line("fenced", execution),
         Fact::KillEscalated { kill, .. } => of_kill("kill_escalated", kill)?,
         Fact::KillManual { kill } => of_kill("kill_manual", kill)?,
-        Fact::KillSent { kill, channel, .. } => {
-            let mut line = of_kill("kill_sent", kill)?;
-            line["channel"] = json!(channel.as_str());
-            line
-        }
+        Fact::KillSent { kill, channel, .. } => with(of_kill("kill_sent", kill)?, "channel", json!(channel.as_str())),
         Fact::KillAcked { kill, .. } => of_kill("kill_acked", kill)?,
         Fact::KillConfirmed { kill, .. } => of_kill("kill_confirmed", kill)?,
         Fact::Applied(applied) => {
@@ -248,8 +240,16 @@ fn fact_json(state: &State, entry: &budget::Entry) -> Option<Value> {
         }
         _ => return None,
     };
-    if let Some((_, signal)) = signal_of(entry) {
-        value["data"] = signal.data;
+    Some(match signal_of(entry) {
+        Some((_, signal)) => with(value, "data", signal.data),
+        None => value,
+    })
+}
+
+/// The line with one more member.
+fn with(mut line: Value, name: &str, value: Value) -> Value {
+    if let Some(members) = line.as_object_mut() {
+        members.insert(name.to_owned(), value);
     }
-    Some(value)
+    line
 }
