@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod kills;
 mod reload;
 
 use std::net::SocketAddr;
@@ -40,6 +41,9 @@ pub enum StartError {
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The Unix socket cannot be opened.
+    #[error(transparent)]
+    Unix(#[from] server::unix::UnixError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -84,6 +88,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let dir = DataDir::new(&config.data_dir);
     let restored = meter::restore(&dir)?;
     told_of(&restored);
+    let socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.wal_replayed(restored.replayed);
@@ -100,6 +105,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let mut followers = JoinSet::new();
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
+    let (driver, waker) = kills::driver(config, &meter.handle, &view, &clock, &hub);
+    followers.spawn(follow("kills", reader.clone(), cursor, waker, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
@@ -125,6 +132,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
+    followers.spawn(driver.run(serving.clone()));
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
@@ -139,6 +147,10 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         _watches: watches,
     };
     daemon.listen(api_listener, metrics_listener, config);
+    if let Some(socket) = socket {
+        let router = api::router(daemon.app.clone());
+        daemon.servers.spawn(server::unix::serve(socket, router, limits(config), daemon.serving.clone()));
+    }
     daemon.announce()?;
     Ok(daemon)
 }
@@ -178,16 +190,13 @@ impl Daemon {
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
         let _ = self.dir.remove(&self.dir.endpoints());
+        let _ = self.dir.remove(&self.dir.socket());
         let saved = self.app.ledger_metrics.save().and(self.app.rollups.save());
         ended.and(saved)
     }
 
     fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
-        let limits = Limits {
-            connections_max: config.server.connections_max,
-            header_timeout: config.server.header_timeout,
-            drain_timeout: config.server.drain_timeout,
-        };
+        let limits = limits(config);
         let (app, stop) = (&self.app, &self.serving);
         self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
         self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
@@ -208,6 +217,14 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.server.connections_max,
+        header_timeout: config.server.header_timeout,
+        drain_timeout: config.server.drain_timeout,
+    }
 }
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

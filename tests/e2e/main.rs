@@ -17,6 +17,7 @@ mod demo;
 mod events;
 mod executions;
 mod layers;
+mod kills;
 mod openapi;
 mod otlp;
 mod prometheus;

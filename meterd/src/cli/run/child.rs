@@ -3,8 +3,6 @@
 //! Away from a terminal it gets a process group of its own, which is signalled as a whole. At a terminal it stays in the
 //! foreground group, because a program in another group could not read from it; there its descendants are looked up.
 
-mod tree;
-
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
@@ -12,6 +10,8 @@ use std::os::unix::process::ExitStatusExt;
 use anyhow::Context;
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
+
+use crate::signal::process::tree;
 
 /// A running program.
 pub(super) struct Child {
