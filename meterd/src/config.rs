@@ -20,8 +20,8 @@ use self::auth::{Auth, Tls};
 use self::raw::{KEYS, Raw};
 
 pub use self::problem::{ConfigError, FileProblem};
-pub use self::signals::Signals;
 pub(crate) use self::resolve::duration;
+pub use self::signals::Signals;
 
 /// The documented defaults, as shipped.
 pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");
@@ -139,7 +139,13 @@ impl Default for Config {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            listen: Listen { api: loopback(7460), metrics: loopback(9460), otlp_grpc: None, tls: None, unix_socket: UnixSocket::InDataDir },
+            listen: Listen {
+                api: loopback(7460),
+                metrics: loopback(9460),
+                otlp_grpc: None,
+                tls: None,
+                unix_socket: UnixSocket::InDataDir,
+            },
             data_dir: PathBuf::from("./meterd-data"),
             prices: Prices {
                 dirs: Vec::new(),

@@ -87,9 +87,8 @@ fn worker(daemon: &Daemon, name: &str, executions: &str, words: &[&str]) -> (Pro
     let pids = until("a registered worker", SOON, || {
         assert!(process.ended().is_none(), "the worker ended: {}", process.stderr());
         let text = process.stdout();
-        text.contains("ready").then(|| {
-            text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect::<Vec<i32>>()
-        })
+        text.contains("ready")
+            .then(|| text.lines().map(|line| line.rsplit(' ').next().unwrap().parse().unwrap()).collect::<Vec<i32>>())
     });
     (process, pids)
 }
@@ -121,11 +120,7 @@ fn a_registered_worker_that_ignores_sigterm_is_killed_with_its_children() {
     assert_eq!(daemon.execution(NS, "exec-1")["status"]["phase"], "Cancelled");
     assert_eq!(daemon.execution(NS, "exec-1")["status"]["kill"]["state"], "Confirmed");
     daemon.wait_for_metric("meterd_kill_signals_sent_total", &[("channel", "process")], "2");
-    daemon.wait_for_metric(
-        "meterd_kill_signals_acked_total",
-        &[("channel", "process"), ("outcome", "confirmed")],
-        "1",
-    );
+    daemon.wait_for_metric("meterd_kill_signals_acked_total", &[("channel", "process"), ("outcome", "confirmed")], "1");
 }
 
 /// One that obeys SIGTERM is gone before the grace is over. Without a listener the stream fails first, and says so.
@@ -210,7 +205,8 @@ fn a_webhook_is_verified_and_a_receiver_that_was_down_gets_it_later_once() {
     assert_eq!(kill["proof"], "target");
     assert_eq!(attempts(&kill).last().unwrap(), "webhook delivered");
     let text = receiver.stdout();
-    let effective: Vec<&str> = text.lines().filter(|line| line.starts_with("effective") && line.contains(" kill ")).collect();
+    let effective: Vec<&str> =
+        text.lines().filter(|line| line.starts_with("effective") && line.contains(" kill ")).collect();
     assert_eq!(effective.len(), 1, "{text}");
     assert!(effective[0].starts_with(&format!("effective {} kill", kill["id"].as_str().unwrap())), "{text}");
     assert!(!text.contains("refused"), "{text}");
@@ -229,9 +225,7 @@ fn a_webhook_to_a_loopback_address_needs_permission() {
     });
     daemon.apply(&budget("  kill: { plan: [webhook] }\n"));
     crossing(&daemon, "exec-1");
-    let kill = until("a failed attempt", SOON, || {
-        kills(&daemon).pop().filter(|kill| !attempts(kill).is_empty())
-    });
+    let kill = until("a failed attempt", SOON, || kills(&daemon).pop().filter(|kill| !attempts(kill).is_empty()));
     assert!(kill["attempts"][0]["reason"].as_str().unwrap().starts_with("not_permitted: localhost"), "{kill}");
     listener.set_nonblocking(true).unwrap();
     assert!(listener.accept().is_err(), "no connection was made");
@@ -263,7 +257,7 @@ fn joch_cancels_and_its_phase_proves_it() {
 fn a_wind_down_grants_one_bounded_turn() {
     let daemon = Daemon::start();
     daemon.apply(&budget("  windDown: { allowanceUsd: 0.0004, grace: 1h }\n"));
-    daemon.put(&format!("/v1/namespaces/{NS}/executions/exec-1"), &json!({})).expect(201);
+    daemon.put(&format!("/v1/namespaces/{NS}/executions/exec-1"), &json!({})).expect(200);
     let mut stream = daemon.signals(NS, "exec-1", None);
     crossing(&daemon, "exec-1");
     let turn = stream.next_named("wind_down", Duration::from_secs(5)).json();
@@ -299,7 +293,7 @@ fn the_grace_of_a_turn_ends_it_across_a_restart() {
 fn a_process_registers_over_the_unix_socket_only() {
     let daemon = Daemon::start();
     let path = format!("/v1/namespaces/{NS}/executions/exec-1");
-    daemon.put(&path, &json!({})).expect(201);
+    daemon.put(&path, &json!({})).expect(200);
     let refused = daemon.put(&format!("{path}/process"), &json!({})).expect(403).json();
     assert_eq!(refused["code"], "not_a_local_peer");
 }

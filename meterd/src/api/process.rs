@@ -4,11 +4,11 @@
 
 use std::os::fd::AsFd;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use axum::Extension;
 use budget::{Command, Ref, Verdict};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -181,12 +181,16 @@ impl Reader {
         let mut report = Report::default();
         let hosts = self.raw.settings.get("signals.allowedHosts").map(|setting| hosts(setting, &mut report));
         let hosts = hosts.unwrap_or_default();
-        let webhooks = self.raw.settings.get("signals.webhooks").map(|setting| {
-            signals::webhooks(&setting.value, base(setting).as_deref(), &hosts, &mut report)
-        });
-        let joch = self.raw.settings.get("signals.joch").and_then(|setting| {
-            signals::joch(&setting.value, base(setting).as_deref(), &hosts, &mut report)
-        });
+        let webhooks = self
+            .raw
+            .settings
+            .get("signals.webhooks")
+            .map(|setting| signals::webhooks(&setting.value, base(setting).as_deref(), &hosts, &mut report));
+        let joch = self
+            .raw
+            .settings
+            .get("signals.joch")
+            .and_then(|setting| signals::joch(&setting.value, base(setting).as_deref(), &hosts, &mut report));
         for found in report.problems {
             let origin = ["signals.webhooks", "signals.joch", "signals.allowedHosts"]
                 .into_iter()

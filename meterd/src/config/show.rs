@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::auth::{Client, Grant, Secret, Token, UnixPeer};
 use super::{Config, UnixSocket};
 use crate::signal::webhook::Secret as Place;
-use super::auth::{Client, Grant, Secret, Token, UnixPeer};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

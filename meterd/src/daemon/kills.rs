@@ -39,9 +39,9 @@ impl Book for Ledger {
 
     fn open(&self) -> Answer<Vec<Arc<str>>> {
         let view = self.view.clone();
-        Box::pin(async move {
-            view.read_fresh(|state| state.open_kills().map(|kill| Arc::clone(&kill.id)).collect()).await
-        })
+        Box::pin(
+            async move { view.read_fresh(|state| state.open_kills().map(|kill| Arc::clone(&kill.id)).collect()).await },
+        )
     }
 
     fn kill(&self, id: Arc<str>) -> Answer<Option<Kill>> {

@@ -103,10 +103,8 @@ pub async fn serve(listener: UnixListener, router: Router, limits: Limits, stop:
             tracing::debug!("a peer of the Unix socket was gone before it was known");
             continue;
         };
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .serve_connection(
+        let connection =
+            http1::Builder::new().timer(TokioTimer::new()).header_read_timeout(limits.header_timeout).serve_connection(
                 TokioIo::new(stream),
                 TowerToHyperService::new(router.clone().layer(Extension(peer)).layer(Extension(process))),
             );

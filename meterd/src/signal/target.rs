@@ -130,7 +130,11 @@ impl Target {
     pub async fn send(&self, outgoing: Outgoing) -> Result<Answer, TargetError> {
         let sent = tokio::time::timeout(REQUEST_MAX, self.exchange(outgoing)).await;
         let answer = sent.map_err(|_| TargetError::Timeout(self.shown()))??;
-        if answer.status.is_success() { Ok(answer) } else { Err(TargetError::Status(self.shown(), answer.status.as_u16())) }
+        if answer.status.is_success() {
+            Ok(answer)
+        } else {
+            Err(TargetError::Status(self.shown(), answer.status.as_u16()))
+        }
     }
 
     async fn exchange(&self, outgoing: Outgoing) -> Result<Answer, TargetError> {
@@ -220,7 +224,11 @@ pub fn is_allowed(ip: IpAddr, allow_private: bool) -> bool {
     let ip = ip.to_canonical();
     let never = match ip {
         IpAddr::V4(v4) => {
-            v4.is_link_local() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast() || v4.octets().first() == Some(&0)
+            v4.is_link_local()
+                || v4.is_unspecified()
+                || v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.octets().first() == Some(&0)
         }
         IpAddr::V6(v6) => {
             v6.is_unspecified() || v6.is_multicast() || v6.is_unicast_link_local() || v6 == METADATA_V6 || embeds(v6)
@@ -234,7 +242,8 @@ const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)
 
 /// Addresses of the sixth version that a gateway turns into one of the fourth: it might lead anywhere.
 const fn embeds(ip: Ipv6Addr) -> bool {
-    matches!(ip.segments(), [0x64, 0xff9b, ..] | [0x2002, ..]) || (matches!(ip.segments(), [0, 0, 0, 0, 0, 0, ..]) && !ip.is_loopback())
+    matches!(ip.segments(), [0x64, 0xff9b, ..] | [0x2002, ..])
+        || (matches!(ip.segments(), [0, 0, 0, 0, 0, 0, ..]) && !ip.is_loopback())
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -244,7 +253,13 @@ fn is_private(ip: IpAddr) -> bool {
             let shared = first == 100 && (64..128).contains(&second);
             let benchmarks = first == 198 && (18..20).contains(&second);
             let protocol = first == 192 && second == 0 && third == 0;
-            v4.is_loopback() || v4.is_private() || v4.is_documentation() || shared || benchmarks || protocol || first >= 240
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_documentation()
+                || shared
+                || benchmarks
+                || protocol
+                || first >= 240
         }
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local(),
     }

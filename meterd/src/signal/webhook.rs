@@ -106,7 +106,8 @@ impl Webhook {
     /// Is it told of this?
     #[must_use]
     pub fn wants(&self, topic: Topic, namespace: &str) -> bool {
-        self.topics.contains(&topic) && (self.namespaces.is_empty() || self.namespaces.iter().any(|one| one == namespace))
+        self.topics.contains(&topic)
+            && (self.namespaces.is_empty() || self.namespaces.iter().any(|one| one == namespace))
     }
 
     /// Sends one message. `id` is the same for every attempt; the receiver tells repetitions by it.
@@ -131,7 +132,9 @@ fn signatures(secrets: &[String], id: &str, timestamp: &str, body: &str) -> Resu
     let mut all = Vec::new();
     for secret in secrets {
         let key = STANDARD.decode(secret.strip_prefix(PREFIX).unwrap_or(secret)).map_err(|_| {
-            TargetError::Secret("a webhook's secret is not base64; write whsec_ and base64 of 24 to 64 bytes".to_owned())
+            TargetError::Secret(
+                "a webhook's secret is not base64; write whsec_ and base64 of 24 to 64 bytes".to_owned(),
+            )
         })?;
         let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| TargetError::Secret(error.to_string()))?;
         for part in [id, ".", timestamp, ".", body] {

@@ -72,9 +72,7 @@ impl Task {
         let sent = Command::Sent { kill: kill.id.clone(), channel, attempt: outcome.attempt, took_us };
         let follow_up = match says {
             Says::Nothing => None,
-            Says::Acked => {
-                Some(Command::Ack { execution: kill.execution.clone(), kill: kill.id.clone(), channel })
-            }
+            Says::Acked => Some(Command::Ack { execution: kill.execution.clone(), kill: kill.id.clone(), channel }),
             Says::Over => Some(Command::Confirm { kill: kill.id.clone(), proof: Proof::Target }),
         };
         if !self.record(sent).await {
@@ -107,7 +105,8 @@ impl Task {
     fn process(&self, kill: &Kill, again: bool, memory: &Memory) -> (Outcome, Vec<Ref>) {
         let fail = |reason: String| (Outcome::of(Err(reason)), Vec::new());
         let Some(held) = &memory.held else {
-            let reason = memory.lost.as_ref().map_or_else(|| "no_process: none registered".to_owned(), NotIt::to_string);
+            let reason =
+                memory.lost.as_ref().map_or_else(|| "no_process: none registered".to_owned(), NotIt::to_string);
             return fail(reason);
         };
         let Some((process, others)) = self.shared.book.worker(&kill.execution) else {
@@ -191,8 +190,7 @@ impl Task {
 
     fn data(&self, kill: &Kill, topic: Topic) -> Value {
         let at = kill.fenced_at.unwrap_or(kill.decided_at);
-        let mut data =
-            kill_data(topic.as_str(), &kill.id, &kill.execution, &kill.cause, kill.cost_at_decision, at);
+        let mut data = kill_data(topic.as_str(), &kill.id, &kill.execution, &kill.cause, kill.cost_at_decision, at);
         if let (Some(data), Topic::WindDown, Some(turn)) = (data.as_object_mut(), topic, kill.turn) {
             data.insert("allowanceUsd".to_owned(), Value::from(turn.allowance.to_string()));
             data.insert("until".to_owned(), Value::from(turn.until.to_string()));
