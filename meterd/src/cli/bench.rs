@@ -3,6 +3,7 @@
 mod clocks;
 mod kill;
 mod ledger;
+mod metrics;
 mod mix;
 mod price;
 
@@ -23,6 +24,8 @@ pub(super) enum Bench {
     Kill(kill::BenchKill),
     /// Book events durably, as fast as the disk takes them and at half that load
     Ledger(ledger::BenchLedger),
+    /// Scrape a daemon with many series, and see what senders of usage feel of it
+    Metrics(metrics::BenchMetrics),
 }
 
 impl Bench {
@@ -31,6 +34,7 @@ impl Bench {
             Self::Price(price) => price.run(),
             Self::Kill(kill) => kill.run(),
             Self::Ledger(ledger) => ledger.run(),
+            Self::Metrics(metrics) => metrics.run(),
         }
     }
 }
