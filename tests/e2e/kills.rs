@@ -165,7 +165,7 @@ fn a_registration_and_a_kill_under_way_survive_a_restart() {
 #[test]
 fn a_shared_worker_is_spared_unless_it_says_otherwise() {
     let daemon = Daemon::start();
-    daemon.apply(&budget("  kill: { plan: [process] }\n"));
+    daemon.apply(&budget("  kill: { plan: [{ channel: process, grace: 300ms }] }\n"));
     let (_spared, pids) = worker(&daemon, "spared", "exec-1,exec-2", &[]);
     crossing(&daemon, "exec-1");
     let kill = kill_in(&daemon, "exec-1", &["unreachable"]);

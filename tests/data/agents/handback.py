@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 import urllib.request
+from datetime import datetime, timezone
 
 URL, RUN = os.environ["METERD_URL"], os.environ["METERD_EXECUTION"]
 HERE = f"{URL}/v1/namespaces/{os.environ.get('METERD_NAMESPACE', 'default')}/executions/{RUN}"
@@ -30,7 +31,8 @@ def listen(ready):
 
 
 def call(number):
-    event = {"id": f"call-{number}", "execution": RUN, "agent": "handback", "provider": "openai", "model": "gpt-4o",
+    event = {"id": f"call-{number}", "source": "handback", "time": datetime.now(timezone.utc).isoformat(),
+             "execution": RUN, "agent": "handback", "kind": "model", "provider": "openai", "model": "gpt-4o",
              "usage": {"input_tokens": 1000, "output_tokens": 100}}
     request = urllib.request.Request(f"{URL}/v1/usage", json.dumps(event).encode(), {"content-type": "application/json"})
     with urllib.request.urlopen(request) as answer:

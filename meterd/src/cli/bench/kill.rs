@@ -156,8 +156,8 @@ async fn kill(client: &Client, number: u32, mut child: Child) -> anyhow::Result<
     // Readable once the process has ended. In a task of its own: the end may come before the answer to the charge.
     let gone = tokio::spawn(async move { pidfd.readable().await.map(|_| Instant::now()) });
     let event = json!({
-        "id": format!("call-{number}"), "execution": format!("bench-{number}"), "agent": "bench",
-        "provider": "openai", "model": "gpt-4o", "usage": { "input_tokens": 1000, "output_tokens": 100 },
+        "id": format!("call-{number}"), "source": "bench", "time": Clock::wall().now().to_string(),
+        "execution": format!("bench-{number}"), "agent": "bench", "kind": "model", "provider": "openai", "model": "gpt-4o", "usage": { "input_tokens": 1000, "output_tokens": 100 },
     });
     let begin = Instant::now();
     client.post("/v1/usage", &event).await?;
