@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use budget::{Command, Verdict};
 use pricing::PriceBook;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -105,8 +105,6 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let mut followers = JoinSet::new();
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
-    let (driver, waker) = kills::driver(config, &meter.handle, &view, &clock, &hub);
-    followers.spawn(follow("kills", reader.clone(), cursor, waker, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
@@ -132,7 +130,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
-    followers.spawn(driver.run(serving.clone()));
+    kills::drive(config, &app, cursor, &mut followers, &following);
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
@@ -146,11 +144,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         following,
         _watches: watches,
     };
-    daemon.listen(api_listener, metrics_listener, config);
-    if let Some(socket) = socket {
-        let router = api::router(daemon.app.clone());
-        daemon.servers.spawn(server::unix::serve(socket, router, limits(config), daemon.serving.clone()));
-    }
+    daemon.listen(api_listener, metrics_listener, socket, config);
     daemon.announce()?;
     Ok(daemon)
 }
@@ -195,9 +189,12 @@ impl Daemon {
         ended.and(saved)
     }
 
-    fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
+    fn listen(&mut self, api: TcpListener, metrics: TcpListener, socket: Option<UnixListener>, config: &Config) {
         let limits = limits(config);
         let (app, stop) = (&self.app, &self.serving);
+        if let Some(socket) = socket {
+            self.servers.spawn(server::unix::serve(socket, api::router(app.clone()), limits, stop.clone()));
+        }
         self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
         self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
     }

@@ -7,15 +7,18 @@ use budget::signal::{Kill, Process};
 use budget::{Command, Ref};
 use pricing::Timestamp;
 use tokio::net::UnixListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
+use crate::api::App;
 use crate::clock::Clock;
 use crate::config::{Config, UnixSocket};
+use crate::follow::follow;
 use crate::ledger::DataDir;
 use crate::meter::Handle;
 use crate::reconcile::View;
 use crate::server::unix::{self, UnixError};
-use crate::signal::Hub;
-use crate::signal::deliver::{Answer, Book, Driver, Targets, Waker};
+use crate::signal::deliver::{Answer, Book, Driver, Targets};
 
 /// The ledger, as the driver sees it.
 struct Ledger {
@@ -24,12 +27,20 @@ struct Ledger {
     clock: Clock,
 }
 
-/// A driver of kills and its waker.
-pub(super) fn driver(config: &Config, meter: &Handle, view: &View, clock: &Clock, hub: &Hub) -> (Driver, Waker) {
-    let book = Ledger { meter: meter.clone(), view: view.clone(), clock: clock.clone() };
+/// Starts the driver of kills, with those that are open at entry `cursor`.
+pub(super) fn drive(
+    config: &Config,
+    app: &App,
+    cursor: u64,
+    followers: &mut JoinSet<()>,
+    following: &CancellationToken,
+) {
+    let book = Ledger { meter: app.meter.clone(), view: app.view.clone(), clock: app.clock.clone() };
     let signals = &config.signals;
     let targets = Targets { webhooks: signals.webhooks.clone(), joch: signals.joch.clone() };
-    Driver::new(Arc::new(book), hub.clone(), targets, signals.per_second_max)
+    let (driver, waker) = Driver::new(Arc::new(book), app.hub.clone(), targets, signals.per_second_max);
+    followers.spawn(follow("kills", app.view.ledger().clone(), cursor, waker, following.clone()));
+    followers.spawn(driver.run(app.stop.clone()));
 }
 
 impl Book for Ledger {

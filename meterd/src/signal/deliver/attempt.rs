@@ -112,7 +112,8 @@ impl Task {
         let Some((process, others)) = self.shared.book.worker(&kill.execution) else {
             return fail("no_process: the run is over".to_owned());
         };
-        if !others.is_empty() && !(process.shared && others.iter().all(|(_, shared)| *shared)) {
+        let permitted = process.shared && others.iter().all(|(_, shared)| *shared);
+        if !(others.is_empty() || permitted) {
             return fail(format!(
                 "not_permitted: process {} serves {} other live run(s) that did not register it as shared",
                 process.pid,
