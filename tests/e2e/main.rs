@@ -19,6 +19,7 @@ mod demo;
 mod events;
 mod executions;
 mod export;
+mod faults;
 mod layers;
 mod openapi;
 mod otlp;
