@@ -36,6 +36,8 @@ pub(crate) const KEYS: [KeySpec; 34] = [
     key("listen.unixSocket"),
     key("listen.tls"),
     key("dataDir"),
+    key("ledger.packAfter"),
+    key("ledger.reserveBytes"),
     key("prices.dirs"),
     key("prices.seed"),
     key("prices.unmatched.model"),

@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use budget::Entry;
 
 use super::disk::DiskFile;
-use super::format::{HEADER_LEN, Hash, Header, encode_frame};
+use super::format::{Encoder, HEADER_LEN, Hash, Header};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
 #[cfg(feature = "mistakes")]
 use budget::mistakes::{Mistake, made};
 
 /// Room on the disk that only what ends or settles something may use, so that it still can when the disk is full.
-const RESERVE_BYTES: u64 = 8 << 20;
+pub const RESERVE_BYTES: u64 = 8 << 20;
 /// Room is set aside in steps of this, beyond the reserve.
 const STEP_BYTES: u64 = 4 << 20;
 /// A segment that has grown past this is closed and the next one begun.
@@ -33,6 +33,7 @@ pub struct Writer {
     chain: Hash,
     next_seq: u64,
     bytes: u64,
+    encoder: Encoder,
     buffer: Vec<u8>,
     stopped: bool,
 }
@@ -76,9 +77,15 @@ impl Writer {
             chain: end.chain,
             next_seq: end.next_seq,
             bytes: end.bytes,
+            encoder: Encoder::default(),
             buffer: Vec::new(),
             stopped: false,
         })
+    }
+
+    /// So much room stays set aside for what ends or settles something.
+    pub fn reserve(&mut self, bytes: u64) {
+        self.reserve_bytes = bytes;
     }
 
     /// Sequence number of the next entry.
@@ -126,11 +133,8 @@ impl Writer {
         }
         let Some(active) = &mut self.active else { return Err(LedgerError::Stopped) };
         self.buffer.clear();
-        let chain = encode_frame(&mut self.buffer, &entries, &self.chain).map_err(|error| LedgerError::Io {
-            doing: "encode a batch for",
-            path: active.path.clone(),
-            source: std::io::Error::other(error.to_string()),
-        })?;
+        let encoded = self.encoder.frame(&mut self.buffer, &entries, &self.chain);
+        let chain = encoded.map_err(LedgerError::io("encode a batch for", &active.path))?;
         active.file.append(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
         let begin = Instant::now();
         #[cfg(feature = "mistakes")]
