@@ -29,7 +29,7 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 34] = [
+pub(crate) const KEYS: [KeySpec; 36] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
