@@ -93,9 +93,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     told_of(&restored);
     let socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
-    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
-    metrics.wal_replayed(restored.replayed);
-    metrics.wal_bytes(restored.writer.bytes());
+    let metrics = own_metrics(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
     let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
@@ -231,6 +229,13 @@ fn limits(config: &Config) -> Limits {
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
+}
+
+fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> {
+    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.wal_replayed(restored.replayed);
+    metrics.wal_bytes(restored.writer.bytes());
+    Ok(metrics)
 }
 
 fn caps(config: &Config) -> Caps {
