@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::adjust::Adjustment;
 use crate::budget::{Budget, Fraction};
 use crate::charge::{Charge, Subject};
+use crate::reservation::{Reserved, Standing};
 use crate::scope::Ref;
 use crate::signal::{Attempt, Cause, Channel, CounterAt, Proof};
 
@@ -100,6 +101,26 @@ pub enum Fact {
     },
     /// A booked charge got another price. What was added last stands last: the order is the ledger's format.
     Adjusted(Adjustment),
+    /// A reservation was granted or refused.
+    Reserved(Reserved),
+    /// A live reservation ended without a last charge.
+    Resolved {
+        /// The reservation.
+        reservation: Arc<str>,
+        /// Its run.
+        execution: Ref,
+        /// How.
+        standing: Standing,
+    },
+    /// A live reservation has more time.
+    Extended {
+        /// The reservation.
+        reservation: Arc<str>,
+        /// Its run.
+        execution: Ref,
+        /// When it expires now.
+        expires_at: Timestamp,
+    },
 }
 
 /// A resource as applied.

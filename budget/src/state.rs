@@ -7,6 +7,7 @@ mod adjust;
 mod bound;
 mod count;
 mod fold;
+mod hold;
 mod index;
 mod run;
 mod tree;
@@ -20,6 +21,7 @@ use pricing::{Money, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::adjust::Prices;
+use self::hold::Reservations;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
@@ -52,6 +54,7 @@ struct Truth {
     pins: BTreeMap<Arc<str>, TableRef>,
     /// Charges without a price, and prices that changed.
     prices: Prices,
+    reservations: Reservations,
 }
 
 /// One run as the state remembers it.

@@ -32,7 +32,7 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let time = adjust.effective_time();
     let booking = Booking { state, now, time, run, moved: Moved::money(delta), adjusts: true };
     let call = &adjust.charge.subject;
-    let who = Who { number: Some(number), run, subject: &run.execution.subject, call };
+    let who = Who { number: Some(number), run, subject: &run.execution.subject, call, above: run.parent };
     let Some(effects) = booking.effects(Some(number), who, None) else { return Verdict::OutOfRange };
     let Adjust { of, charge, priced, reason, run: pricing_run, .. } = adjust;
     let execution = charge.execution.clone();

@@ -29,6 +29,15 @@ impl<'a> Kills<'a> {
         Self { state, killed: BTreeSet::new() }
     }
 
+    pub(super) fn state(&self) -> &'a State {
+        self.state
+    }
+
+    /// No further kill in this decision.
+    pub(super) fn is_full(&self) -> bool {
+        self.killed.len() >= KILLS_PER_DECISION_MAX
+    }
+
     /// Fences a run that is live and not fenced.
     pub(super) fn kill(&mut self, number: u32, run: &Run, counter: CounterAt, cost: Money, facts: &mut Vec<Fact>) {
         let spare = self.killed.len() < KILLS_PER_DECISION_MAX;

@@ -1,14 +1,17 @@
 //! Charges: spend is a fact and is never refused. What a charge moves may warn, reach a limit, and kill.
 
+use std::sync::Arc;
+
 use pricing::{Money, Timestamp};
 
 use super::kill::{Kills, is_used_up};
 use super::{State, Verdict};
 use crate::budget::{Action, Fraction, Unit};
-use crate::charge::{Charge, Moved};
+use crate::charge::{Charge, Moved, Subject};
 use crate::counter::Tally;
 use crate::entry::{Fact, Opened};
-use crate::limits::RowRef;
+use crate::limits::{OWN, RowRef};
+use crate::reservation::{Found, Standing};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::state::{Bound, Run, Who};
@@ -23,6 +26,8 @@ pub(super) struct Effects<'a> {
     cause: Option<CounterAt>,
     /// Terminating shared counters that this charge used up.
     shared: Vec<(Bound<'a>, CounterAt)>,
+    /// Runs whose own terminating budget is used up, for all runs below them.
+    trees: Vec<(u32, CounterAt)>,
 }
 
 /// A charge, or a difference to one, about to be booked.
@@ -42,7 +47,8 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     let (number, run, opening) = match state.find(&charge.execution) {
         Some((number, run)) => (Some(number), run, None),
         None => {
-            let opening = opening(state, &charge);
+            let Charge { execution, subject, parent, conversation, .. } = &charge;
+            let opening = opening(state, execution, subject, parent.as_ref(), conversation.clone());
             let mut run = Run::open(&opening, now);
             run.carry(state.waiting_budget(&charge.execution), now);
             opened = run;
@@ -57,8 +63,10 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     if subject.lacks(&charge.subject) {
         subject.to_mut().fill_from(&charge.subject);
     }
-    let booking = Booking { state, now, time: charge.time, run, moved: charge.moved(), adjusts: false };
-    let who = Who { number, run, subject: &subject, call: &charge.subject };
+    find_claim(state, &mut charge);
+    let booking = Booking { state, now, time: charge.window_time(), run, moved: charge.moved(), adjusts: false };
+    let above = state.above_of(run, &charge.execution, charge.parent.as_ref());
+    let who = Who { number, run, subject: &subject, call: &charge.subject, above };
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
     let cost = charge.price();
     let execution = charge.execution.clone();
@@ -68,13 +76,32 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     Verdict::Booked { cost, fenced }
 }
 
-fn opening(state: &State, charge: &Charge) -> Opened {
-    let parent = charge.parent.clone().filter(|parent| state.accepts_parent(&charge.execution, parent));
+/// What the reservation that a charge names is to it.
+fn find_claim(state: &State, charge: &mut Charge) {
+    let Some(claim) = &mut charge.claim else { return };
+    let known = state.reservation(&claim.reservation);
+    let own = known.filter(|known| state.reserved_for(known) == Some(&charge.execution));
+    claim.found = match own.map(|known| (known.standing, known.reserved_at)) {
+        Some((Standing::Held, at)) => Found::Held(at),
+        Some((Standing::Settled | Standing::Released | Standing::Expired, _)) => Found::Late,
+        Some((Standing::Denied, _)) | None => Found::Nothing,
+    };
+}
+
+/// The opening of a run by its first call or reservation.
+pub(super) fn opening(
+    state: &State,
+    execution: &Ref,
+    subject: &Subject,
+    parent: Option<&Ref>,
+    conversation: Option<Arc<str>>,
+) -> Opened {
+    let parent = parent.filter(|parent| state.accepts_parent(execution, parent)).cloned();
     Opened {
-        execution: charge.execution.clone(),
-        subject: charge.subject.clone(),
+        execution: execution.clone(),
+        subject: subject.clone(),
         parent,
-        conversation: charge.conversation.clone(),
+        conversation,
         inherit_from_agent: true,
         budget: None,
         document: None,
@@ -112,9 +139,9 @@ impl<'a> Booking<'a> {
     /// Judges one counter; `None` when its sum would leave the range.
     fn judge(&self, bound: Bound<'a>, effects: &mut Effects<'a>) -> Option<()> {
         let delta = self.moved.unit(bound.row.unit);
-        let (mut window, before, counts) = self.state.judged(self.run, &bound, self.time, self.now);
+        let (mut window, before, counts) = self.state.judged(&bound, self.time, self.now);
         if bound.row.window == Window::Run {
-            window.start = self.run.started_with(self.time);
+            window.start = if bound.up == 0 { self.run.started_with(self.time) } else { window.start };
         }
         let mut after = before;
         if counts {
@@ -130,11 +157,18 @@ impl<'a> Booking<'a> {
         if bound.slot.budget.on_hard_limit != Action::Terminate || !triggers {
             return Some(());
         }
+        if bound.at.slot == OWN
+            && (bound.up > 0 || bound.run.height > 0)
+            && is_used_up(after, bound.cap.amount)
+            && let Some(root) = self.state.number(&bound.run.execution.id)
+        {
+            effects.trees.extend(bound.slot.counter_at(bound.row, window, after).map(|counter| (root, counter)));
+        }
         if effects.cause.is_none() && is_used_up(after, bound.cap.amount) {
             effects.cause = bound.slot.counter_at(bound.row, window, after);
         } else if effects.cause.is_none() && self.time > self.now && !self.adjusts {
             // A call dated into a later window was judged there; the window that runs holds as well.
-            let (window, standing, _) = self.state.judged(self.run, &bound, self.now, self.now);
+            let (window, standing, _) = self.state.judged(&bound, self.now, self.now);
             if bound.row.window != Window::Run && is_used_up(standing, bound.cap.amount) {
                 effects.cause = bound.slot.counter_at(bound.row, window, standing);
             }
@@ -168,7 +202,7 @@ impl<'a> Booking<'a> {
         effects: Effects<'a>,
         facts: &mut Vec<Fact>,
     ) -> bool {
-        let Effects { warned, reached, cause, shared } = effects;
+        let Effects { warned, reached, cause, shared, trees } = effects;
         let warned = warned.into_iter();
         facts.extend(warned.map(|(counter, level)| Fact::Warned { execution: execution.clone(), counter, level }));
         facts.extend(reached.into_iter().map(|counter| Fact::Reached { execution: execution.clone(), counter }));
@@ -182,6 +216,9 @@ impl<'a> Booking<'a> {
         }
         for (Bound { slot, at: RowRef { row, .. }, .. }, counter) in shared {
             kills.sharing(slot, row, &counter, facts);
+        }
+        for (root, counter) in trees {
+            kills.tree(root, &counter, facts);
         }
         fenced
     }

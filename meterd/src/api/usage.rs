@@ -295,6 +295,7 @@ fn result_of(app: &App, via: &'static str, shown: Shown, booked: &Booked, first_
 fn with_price(result: EventResult, priced: &Priced) -> EventResult {
     match priced {
         Priced::Cost(cost) => EventResult { cost_usd: Some(cost.total.to_string()), ..result },
+        Priced::Reported(cost) => EventResult { cost_usd: Some(cost.to_string()), ..result },
         Priced::Zero(zero) => EventResult { cost_usd: Some("0".to_owned()), reason: Some(zero.code()), ..result },
         Priced::Unpriced(reason) => EventResult {
             status: "quarantined",

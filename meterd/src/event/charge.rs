@@ -6,7 +6,7 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called, Priced, Zero};
-use budget::{Charge, Ref, Subject};
+use budget::{Charge, Claim, Found, Ref, Subject};
 use pricing::cost::Unpriced;
 use pricing::table::Unmatched;
 use pricing::{Attrs, Call, Outcome, PriceBook, Target, Timestamp, Usage, price};
@@ -49,6 +49,8 @@ pub fn charge(book: &PriceBook, event: UsageEvent, tenant: &str, via: &'static s
         estimated: event.estimated,
         priced,
         reported_cost: event.reported_cost,
+        claim: event.reservation.map(|reservation| Claim { reservation, last: event.settles, found: Found::Nothing }),
+        ceiling: None,
     }
 }
 
