@@ -17,7 +17,7 @@ use crate::api::{self, App, Readiness};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::follow::follow;
-use crate::ledger::{self, DataDir, LedgerError};
+use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
@@ -173,7 +173,7 @@ impl Daemon {
         };
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
-        let _ = std::fs::remove_file(self.dir.endpoints());
+        let _ = self.dir.remove(&self.dir.endpoints());
         let saved = self.app.ledger_metrics.save();
         ended.and(saved)
     }
@@ -192,7 +192,7 @@ impl Daemon {
     /// Writes where this daemon listens into its data directory, for clients on this machine.
     fn announce(&self) -> Result<(), LedgerError> {
         let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
-        ledger::write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
+        self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
 }
 

@@ -2,13 +2,20 @@
 //!
 //! What a follower makes of the entries is its own affair; it never writes the ledger. A handler that fails is tried
 //! again with growing pauses and never skips an entry.
+//!
+//! Two kinds: [`follow`] feeds a [`Handler`], a view inside this process that is quick and rebuilds itself at start;
+//! [`Courier`] carries entries to a [`Deliver`] outside, asynchronously, and keeps its place in a durable [`Cursor`].
 
+mod cursor;
+mod deliver;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
 use budget::Entry;
+pub use cursor::{Cursor, Place, places};
+pub use deliver::{Courier, Deliver, Delivery, Failed, Pace, Progress, Retry, Step};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Reader;
@@ -56,7 +63,7 @@ pub async fn follow(
                     return;
                 }
                 tokio::select! {
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+                    () = tokio::time::sleep(deliver::jittered(pause)) => pause = (pause * 2).min(PAUSE_MAX),
                     () = stop.cancelled() => {}
                 }
             }

@@ -3,6 +3,8 @@
 //! Truth is the sequence of entries; everything else is derived and can be rebuilt. Written by `meter` alone (I9).
 //! Knows files and bytes, never budgets or prices: entries go in and come out whole.
 //!
+//! Every file access goes through [`Disk`]; [`DataDir::on`] takes another one than the operating system's.
+//!
 //! A data directory: `LOCK` (one owner), `FORMAT`, `ledger/N.log` (segments, named by first sequence number),
 //! `snapshots/N.snap`, `prices/DIGEST.json` (pinned tables), `followers/NAME` (cursors of derived views).
 
@@ -20,9 +22,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use dir::{DataDir, Owner, write_durably};
+pub use dir::{DataDir, Owner};
 #[cfg(test)]
-pub(crate) use disk::{Call, Fault};
+pub use disk::{Call, Fault};
+pub use disk::{Disk, DiskFile, Lock, Locked, OsDisk};
 pub use error::LedgerError;
 pub use reader::{Batch, Reader};
 pub use recover::{Recovered, Repair, open};

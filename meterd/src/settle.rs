@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 pub use reprice::{Asked, Report, ReportRow, reprice};
 
 use crate::event::charge::price_again;
-use crate::ledger::{self, DataDir, LedgerError};
+use crate::ledger::{DataDir, LedgerError};
 use crate::meter;
 use crate::reconcile::View;
 use book::book;
@@ -209,7 +209,7 @@ impl Settler {
 /// Keeps a table's content beside the ledger, where `verify` finds it by its digest (I7).
 pub fn pin(dir: &DataDir, table: &PriceTable) -> Result<(), LedgerError> {
     let path = dir.prices().join(format!("{}.json", table.reference().digest));
-    if path.exists() { Ok(()) } else { ledger::write_durably(&path, table.canonical_json().as_bytes()) }
+    if dir.has(&path) { Ok(()) } else { dir.write_durably(&path, table.canonical_json().as_bytes()) }
 }
 
 fn settlement(of: u64, logged: pricing::Timestamp, charge: Charge, cost: Cost, read_to: u64) -> Adjust {

@@ -17,6 +17,7 @@ mod links;
 mod otlp;
 mod reference;
 mod replay;
+mod runbooks;
 
 use std::path::PathBuf;
 

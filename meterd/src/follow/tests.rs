@@ -1,5 +1,7 @@
 //! Following a real ledger: in order, each entry once per success, from memory and from disk.
 
+mod deliver;
+
 use std::sync::{Arc, Mutex};
 
 use budget::Entry;

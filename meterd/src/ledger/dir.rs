@@ -1,40 +1,57 @@
 //! The data directory: made with mode 0700, owned by one process through a lock, marked with its format.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-
-use rustix::fs::{FlockOperation, flock};
+use std::sync::Arc;
+use std::{fmt, io};
 
 use super::LedgerError;
+use super::disk::{self, Disk, Lock, Locked, OsDisk};
 
 /// What `FORMAT` says.
 const FORMAT: &str = "meterd-data 1\n";
 
-/// Paths inside a data directory.
-#[derive(Clone, Debug)]
+/// Paths inside a data directory, and the disk that they are on.
+#[derive(Clone)]
 pub struct DataDir {
     root: PathBuf,
+    disk: Arc<dyn Disk>,
+}
+
+impl fmt::Debug for DataDir {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DataDir({})", self.root.display())
+    }
 }
 
 /// Proof that this process owns the directory; the lock goes with it.
 #[derive(Debug)]
 pub struct Owner {
-    _lock: File,
+    _lock: Box<dyn Lock>,
 }
 
 impl DataDir {
     /// Names a directory; touches nothing.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into() }
+        Self::on(Arc::new(OsDisk::default()), root)
+    }
+
+    /// Names a directory on a disk of one's own.
+    #[must_use]
+    pub fn on(disk: Arc<dyn Disk>, root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into(), disk }
     }
 
     /// The directory itself.
     #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// The disk that it is on.
+    #[must_use]
+    pub fn disk(&self) -> &dyn Disk {
+        &*self.disk
     }
 
     /// Segments.
@@ -71,87 +88,102 @@ impl DataDir {
     pub fn own(&self) -> Result<Owner, LedgerError> {
         self.create(&self.root)?;
         let path = self.root.join("LOCK");
-        let mut lock = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(LedgerError::io("open the lock file", &path))?;
-        if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut owner = String::new();
-            let _ = lock.read_to_string(&mut owner);
-            let owner = if owner.trim().is_empty() { "unknown".to_owned() } else { owner.trim().to_owned() };
-            return Err(LedgerError::InUse { path: self.root.clone(), owner });
-        }
-        lock.set_len(0).map_err(LedgerError::io("write the lock file", &path))?;
-        writeln!(lock, "{}", std::process::id()).map_err(LedgerError::io("write the lock file", &path))?;
+        let note = format!("{}\n", std::process::id());
+        let lock = match self.disk.lock(&path, &note).map_err(LedgerError::io("take the lock file", &path))? {
+            Locked::Ours(lock) => lock,
+            Locked::Others(holder) => {
+                let holder = holder.trim();
+                let owner = if holder.is_empty() { "unknown".to_owned() } else { holder.to_owned() };
+                return Err(LedgerError::InUse { path: self.root.clone(), owner });
+            }
+        };
         self.check_format()?;
         for path in [self.segments(), self.snapshots(), self.prices(), self.followers()] {
             self.create(&path)?;
         }
-        sync_dir(&self.root)?;
+        self.sync(&self.root)?;
         Ok(Owner { _lock: lock })
     }
 
     /// Does a running process seem to own the directory? Asked without touching the lock, so that a start beside it is
-    /// never refused; a process that got the owner's number later counts as the owner.
+    /// never refused.
     #[must_use]
     pub fn is_owned(&self) -> bool {
-        let owner = fs::read_to_string(self.root.join("LOCK")).unwrap_or_default();
-        let owner: Option<u32> = owner.trim().parse().ok();
-        owner.is_some_and(|pid| Path::new("/proc").join(pid.to_string()).exists())
+        self.disk.is_locked(&self.root.join("LOCK"))
     }
 
     /// Reads along beside an owner, or at rest: checks that this is a data directory.
     pub fn visit(&self) -> Result<(), LedgerError> {
         let path = self.root.join("FORMAT");
-        let found =
-            fs::read_to_string(&path).map_err(LedgerError::io("read (is this a meterd data directory?)", &path))?;
-        known(&path, found)
+        let found = self.read(&path).map_err(LedgerError::io("read (is this a meterd data directory?)", &path))?;
+        known(&path, &found)
+    }
+
+    /// The whole content of a file.
+    pub fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        disk::read(self.disk(), path)
+    }
+
+    /// Is there such a file?
+    #[must_use]
+    pub fn has(&self, path: &Path) -> bool {
+        self.disk.len(path).is_ok()
+    }
+
+    /// Writes a small file so that after a crash it is there whole or not at all: temporary file, fsync, rename, fsync.
+    pub fn write_durably(&self, path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+        let temporary = path.with_extension("tmp");
+        let mut file = self.disk.replace(&temporary).map_err(LedgerError::io("create", &temporary))?;
+        file.append(bytes).map_err(LedgerError::io("write", &temporary))?;
+        file.sync_all().map_err(LedgerError::io("fsync", &temporary))?;
+        self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
+        path.parent().map_or(Ok(()), |folder| self.sync(folder))
+    }
+
+    /// Removes a file. What is gone already is well.
+    pub fn remove(&self, path: &Path) -> Result<(), LedgerError> {
+        match self.disk.remove(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(LedgerError::io("remove", path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the names in a folder durable.
+    pub(super) fn sync(&self, folder: &Path) -> Result<(), LedgerError> {
+        self.disk.sync_dir(folder).map_err(LedgerError::io("fsync the directory", folder))
+    }
+
+    /// Files in a folder that are named `N.EXTENSION`, by number; none when there is no such folder.
+    pub(super) fn numbered(&self, folder: &Path, extension: &str) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
+        let paths = match self.disk.list(folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.map_err(LedgerError::io("list", folder))?,
+        };
+        let number = |path: &PathBuf| path.file_stem()?.to_str()?.parse().ok();
+        let named = paths.into_iter().filter(|path| path.extension().is_some_and(|found| found == extension));
+        let mut found: Vec<(u64, PathBuf)> = named.filter_map(|path| Some((number(&path)?, path))).collect();
+        found.sort_unstable();
+        Ok(found)
     }
 
     fn check_format(&self) -> Result<(), LedgerError> {
         let path = self.root.join("FORMAT");
-        match fs::read_to_string(&path) {
-            Ok(found) => known(&path, found),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => write_durably(&path, FORMAT.as_bytes()),
+        match self.read(&path) {
+            Ok(found) => known(&path, &found),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_durably(&path, FORMAT.as_bytes()),
             Err(error) => Err(LedgerError::io("read", path)(error)),
         }
     }
 
     fn create(&self, path: &Path) -> Result<(), LedgerError> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(LedgerError::io("create the directory", path))
+        self.disk.create_dir(path).map_err(LedgerError::io("create the directory", path))
     }
 }
 
-fn known(path: &Path, found: String) -> Result<(), LedgerError> {
-    if found == FORMAT { Ok(()) } else { Err(LedgerError::Format { path: path.to_owned(), found, known: FORMAT }) }
-}
-
-/// Writes a small file so that after a crash it is there whole or not at all: temporary file, fsync, rename, fsync.
-pub fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
-    let temporary = path.with_extension("tmp");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(LedgerError::io("create", &temporary))?;
-    file.write_all(bytes).map_err(LedgerError::io("write", &temporary))?;
-    file.sync_all().map_err(LedgerError::io("fsync", &temporary))?;
-    fs::rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
-    path.parent().map_or(Ok(()), sync_dir)
-}
-
-/// Makes names durable.
-pub(super) fn sync_dir(path: &Path) -> Result<(), LedgerError> {
-    let dir = File::open(path).map_err(LedgerError::io("open the directory", path))?;
-    dir.sync_all().map_err(LedgerError::io("fsync the directory", path))
+fn known(path: &Path, found: &[u8]) -> Result<(), LedgerError> {
+    if found == FORMAT.as_bytes() {
+        return Ok(());
+    }
+    let found = String::from_utf8_lossy(found).into_owned();
+    Err(LedgerError::Format { path: path.to_owned(), found, known: FORMAT })
 }

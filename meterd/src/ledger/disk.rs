@@ -1,93 +1,126 @@
-//! The writer's calls to the file system, all in one place, so that tests can let each of them fail. Costs nothing
-//! outside tests: there it has no content.
+//! The way to the disk: every access of the ledger, its snapshots, index, archive and cursors to files goes through a
+//! [`Disk`], so that a simulation can put one of its own below (lost and torn writes, errors, a full disk).
+//!
+//! Plug one in with [`super::DataDir::on`]; [`super::DataDir::new`] takes [`OsDisk`], the real one. What a disk promises is
+//! what POSIX promises: appended bytes may be lost or torn until `sync_data` or `sync_all` of their file has returned,
+//! names (create, rename, remove) may be lost until `sync_dir` of their folder has. Calls go once a batch or block, so that
+//! dynamic dispatch costs nothing that could be measured.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+mod os;
 
-/// The way to the disk.
-#[derive(Debug, Default)]
-pub(super) struct Disk {
+use std::fmt::Debug;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+pub use os::OsDisk;
+#[cfg(test)]
+pub use os::{Call, Fault};
+
+/// A file system. Paths are those of the data directory that it was given to.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes a folder and those above it, for this user only; one that is there is well.
+    fn create_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes a new, empty file to append to; an error when the name is taken.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Makes an empty file to append to, in the place of one that may be there.
+    fn replace(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Opens a file for reading and appending.
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// Gives a file another name, over what may have had it.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a file.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Paths of what is in a folder, in no order; a folder that is missing is `NotFound`.
+    fn list(&self, folder: &Path) -> io::Result<Vec<PathBuf>>;
+    /// Length of a file in bytes.
+    fn len(&self, path: &Path) -> io::Result<u64>;
+    /// Makes the names in a folder durable.
+    fn sync_dir(&self, folder: &Path) -> io::Result<()>;
+    /// Takes the lock at `path`, or tells what its holder wrote there. `note` is written for others to read.
+    fn lock(&self, path: &Path, note: &str) -> io::Result<Locked>;
+    /// Does a living process seem to hold the lock at `path`? Asked without touching it.
+    fn is_locked(&self, path: &Path) -> bool;
+    /// Bytes that this user may still write below `path`.
+    fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+    /// The next call of this kind to a segment fails.
     #[cfg(test)]
-    fault: Option<Fault>,
+    fn fail(&self, _fault: Fault) {}
 }
 
-/// A failure to come, once.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Fault {
-    /// The call that fails.
-    pub(crate) call: Call,
-    /// How many such calls still succeed before.
-    pub(crate) after: u32,
-    /// With which error.
-    pub(crate) kind: io::ErrorKind,
+/// An open file. Reading has no position of its own, so readers can share one.
+pub trait DiskFile: Debug + Send + Sync {
+    /// Writes at the end. After an error any part of `bytes` may be there.
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Reads from `offset` on; 0 only at the end of the file or for an empty `bytes`.
+    fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Makes content and length durable.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Makes content and everything else about the file durable.
+    fn sync_all(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Nothing in it?
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|len| len == 0)
+    }
+    /// Cuts the file off at `len`, and gives back room that was set aside beyond it.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Sets room aside for what is appended up to `len`; the length stays. `StorageFull` when there is none,
+    /// `Unsupported` where files have no such thing.
+    fn allocate(&self, len: u64) -> io::Result<()>;
 }
 
-/// What the writer asks of the disk.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Call {
-    /// Creating a segment.
-    Create,
-    /// Writing; so many bytes reach the file all the same.
-    Write(usize),
-    /// Making it durable.
-    Sync,
+/// What became of taking a lock.
+#[derive(Debug)]
+pub enum Locked {
+    /// It is ours until this is dropped.
+    Ours(Box<dyn Lock>),
+    /// Another holds it, and wrote this.
+    Others(String),
 }
 
-impl Disk {
-    pub(super) fn create(&mut self, path: &Path) -> io::Result<File> {
-        #[cfg(test)]
-        self.check(|call| call == Call::Create)?;
-        OpenOptions::new().append(true).create_new(true).mode(0o600).open(path)
-    }
+/// A lock that is held until it is dropped.
+pub trait Lock: Debug + Send + Sync {}
 
-    pub(super) fn write_all(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        #[cfg(test)]
-        {
-            let written = match self.fault.map(|fault| fault.call) {
-                Some(Call::Write(written)) => written,
-                _ => 0,
-            };
-            if let Err(error) = self.check(|call| matches!(call, Call::Write(_))) {
-                file.write_all(&bytes[..written.min(bytes.len())])?;
-                return Err(error);
-            }
-        }
-        file.write_all(bytes)
-    }
+/// The whole content of a file.
+pub(super) fn read(disk: &dyn Disk, path: &Path) -> io::Result<Vec<u8>> {
+    let file = disk.open(path)?;
+    let mut bytes = Vec::new();
+    At::new(file, 0).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
-    /// The file's content.
-    pub(super) fn sync_data(&mut self, file: &File) -> io::Result<()> {
-        #[cfg(test)]
-        self.check(|call| call == Call::Sync)?;
-        file.sync_data()
-    }
+/// An open file with a position, for `std::io`.
+#[derive(Debug)]
+pub(super) struct At {
+    file: Box<dyn DiskFile>,
+    offset: u64,
+}
 
-    /// The file's content and everything else about it.
-    pub(super) fn sync_all(&mut self, file: &File) -> io::Result<()> {
-        #[cfg(test)]
-        self.check(|call| call == Call::Sync)?;
-        file.sync_all()
+impl At {
+    pub(super) fn new(file: Box<dyn DiskFile>, offset: u64) -> Self {
+        Self { file, offset }
     }
 }
 
-#[cfg(test)]
-impl Disk {
-    pub(super) fn fail(&mut self, fault: Fault) {
-        self.fault = Some(fault);
+impl Read for At {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(bytes, self.offset)?;
+        self.offset = self.offset.saturating_add(read as u64);
+        Ok(read)
     }
+}
 
-    fn check(&mut self, is: impl FnOnce(Call) -> bool) -> io::Result<()> {
-        let Some(fault) = self.fault.as_mut().filter(|fault| is(fault.call)) else { return Ok(()) };
-        if fault.after > 0 {
-            fault.after -= 1;
-            return Ok(());
-        }
-        let kind = fault.kind;
-        self.fault = None;
-        Err(io::Error::from(kind))
+impl Seek for At {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(offset) => Some(offset),
+            SeekFrom::Current(by) => self.offset.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.len()?.checked_add_signed(by),
+        };
+        self.offset = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.offset)
     }
 }

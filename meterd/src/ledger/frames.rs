@@ -1,9 +1,9 @@
 //! Segment files as frames, one after the other: what is whole, and where it ends. Reads only; knows no entry.
 
-use std::fs::{self, File};
-use std::io::{BufReader, Read, Seek, SeekFrom};
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use super::disk::{At, Disk};
 use super::format::{Body, FRAME_HEAD_LEN, FrameHead, HEADER_LEN, Header, whole_frame_after};
 use super::{DataDir, LedgerError};
 
@@ -11,8 +11,7 @@ use super::{DataDir, LedgerError};
 pub(super) fn segments_of(dir: &DataDir) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
     let folder = dir.segments();
     let mut segments = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(LedgerError::io("list", &folder))? {
-        let path = entry.map_err(LedgerError::io("list", &folder))?.path();
+    for path in dir.disk().list(&folder).map_err(LedgerError::io("list", &folder))? {
         if path.extension().is_some_and(|extension| extension == "log") {
             let first = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             let first: u64 = first.ok_or_else(|| LedgerError::Damaged {
@@ -29,11 +28,13 @@ pub(super) fn segments_of(dir: &DataDir) -> Result<Vec<(u64, PathBuf)>, LedgerEr
 
 /// Is the end of a segment from `good` on a write that was torn, and not damage with whole frames behind it? Looks at
 /// the first `len` bytes only: beside a live writer there may be more by now.
-pub(super) fn torn_end(path: &Path, good: u64, len: u64) -> Result<(), LedgerError> {
-    let mut file = File::open(path).map_err(LedgerError::io("open", path))?;
-    file.seek(SeekFrom::Start(good)).map_err(LedgerError::io("read", path))?;
+pub(super) fn torn_end(disk: &dyn Disk, path: &Path, good: u64, len: u64) -> Result<(), LedgerError> {
+    let file = disk.open(path).map_err(LedgerError::io("open", path))?;
     let mut bytes = Vec::new();
-    file.take(len.saturating_sub(good)).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
+    At::new(file, good)
+        .take(len.saturating_sub(good))
+        .read_to_end(&mut bytes)
+        .map_err(LedgerError::io("read", path))?;
     // One frame is in flight at a time, so a torn write has nothing whole after it.
     if whole_frame_after(&bytes, 1) {
         return Err(LedgerError::Damaged { path: path.to_owned(), offset: good, what: "checksum".to_owned() });
@@ -44,7 +45,7 @@ pub(super) fn torn_end(path: &Path, good: u64, len: u64) -> Result<(), LedgerErr
 /// Frames of one segment, one after the other. Ends (`None`) where no whole frame follows.
 #[derive(Debug)]
 pub(super) struct Frames {
-    file: BufReader<File>,
+    file: BufReader<At>,
     path: PathBuf,
     offset: u64,
     len: u64,
@@ -67,19 +68,18 @@ impl Frame<'_> {
 }
 
 impl Frames {
-    pub(super) fn open(path: &Path, offset: u64) -> Result<Self, LedgerError> {
-        let mut file = File::open(path).map_err(LedgerError::io("open", path))?;
-        let len = file.metadata().map_err(LedgerError::io("read", path))?.len();
-        file.seek(SeekFrom::Start(offset)).map_err(LedgerError::io("read", path))?;
-        let file = BufReader::with_capacity(1 << 18, file);
+    pub(super) fn open(disk: &dyn Disk, path: &Path, offset: u64) -> Result<Self, LedgerError> {
+        let file = disk.open(path).map_err(LedgerError::io("open", path))?;
+        let len = file.len().map_err(LedgerError::io("read", path))?;
+        let file = BufReader::with_capacity(1 << 18, At::new(file, offset));
         Ok(Self { file, path: path.to_owned(), offset, len, body: Vec::new() })
     }
 
     /// Reads the segment's header of the file at `path`.
-    pub(super) fn header(path: &Path) -> Result<Option<Header>, LedgerError> {
+    pub(super) fn header(disk: &dyn Disk, path: &Path) -> Result<Option<Header>, LedgerError> {
         let mut bytes = Vec::with_capacity(HEADER_LEN);
-        let file = File::open(path).map_err(LedgerError::io("open", path))?;
-        file.take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
+        let file = disk.open(path).map_err(LedgerError::io("open", path))?;
+        At::new(file, 0).take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
         Ok(Header::decode(&bytes))
     }
 

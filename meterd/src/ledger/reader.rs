@@ -1,12 +1,13 @@
 //! Reading by position: the newest batches from memory, everything else from the segments. Never past what is committed.
 
 use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use budget::Entry;
 use tokio::sync::watch;
 
+use super::disk::Disk;
 use super::format::HEADER_LEN;
 use super::frames::{Frames, segments_of, torn_end};
 use super::{DataDir, LedgerError};
@@ -46,6 +47,7 @@ struct Shared {
     committed: watch::Sender<u64>,
     recent: Mutex<Recent>,
     segments: RwLock<Vec<Arc<Segment>>>,
+    dir: DataDir,
 }
 
 #[derive(Debug)]
@@ -74,13 +76,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reader {
-    pub(super) fn new(segments: Vec<(u64, PathBuf)>, committed: u64) -> Self {
+    pub(super) fn new(dir: &DataDir, segments: Vec<(u64, PathBuf)>, committed: u64) -> Self {
         let segments = segments.into_iter().map(|(first_seq, path)| Segment::new(first_seq, path)).collect();
         Self {
             shared: Arc::new(Shared {
                 committed: watch::Sender::new(committed),
                 recent: Mutex::new(Recent { batches: VecDeque::new(), entries: 0, entries_max: RECENT_ENTRIES_MAX }),
                 segments: RwLock::new(segments),
+                dir: dir.clone(),
             }),
         }
     }
@@ -92,7 +95,7 @@ impl Reader {
         let mut committed = 0;
         if let Some((first_seq, path)) = segments.last() {
             committed = first_seq.saturating_sub(1);
-            let mut frames = Frames::open(path, HEADER_LEN as u64)?;
+            let mut frames = Frames::open(dir.disk(), path, HEADER_LEN as u64)?;
             let mut good = frames.offset();
             while let Some(frame) = frames.next_frame()? {
                 let Some(body) = frame.body() else { break };
@@ -101,10 +104,10 @@ impl Reader {
             }
             // Beside a live writer the end may be a frame under way; whole frames after it mean damage.
             if good < frames.len() {
-                torn_end(path, good, frames.len())?;
+                torn_end(dir.disk(), path, good, frames.len())?;
             }
         }
-        Ok(Self::new(segments, committed))
+        Ok(Self::new(dir, segments, committed))
     }
 
     /// Sequence number of the newest committed entry; 0 when there is none.
@@ -201,7 +204,7 @@ impl Reader {
         let mut next = seq;
         while entries < entries_max && next <= committed {
             let segment = self.segment_of(next).ok_or_else(|| self.missing(next, committed))?;
-            let mut frames = Frames::open(&segment.path, segment.floor(next)?)?;
+            let mut frames = Frames::open(self.disk(), &segment.path, segment.floor(self.disk(), next)?)?;
             let before = next;
             while entries < entries_max && next <= committed {
                 let Some(frame) = frames.next_frame()? else { break };
@@ -229,10 +232,12 @@ impl Reader {
         Ok(taken)
     }
 
+    fn disk(&self) -> &dyn Disk {
+        self.shared.dir.disk()
+    }
+
     fn missing(&self, from: u64, to: u64) -> LedgerError {
-        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let folder = segments.first().and_then(|segment| segment.path.parent()).map(Path::to_path_buf);
-        LedgerError::Missing { path: folder.unwrap_or_default(), from, to, known_by: "a later entry" }
+        LedgerError::Missing { path: self.shared.dir.segments(), from, to, known_by: "a later entry" }
     }
 
     /// So many entries stay in memory.
@@ -254,11 +259,11 @@ impl Segment {
     }
 
     /// Offset of the newest indexed frame that begins at or before `seq`.
-    fn floor(&self, seq: u64) -> Result<u64, LedgerError> {
+    fn floor(&self, disk: &dyn Disk, seq: u64) -> Result<u64, LedgerError> {
         let mut points = lock(&self.points);
         let points = match &mut *points {
             Some(points) => points,
-            none => none.insert(self.index()?),
+            none => none.insert(self.index(disk)?),
         };
         let after = points.partition_point(|point| point.seq <= seq);
         let point = after.checked_sub(1).and_then(|at| points.get(at));
@@ -275,9 +280,9 @@ impl Segment {
         }
     }
 
-    fn index(&self) -> Result<Vec<Point>, LedgerError> {
+    fn index(&self, disk: &dyn Disk) -> Result<Vec<Point>, LedgerError> {
         let mut points = Vec::new();
-        let mut frames = Frames::open(&self.path, HEADER_LEN as u64)?;
+        let mut frames = Frames::open(disk, &self.path, HEADER_LEN as u64)?;
         while let Some((seq, offset)) = frames.skip_frame()? {
             push_point(&mut points, seq, offset);
         }

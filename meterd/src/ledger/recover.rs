@@ -1,11 +1,10 @@
 //! Start-up: what does the disk really hold? A torn last write is cut off and said; anything else wrong is refused.
 
-use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
 use budget::Entry;
 
-use super::dir::sync_dir;
+use super::disk::Disk;
 use super::format::{GENESIS, HEADER_LEN, Hash, Header};
 use super::frames::{Frames, segments_of, torn_end};
 use super::reader::Reader;
@@ -39,7 +38,7 @@ pub struct Repair {
 pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<Recovered, LedgerError> {
     let owner = dir.own()?;
     let mut segments = segments_of(dir)?;
-    let mut repair = torn_segment(&segments)?;
+    let mut repair = torn_segment(dir.disk(), &segments)?;
     if repair.is_some() {
         segments.pop();
     }
@@ -47,7 +46,7 @@ pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<
     let may_be_torn = repair.is_none();
     // The segment that holds the first entry after the snapshot; those before it are covered.
     let begin = segments.partition_point(|(first, _)| *first <= after.saturating_add(1)).saturating_sub(1);
-    let mut walk = Walk { next_seq: 1, chain: GENESIS, replayed: 0 };
+    let mut walk = Walk { disk: dir.disk(), next_seq: 1, chain: GENESIS, replayed: 0 };
     let mut active = None;
     for (index, (first_seq, path)) in segments.iter().enumerate().skip(begin) {
         let may_be_torn = may_be_torn && index + 1 == segments.len();
@@ -65,13 +64,13 @@ pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<
         });
     }
     if let Some(repair) = &repair {
-        repair.mend()?;
+        repair.mend(dir)?;
     }
     let mut bytes = 0;
     for (_, path) in &segments {
-        bytes += fs::metadata(path).map_err(LedgerError::io("read", path))?.len();
+        bytes += dir.disk().len(path).map_err(LedgerError::io("read", path))?;
     }
-    let reader = Reader::new(segments, last);
+    let reader = Reader::new(dir, segments, last);
     let end = End { next_seq: walk.next_seq, chain: walk.chain, bytes, active };
     let writer = Writer::new(dir.clone(), owner, reader, end)?;
     Ok(Recovered { writer, replayed: walk.replayed, repair })
@@ -79,40 +78,41 @@ pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<
 
 /// A crash between creating a segment and its header's fsync leaves a last file without a whole header: no entry was
 /// ever in it.
-fn torn_segment(segments: &[(u64, PathBuf)]) -> Result<Option<Repair>, LedgerError> {
+fn torn_segment(disk: &dyn Disk, segments: &[(u64, PathBuf)]) -> Result<Option<Repair>, LedgerError> {
     let Some((_, path)) = segments.last() else { return Ok(None) };
-    let len = fs::metadata(path).map_err(LedgerError::io("read", path))?.len();
-    if len > HEADER_LEN as u64 || Frames::header(path)?.is_some() {
+    let len = disk.len(path).map_err(LedgerError::io("read", path))?;
+    if len > HEADER_LEN as u64 || Frames::header(disk, path)?.is_some() {
         return Ok(None);
     }
     Ok(Some(Repair { path: path.clone(), kept_bytes: 0, cut_bytes: len }))
 }
 
 impl Repair {
-    fn mend(&self) -> Result<(), LedgerError> {
+    fn mend(&self, dir: &DataDir) -> Result<(), LedgerError> {
         let path = &self.path;
         if self.kept_bytes == 0 {
-            fs::remove_file(path).map_err(LedgerError::io("remove", path))?;
-            return path.parent().map_or(Ok(()), sync_dir);
+            dir.remove(path)?;
+            return path.parent().map_or(Ok(()), |folder| dir.sync(folder));
         }
-        let file = OpenOptions::new().write(true).open(path).map_err(LedgerError::io("open", path))?;
+        let file = dir.disk().open_append(path).map_err(LedgerError::io("open", path))?;
         file.set_len(self.kept_bytes).map_err(LedgerError::io("cut the torn end of", path))?;
         file.sync_all().map_err(LedgerError::io("fsync", path))
     }
 }
 
 /// The walk over the segments.
-struct Walk {
+struct Walk<'a> {
+    disk: &'a dyn Disk,
     next_seq: u64,
     chain: Hash,
     replayed: u64,
 }
 
-impl Walk {
+impl Walk<'_> {
     /// Checks that this segment follows from what was read; the first one may stand on the snapshot's word.
     fn enter(&mut self, path: &Path, first_seq: u64, trusted: bool) -> Result<(), LedgerError> {
         let damaged = |what: &str| LedgerError::Damaged { path: path.to_owned(), offset: 0, what: what.to_owned() };
-        let header: Header = Frames::header(path)?.ok_or_else(|| damaged("the segment's header"))?;
+        let header: Header = Frames::header(self.disk, path)?.ok_or_else(|| damaged("the segment's header"))?;
         if header.first_seq != first_seq {
             return Err(damaged("the name and the header disagree"));
         }
@@ -140,7 +140,7 @@ impl Walk {
         replay: &mut impl FnMut(Entry),
         repair: &mut Option<Repair>,
     ) -> Result<u64, LedgerError> {
-        let mut frames = Frames::open(path, HEADER_LEN as u64)?;
+        let mut frames = Frames::open(self.disk, path, HEADER_LEN as u64)?;
         let mut good = frames.offset();
         loop {
             let damaged =
@@ -167,7 +167,7 @@ impl Walk {
                 let (path, what) = (path.to_owned(), "checksum".to_owned());
                 return Err(LedgerError::Damaged { path, offset: good, what });
             }
-            torn_end(path, good, frames.len())?;
+            torn_end(self.disk, path, good, frames.len())?;
             *repair = Some(Repair { path: path.to_owned(), kept_bytes: good, cut_bytes: frames.len() - good });
         }
         Ok(good)

@@ -2,14 +2,12 @@
 //!
 //! A snapshot that cannot be read, or was made by another version, is passed over: the log can always rebuild it.
 
-use std::fs;
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::dir::write_durably;
 use super::{DataDir, LedgerError};
 
 /// Changes with the layout of what snapshots hold.
@@ -30,11 +28,11 @@ pub fn save<T: Serialize>(dir: &DataDir, seq: u64, value: &T) -> Result<PathBuf,
     bytes.extend_from_slice(&seq.to_le_bytes());
     bytes.extend_from_slice(&Sha256::digest(&body));
     bytes.extend_from_slice(&body);
-    write_durably(&path, &bytes)?;
+    dir.write_durably(&path, &bytes)?;
     let mut all = list(dir)?;
     all.truncate(all.len().saturating_sub(KEPT));
     for (_, old) in all {
-        fs::remove_file(&old).map_err(LedgerError::io("remove", &old))?;
+        dir.remove(&old)?;
     }
     Ok(path)
 }
@@ -42,7 +40,7 @@ pub fn save<T: Serialize>(dir: &DataDir, seq: u64, value: &T) -> Result<PathBuf,
 /// The newest snapshot that reads back whole: its position and value.
 pub fn load_newest<T: DeserializeOwned>(dir: &DataDir) -> Result<Option<(u64, T)>, LedgerError> {
     for (seq, path) in list(dir)?.into_iter().rev() {
-        match fs::read(&path).ok().and_then(|bytes| decode(seq, &bytes)) {
+        match dir.read(&path).ok().and_then(|bytes| decode(seq, &bytes)) {
             Some(value) => return Ok(Some((seq, value))),
             None => tracing::warn!(path = %path.display(), "snapshot unreadable, passed over: the ledger rebuilds it"),
         }
@@ -59,18 +57,5 @@ fn decode<T: DeserializeOwned>(seq: u64, bytes: &[u8]) -> Option<T> {
 }
 
 fn list(dir: &DataDir) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
-    let folder = dir.snapshots();
-    if !folder.exists() {
-        return Ok(Vec::new());
-    }
-    let mut found = Vec::new();
-    for entry in fs::read_dir(&folder).map_err(LedgerError::io("list", &folder))? {
-        let path = entry.map_err(LedgerError::io("list", &folder))?.path();
-        let seq = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-        if let (Some(seq), true) = (seq, path.extension().is_some_and(|extension| extension == "snap")) {
-            found.push((seq, path));
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
+    dir.numbered(&dir.snapshots(), "snap")
 }

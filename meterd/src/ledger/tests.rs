@@ -84,7 +84,8 @@ impl Ledger {
 
 /// Where the frames of a segment begin, and where the last one ends.
 pub(super) fn frame_bounds(path: &Path) -> Vec<u64> {
-    let mut frames = super::frames::Frames::open(path, super::format::HEADER_LEN as u64).unwrap();
+    let mut frames =
+        super::frames::Frames::open(&super::OsDisk::default(), path, super::format::HEADER_LEN as u64).unwrap();
     let mut bounds = vec![frames.offset()];
     while frames.next_frame().unwrap().is_some() {
         bounds.push(frames.offset());

@@ -8,7 +8,6 @@
 mod tests;
 
 use std::collections::HashMap;
-use std::fs;
 use std::sync::Arc;
 
 use budget::charge::Priced;
@@ -150,7 +149,7 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
     let mut batches = 0;
     for (_, path) in segments_of(dir)? {
         let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
-        let header = Frames::header(&path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        let header = Frames::header(dir.disk(), &path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
         if header.first_seq > next_seq {
             return Err(LedgerError::Missing {
                 path: dir.root().to_owned(),
@@ -162,7 +161,7 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
         if header.first_seq != next_seq || header.chain != chain {
             return Err(damaged(0, "the hash chain breaks here"));
         }
-        let mut frames = Frames::open(&path, HEADER_LEN as u64)?;
+        let mut frames = Frames::open(dir.disk(), &path, HEADER_LEN as u64)?;
         while next_seq <= committed {
             let offset = frames.offset();
             let Some(frame) = frames.next_frame()? else { break };
@@ -327,9 +326,10 @@ impl Audit<'_> {
 /// Reads a pinned table back and checks that its content is what its digest says.
 fn pinned(dir: &DataDir, table: &TableRef) -> Result<PriceBook, String> {
     let path = dir.prices().join(format!("{}.json", table.digest));
-    let text = fs::read_to_string(&path)
-        .map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
+    let text =
+        dir.read(&path).map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
     let unreadable = || format!("whose pinned copy {} is not a price table", path.display());
+    let text = String::from_utf8(text).map_err(|_| unreadable())?;
     let nodes = document::parse(&text).map_err(|_| unreadable())?;
     let (read, _) = PriceTable::from_node(nodes.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
     if read.reference() != table {

@@ -1,13 +1,11 @@
 //! The one writer: a batch is one write and one fsync; after the first failure nothing more is written.
 
-use std::fs::{File, OpenOptions};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use budget::Entry;
 
-use super::dir::sync_dir;
-use super::disk::Disk;
+use super::disk::DiskFile;
 use super::format::{HEADER_LEN, Hash, Header, encode_frame};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
@@ -21,7 +19,6 @@ pub struct Writer {
     dir: DataDir,
     _owner: Owner,
     reader: Reader,
-    disk: Disk,
     active: Option<Active>,
     segment_bytes_max: u64,
     chain: Hash,
@@ -33,7 +30,7 @@ pub struct Writer {
 
 #[derive(Debug)]
 struct Active {
-    file: File,
+    file: Box<dyn DiskFile>,
     path: PathBuf,
     len: u64,
 }
@@ -52,7 +49,7 @@ impl Writer {
     pub(super) fn new(dir: DataDir, owner: Owner, reader: Reader, end: End) -> Result<Self, LedgerError> {
         let active = match end.active {
             Some((path, len)) => {
-                let file = OpenOptions::new().append(true).open(&path).map_err(LedgerError::io("open", &path))?;
+                let file = dir.disk().open_append(&path).map_err(LedgerError::io("open", &path))?;
                 Some(Active { file, path, len })
             }
             None => None,
@@ -61,7 +58,6 @@ impl Writer {
             dir,
             _owner: owner,
             reader,
-            disk: Disk::default(),
             active,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             chain: end.chain,
@@ -117,9 +113,9 @@ impl Writer {
             path: active.path.clone(),
             source: std::io::Error::other(error.to_string()),
         })?;
-        self.disk.write_all(&mut active.file, &self.buffer).map_err(LedgerError::io("write", &active.path))?;
+        active.file.append(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
         let begin = Instant::now();
-        self.disk.sync_data(&active.file).map_err(LedgerError::io("fsync", &active.path))?;
+        active.file.sync_data().map_err(LedgerError::io("fsync", &active.path))?;
         let took = begin.elapsed();
         let offset = active.len;
         active.len += self.buffer.len() as u64;
@@ -132,11 +128,11 @@ impl Writer {
 
     fn begin_segment(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
-        let mut file = self.disk.create(&path).map_err(LedgerError::io("create", &path))?;
+        let mut file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
         let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
-        self.disk.write_all(&mut file, &header).map_err(LedgerError::io("write", &path))?;
-        self.disk.sync_all(&file).map_err(LedgerError::io("fsync", &path))?;
-        sync_dir(&self.dir.segments())?;
+        file.append(&header).map_err(LedgerError::io("write", &path))?;
+        file.sync_all().map_err(LedgerError::io("fsync", &path))?;
+        self.dir.sync(&self.dir.segments())?;
         self.bytes += HEADER_LEN as u64;
         self.reader.add_segment(self.next_seq, path.clone());
         self.active = Some(Active { file, path, len: HEADER_LEN as u64 });
@@ -152,7 +148,7 @@ impl Writer {
     }
 
     /// A call to the disk will fail.
-    pub(crate) fn fail(&mut self, fault: super::Fault) {
-        self.disk.fail(fault);
+    pub(crate) fn fail(&self, fault: super::Fault) {
+        self.dir.disk().fail(fault);
     }
 }

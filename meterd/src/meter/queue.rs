@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use budget::{Charge, Command, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use super::Booked;
+use super::{Answer, Ask, Booked};
 use crate::ledger::LedgerError;
 
 /// Why work was not taken: nothing of it was acknowledged. After a failed write the next start finds out whether any of
@@ -133,7 +133,33 @@ impl Receiver {
     }
 }
 
+/// Who waits for an answer. One that is dropped tells its caller that nothing was acknowledged.
+pub(super) enum Reply {
+    Charges(oneshot::Sender<Vec<Booked>>),
+    Command(oneshot::Sender<Verdict>),
+}
+
+impl Reply {
+    /// A caller that has gone away finds its entries in the ledger all the same.
+    pub(super) fn send(self, answer: Answer) {
+        match (self, answer) {
+            (Self::Charges(reply), Answer::Charges(booked)) => drop(reply.send(booked)),
+            (Self::Command(reply), Answer::Command(verdict)) => drop(reply.send(verdict)),
+            // An answer has the shape of its question.
+            (Self::Charges(_), Answer::Command(_)) | (Self::Command(_), Answer::Charges(_)) => {}
+        }
+    }
+}
+
 impl Work {
+    /// The question, and who asks it.
+    pub(super) fn split(self) -> (Ask, Reply) {
+        match self {
+            Self::Charges(charges, reply) => (Ask::Charges(charges), Reply::Charges(reply)),
+            Self::Command(command, reply) => (Ask::Command(command), Reply::Command(reply)),
+        }
+    }
+
     fn len(&self) -> usize {
         match self {
             Self::Charges(charges, _) => charges.len().max(1),

@@ -41,12 +41,18 @@ pub struct Restored {
 
 /// Writes snapshots beside the meter's thread, which only pays for a copy: encoding and writing a large one takes longer
 /// than callers should wait. One at a time.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Saver {
+    /// On a thread; else in the call that asks for it.
+    beside: bool,
     running: Option<JoinHandle<()>>,
 }
 
 impl Saver {
+    pub(super) const fn new(beside: bool) -> Self {
+        Self { beside, running: None }
+    }
+
     /// Begins a snapshot; `false` while the one before is still being written.
     ///
     /// A snapshot only saves time: when it fails the ledger still holds everything.
@@ -55,13 +61,12 @@ impl Saver {
             return false;
         }
         self.wait();
+        if !self.beside {
+            write(dir, state, dedup);
+            return true;
+        }
         let (dir, state, dedup) = (dir.clone(), state.clone(), dedup.clone());
-        let write = move || {
-            let saved = Saved { state: &state, dedup: &dedup };
-            if let Err(error) = ledger::save_snapshot(&dir, state.seq(), &saved) {
-                tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
-            }
-        };
+        let write = move || write(&dir, &state, &dedup);
         match std::thread::Builder::new().name("snapshot".to_owned()).spawn(write) {
             Ok(running) => self.running = Some(running),
             Err(error) => tracing::warn!(%error, "no thread for a snapshot; the ledger is complete without it"),
@@ -79,6 +84,12 @@ impl Saver {
 impl Drop for Saver {
     fn drop(&mut self) {
         self.wait();
+    }
+}
+
+fn write(dir: &DataDir, state: &State, dedup: &Dedup) {
+    if let Err(error) = ledger::save_snapshot(dir, state.seq(), &Saved { state, dedup }) {
+        tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
     }
 }
 

@@ -1,5 +1,6 @@
 //! The meter over a real directory: duplicates, refusals, failed writes, restarts.
 
+mod driven;
 mod identity;
 mod laws;
 mod queue;

@@ -1,7 +1,6 @@
 //! The ledger's families as a follower: folds entries as they become durable, and keeps its cursor beside the ledger, so
 //! that counters go on after a restart where they were.
 
-use std::fs;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use budget::Entry;
@@ -9,7 +8,7 @@ use tokio::sync::watch;
 
 use super::{Caps, LedgerMetrics};
 use crate::follow::{Again, Handler};
-use crate::ledger::{DataDir, LedgerError, Reader, write_durably};
+use crate::ledger::{DataDir, LedgerError, Reader};
 
 /// The cursor is written after so many entries, and at a clean stop.
 const SAVE_EVERY_ENTRIES: u64 = 200_000;
@@ -36,7 +35,7 @@ impl MetricsView {
     /// A cursor that cannot be read, or is ahead of the ledger, is set aside: the ledger can always rebuild it.
     pub fn open(dir: &DataDir, reader: &Reader, caps: Caps) -> Result<Self, LedgerError> {
         let path = dir.followers().join(FILE);
-        let saved = fs::read(&path).ok().and_then(|bytes| postcard::from_bytes::<LedgerMetrics>(&bytes).ok());
+        let saved = dir.read(&path).ok().and_then(|bytes| postcard::from_bytes::<LedgerMetrics>(&bytes).ok());
         let mut ledger = match saved.filter(|saved| saved.seq() <= reader.committed()) {
             Some(saved) => saved.with_caps(caps),
             None => LedgerMetrics::new(caps),
@@ -82,7 +81,7 @@ impl MetricsView {
             path: path.clone(),
             source: std::io::Error::other(error.to_string()),
         })?;
-        write_durably(&path, &bytes)
+        self.dir.write_durably(&path, &bytes)
     }
 }
 

@@ -74,7 +74,7 @@ async fn nobody_who_sends_during_a_stop_is_left_waiting() {
 /// The first batch succeeds; the second, with everybody who waits in it or behind it, fails.
 async fn check(call_to_disk: Call, kind: ErrorKind, expected: Refused) {
     let place = Place::new();
-    let mut restored = place.restore();
+    let restored = place.restore();
     // Two calls of each kind make the first batch durable: one for the segment, one for the batch.
     restored.writer.fail(Fault { call: call_to_disk, after: 2, kind });
     let reader = restored.writer.reader();

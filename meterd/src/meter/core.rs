@@ -1,0 +1,184 @@
+//! The meter's core: commands in, one durable batch, answers out. No thread, no queue, no waiting: whoever calls it decides
+//! when. The daemon's thread drives it, and so can a simulation, with a clock and a disk of its own.
+
+use std::time::Duration;
+
+use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
+use pricing::Timestamp;
+
+use super::snapshot::{self, Saver};
+use super::{Booked, Commit, Dedup, OnCommit, Restored, Rules};
+use crate::clock::Clock;
+use crate::ledger::{DataDir, LedgerError, Writer};
+use crate::meter::dedup::Seen;
+
+/// What is asked of the meter at once.
+#[derive(Clone, Debug)]
+pub enum Ask {
+    /// To book priced charges.
+    Charges(Vec<Charge>),
+    /// To carry out a command.
+    Command(Box<Command>),
+}
+
+/// What became of an [`Ask`], in its shape. Valid once the batch is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// One for each charge, in order.
+    Charges(Vec<Booked>),
+    /// Of a command.
+    Command(Verdict),
+}
+
+/// Everything that decides and writes, without a thread of its own.
+pub struct Core {
+    dir: DataDir,
+    /// Before the writer, which holds the directory's lock: a snapshot under way ends while the directory is still ours.
+    saver: Saver,
+    writer: Writer,
+    state: State,
+    dedup: Dedup,
+    clock: Clock,
+    horizon: Duration,
+    since_snapshot: u64,
+    on_commit: OnCommit,
+    entries: Vec<Entry>,
+}
+
+impl Core {
+    /// A core on a recovered ledger. `beside`: snapshots are written on a thread beside the caller's; without it everything
+    /// happens in the call that asks for it, so that equal calls have equal effects on the disk, in equal order.
+    #[must_use]
+    pub fn new(
+        dir: DataDir,
+        restored: Restored,
+        clock: Clock,
+        rules: &Rules,
+        on_commit: OnCommit,
+        beside: bool,
+    ) -> Self {
+        Self {
+            dir,
+            saver: Saver::new(beside),
+            writer: restored.writer,
+            state: restored.state,
+            dedup: restored.dedup,
+            clock,
+            horizon: rules.dedup_horizon,
+            since_snapshot: restored.replayed,
+            on_commit,
+            entries: Vec::new(),
+        }
+    }
+
+    /// Decides one thing. The answer holds once [`Core::commit`] has returned without an error; it must not be told before.
+    pub fn decide(&mut self, ask: Ask) -> Answer {
+        match ask {
+            Ask::Charges(charges) => Answer::Charges(charges.into_iter().map(|charge| self.charge(charge)).collect()),
+            Ask::Command(command) => Answer::Command(self.command(*command)),
+        }
+    }
+
+    /// Makes everything that was decided since the last commit durable, as one batch.
+    ///
+    /// After an error nothing of the batch may be acknowledged, and this core must not be used any more: what the disk
+    /// holds is only known by [`super::restore`].
+    pub fn commit(&mut self) -> Result<(), LedgerError> {
+        let entries = std::mem::take(&mut self.entries);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        self.since_snapshot += entries.len() as u64;
+        let result = self.writer.append(entries);
+        let fsync = *result.as_ref().unwrap_or(&Duration::ZERO);
+        (self.on_commit)(Commit { fsync, ledger_bytes: self.writer.bytes(), failed: result.is_err() });
+        match &result {
+            Err(error) if error.is_disk_full() => tracing::error!(
+                %error,
+                "the disk is full: nothing of this batch is acknowledged, intake stops; make room and start again"
+            ),
+            Err(error) => {
+                tracing::error!(%error, "ledger write failed: nothing of this batch is acknowledged, intake stops");
+            }
+            Ok(_) => {}
+        }
+        result.map(drop)
+    }
+
+    /// Decides everything and commits it as one batch.
+    pub fn batch(&mut self, asks: Vec<Ask>) -> Result<Vec<Answer>, LedgerError> {
+        let answers = asks.into_iter().map(|ask| self.decide(ask)).collect();
+        self.commit()?;
+        Ok(answers)
+    }
+
+    /// What is due after a commit and need not be waited for: a snapshot now and then.
+    pub fn keep_house(&mut self) {
+        if self.since_snapshot >= snapshot::EVERY_ENTRIES {
+            self.snapshot();
+        }
+    }
+
+    /// Begins a snapshot, and forgets ids that are older than the horizon.
+    pub fn snapshot(&mut self) {
+        self.dedup.forget_before(self.clock.now(), self.horizon);
+        if self.saver.save(&self.dir, &self.state, &self.dedup) {
+            self.since_snapshot = 0;
+        }
+    }
+
+    /// A last snapshot, at a clean end.
+    pub fn close(&mut self) {
+        self.saver.wait();
+        if self.since_snapshot > 0 {
+            self.snapshot();
+            self.saver.wait();
+        }
+    }
+
+    /// The state as decided; durable up to the last commit.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The log's writer, for what readers of it must know.
+    #[must_use]
+    pub fn writer(&self) -> &Writer {
+        &self.writer
+    }
+
+    fn charge(&mut self, charge: Charge) -> Booked {
+        match self.dedup.seen(&charge) {
+            Some(Seen::Same(seq)) => return Booked::Duplicate { seq },
+            Some(Seen::Other(seq)) => return Booked::Conflict { seq },
+            Some(Seen::Forgotten) => return Booked::TooOld,
+            None => {}
+        }
+        match self.command(Command::Charge(Box::new(charge))) {
+            Verdict::Booked { fenced, .. } => {
+                let booked = self.entries.iter().rev().find(|entry| matches!(entry.fact, Fact::Charged(_)));
+                Booked::Accepted { seq: booked.map_or(0, |entry| entry.seq), fenced }
+            }
+            _ => Booked::OutOfRange,
+        }
+    }
+
+    fn command(&mut self, command: Command) -> Verdict {
+        let now = self.clock.now();
+        let mut facts = Vec::new();
+        let verdict = decide(&self.state, self.log_time(now), command, &mut facts);
+        for fact in facts {
+            let entry = Entry { seq: self.state.seq() + 1, at: self.log_time(now), fact };
+            self.state.apply(&entry);
+            self.dedup.apply(&entry);
+            self.entries.push(entry);
+        }
+        verdict
+    }
+
+    /// Log time strictly increases, whatever the wall clock does.
+    fn log_time(&self, now: Timestamp) -> Timestamp {
+        now.max(self.state.log_time().saturating_add(1))
+    }
+}
