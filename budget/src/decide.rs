@@ -13,11 +13,11 @@ use std::sync::Arc;
 use pricing::{Money, Timestamp};
 
 pub use self::kill::KILLS_PER_DECISION_MAX;
-pub use crate::reservation::Denial;
 use crate::adjust::Adjust;
 use crate::budget::Action;
 use crate::charge::Charge;
 use crate::entry::{Applied, Fact, Opened, Phase};
+pub use crate::reservation::Denial;
 use crate::reservation::{Amounts, Reserve, Standing};
 use crate::scope::Ref;
 use crate::signal::{Attempt, Channel, CounterAt, Proof};

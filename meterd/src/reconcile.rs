@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use budget::adjust::Quarantined;
 use budget::charge::{Called, Priced};
+use budget::reservation::Reservation;
 use budget::signal::{Attempt, Cause, Kill, KillState};
 use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Found, Ref, State};
 use pricing::Money;
@@ -104,6 +105,19 @@ pub fn kill_json(kill: &Kill) -> Value {
         "costUsdAtDecision": kill.cost_at_decision, "decidedAt": kill.decided_at, "sentAt": kill.sent_at,
         "ackedAt": kill.acked_at, "ackedBy": kill.acked_by.map(|channel| channel.as_str()),
         "confirmedAt": kill.confirmed_at, "attempts": attempts.collect::<Vec<Value>>(),
+    })
+}
+
+/// A reservation as the API shows it: what was asked for, what is held, what was spent on it, where it stands.
+#[must_use]
+pub fn reservation_json(reservation: &Reservation, execution: &Ref) -> Value {
+    let Reservation { id, asked, held, spent, reserved_at, until, generation, standing, denial, .. } = reservation;
+    let (expires, resolved) = if reservation.is_held() { (Some(until), None) } else { (None, Some(until)) };
+    json!({
+        "id": id, "namespace": execution.namespace, "execution": execution.name, "state": standing.as_str(),
+        "requestedUsd": asked.usd, "heldUsd": held.usd, "heldTokens": held.tokens, "heldToolCalls": held.tool_calls,
+        "heldModelCalls": held.model_calls, "spentUsd": spent, "reservedAt": reserved_at, "expiresAt": expires,
+        "resolvedAt": resolved, "generation": generation, "code": denial.as_ref().map(|denial| denial.code()),
     })
 }
 

@@ -14,9 +14,7 @@ use crate::budget::{Action, Unit};
 use crate::charge::Subject;
 use crate::entry::Fact;
 use crate::policy::OnUnpriced;
-use crate::reservation::{
-    Amounts, Denial, EXPIRED_PER_DECISION_MAX, Reservation, Reserve, Reserved, Standing, expiry,
-};
+use crate::reservation::{Amounts, Denial, EXPIRED_PER_DECISION_MAX, Reservation, Reserve, Reserved, Standing, expiry};
 use crate::scope::Ref;
 use crate::state::{Bound, Run, Who};
 

@@ -306,7 +306,8 @@ impl State {
         let concerned = |reservation: &Reservation| match concerns {
             Concerns::All => true,
             Concerns::Run(run) => {
-                reservation.run == run || (1..=u8::MAX).map_while(|up| self.above(reservation.run, up)).any(|above| above == run)
+                reservation.run == run
+                    || (1..=u8::MAX).map_while(|up| self.above(reservation.run, up)).any(|above| above == run)
             }
         };
         let held = self.truth.reservations.held_numbers();

@@ -49,11 +49,7 @@ struct RunCounter {
 
 impl Below {
     pub(super) fn of(moved: &Moved) -> Self {
-        Self {
-            tokens: moved.unit(Unit::Tokens),
-            tool_calls: moved.tool_calls,
-            model_calls: moved.model_calls,
-        }
+        Self { tokens: moved.unit(Unit::Tokens), tool_calls: moved.tool_calls, model_calls: moved.model_calls }
     }
 
     pub(super) fn add(&mut self, more: &Self) {

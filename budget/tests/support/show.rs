@@ -42,7 +42,8 @@ fn counter(counter: &CounterAt) -> String {
     };
     let agent = counter.agent.as_ref().map(|agent| format!("({agent})")).unwrap_or_default();
     let (spent, limit) = (amount(counter.unit, counter.spent), amount(counter.unit, counter.limit));
-    let held = if counter.held == 0 { String::new() } else { format!(" + {} held", amount(counter.unit, counter.held)) };
+    let held =
+        if counter.held == 0 { String::new() } else { format!(" + {} held", amount(counter.unit, counter.held)) };
     format!("{} {unit}/{window}{agent} {spent}{held} of {limit}", name(&counter.budget))
 }
 
@@ -112,7 +113,11 @@ pub fn outcome(verdict: &Verdict, facts: &[Fact]) -> String {
         }
         Verdict::Granted { expires_at, standing, again, .. } => {
             let (again, word) = (if *again { " again" } else { "" }, standing.as_str());
-            if *standing == Standing::Held { format!("granted{again} to {expires_at}") } else { format!("granted{again}, {word}") }
+            if *standing == Standing::Held {
+                format!("granted{again} to {expires_at}")
+            } else {
+                format!("granted{again}, {word}")
+            }
         }
         Verdict::Refused { denial: why, again, .. } => {
             format!("refused{}: {}", if *again { " again" } else { "" }, denial(why))

@@ -213,7 +213,7 @@ impl Outcome {
 }
 
 /// Too old to tell from a duplicate, or further in the future than clocks differ: refused with the reason.
-fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, Rejection> {
+pub(super) fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, Rejection> {
     let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     let rejection = |code, message| Rejection { code, pointer: "/time".to_owned(), message };
     if event.time > now.saturating_add(nanos(app.future_skew_max)) {

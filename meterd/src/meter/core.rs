@@ -1,11 +1,14 @@
 //! The meter's core: commands in, one durable batch, answers out. No thread, no queue, no waiting: whoever calls it decides
 //! when. The daemon's thread drives it, and so can a simulation, with a clock and a disk of its own.
 
+mod reserve;
+
 use std::time::Duration;
 
-use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
+use budget::{Charge, Command, Entry, Fact, Reserve, State, Verdict, decide};
 use pricing::Timestamp;
 
+pub use self::reserve::{Held, Settled};
 use super::snapshot::{self, Saver};
 use super::{Booked, Commit, Dedup, OnCommit, Restored, Rules};
 use crate::clock::Clock;
@@ -19,6 +22,10 @@ pub enum Ask {
     Charges(Vec<Charge>),
     /// To carry out a command.
     Command(Box<Command>),
+    /// To hold an amount.
+    Reserve(Box<Reserve>),
+    /// To book a charge on the run of the reservation that it names.
+    Settle(Box<Charge>),
 }
 
 /// What became of an [`Ask`], in its shape. Valid once the batch is durable.
@@ -28,6 +35,10 @@ pub enum Answer {
     Charges(Vec<Booked>),
     /// Of a command.
     Command(Verdict),
+    /// Of a reservation.
+    Reserve(Held),
+    /// Of a settling charge; `None` when nobody knows the reservation.
+    Settle(Option<Settled>),
 }
 
 /// Everything that decides and writes, without a thread of its own.
@@ -76,6 +87,8 @@ impl Core {
         match ask {
             Ask::Charges(charges) => Answer::Charges(charges.into_iter().map(|charge| self.charge(charge)).collect()),
             Ask::Command(command) => Answer::Command(self.command(*command)),
+            Ask::Reserve(wish) => Answer::Reserve(self.reserve(*wish)),
+            Ask::Settle(charge) => Answer::Settle(self.settle(*charge)),
         }
     }
 

@@ -94,8 +94,6 @@ pub(crate) fn event(id: &str, execution: &str) -> UsageEvent {
         reservation: None,
         settles: false,
         reported_cost: None,
-        claim: None,
-        ceiling: None,
     }
 }
 
