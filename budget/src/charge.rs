@@ -25,7 +25,7 @@ pub struct Subject {
 }
 
 /// What was called.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Called {
     /// A model.
     Model {

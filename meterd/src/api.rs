@@ -5,6 +5,7 @@
 
 mod answer;
 mod budgets;
+mod cost;
 mod executions;
 mod extract;
 mod health;
@@ -36,6 +37,7 @@ use crate::clock::Clock;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::reconcile::View;
+use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
 use crate::server::problem::Problem;
 use crate::settle::Settler;
@@ -51,6 +53,8 @@ pub struct App {
     pub meter: meter::Handle,
     /// Executions and budgets as of the newest durable entry.
     pub view: View,
+    /// What it cost, by whom and what.
+    pub rollups: RollupView,
     /// Signals on their way to runs.
     pub hub: Hub,
     /// Prices in force; a request keeps the snapshot it began with.
@@ -109,6 +113,7 @@ pub fn router(app: App) -> Router {
         .route(&format!("{execution}/signals/{{id}}/ack"), post(signals::ack))
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
+        .route("/v1/cost", get(cost::get))
         .route("/v1/kills", get(budgets::kills))
         .route("/v1/reservations", post(reservations::post).get(reservations::list))
         .route("/v1/reservations/{id}", get(reservations::get))

@@ -4,6 +4,7 @@ mod apply;
 mod bench;
 pub mod check;
 mod client;
+mod cost;
 mod demo;
 mod describe;
 mod get;
@@ -73,6 +74,11 @@ enum Command {
     Kill(apply::Kill),
     /// Price booked usage again from other tables: the difference by team, agent and model, and its booking
     Reprice(reprice::Reprice),
+    /// What it cost, by team, agent, model, tool, namespace, environment, execution or label
+    #[command(subcommand)]
+    Cost(cost::Cost),
+    /// The most expensive agents, models, tools, executions or teams
+    Top(cost::Top),
     /// Show executions, budgets, kills or usage without a price
     Get(get::Get),
     /// Show one thing with everything behind it
@@ -183,6 +189,8 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(apply) => apply.run(),
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),
+        Command::Cost(cost) => cost.run(),
+        Command::Top(top) => top.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),
         Command::Verify(verify) => verify.run(),

@@ -22,6 +22,8 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
+use crate::resource::Resource;
+use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
 use crate::server::{self, BindError, Limits};
 use crate::settle::Settler;
@@ -71,16 +73,7 @@ pub struct Daemon {
 
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
-    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
-    warn_all(&warnings);
-    let resources = match &config.resources.dir {
-        Some(dir) => {
-            let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
-            warn_all(&warnings);
-            resources
-        }
-        None => Vec::new(),
-    };
+    let (book, resources) = files_of(config)?;
     let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
     let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -91,6 +84,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     metrics.wal_replayed(restored.replayed);
     metrics.wal_bytes(restored.writer.bytes());
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
+    let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
@@ -101,12 +95,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let mut followers = JoinSet::new();
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
+    followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
         meter: meter.handle,
         view,
+        rollups,
         hub,
         prices,
         settler,
@@ -176,7 +172,7 @@ impl Daemon {
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
         let _ = self.dir.remove(&self.dir.endpoints());
-        let saved = self.app.ledger_metrics.save();
+        let saved = self.app.ledger_metrics.save().and(self.app.rollups.save());
         ended.and(saved)
     }
 
@@ -197,6 +193,16 @@ impl Daemon {
         let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
+}
+
+/// The price tables and resources that the configuration names, read and checked.
+fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
+    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
+    warn_all(&warnings);
+    let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
+    let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
+    warn_all(&warnings);
+    Ok((book, resources))
 }
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

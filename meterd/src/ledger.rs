@@ -6,7 +6,8 @@
 //! Every file access goes through [`Disk`]; [`DataDir::on`] takes another one than the operating system's.
 //!
 //! A data directory: `LOCK` (one owner), `FORMAT`, `ledger/N.log` (segments, named by first sequence number),
-//! `snapshots/N.snap`, `prices/DIGEST.json` (pinned tables), `followers/NAME` (cursors of derived views).
+//! `snapshots/N.snap`, `index/FIRST-LAST.run` (ids booked),
+//! `prices/DIGEST.json` (pinned tables), `followers/NAME` (cursors of derived views).
 
 mod dir;
 mod disk;
@@ -28,6 +29,6 @@ pub use disk::{Call, Fault};
 pub use disk::{Disk, DiskFile, Lock, Locked, OsDisk};
 pub use error::LedgerError;
 pub use reader::{Batch, Reader};
-pub use recover::{Recovered, Repair, open};
+pub use recover::{Recovered, Repair, open, open_owned};
 pub use snapshot::{load_newest as load_snapshot, save as save_snapshot};
 pub use writer::Writer;

@@ -14,6 +14,7 @@ pub mod meter;
 pub mod metrics;
 pub mod reconcile;
 pub mod resource;
+pub mod rollup;
 pub mod server;
 pub mod settle;
 pub mod signal;

@@ -129,8 +129,7 @@ fn run(core: &mut Core, queue: &mut queue::Receiver, shared: &queue::Shared) -> 
         for (reply, answer) in pending {
             reply.send(answer);
         }
-        core.keep_house();
+        core.keep_house()?;
     }
-    core.close();
-    Ok(())
+    core.close()
 }

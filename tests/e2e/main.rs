@@ -10,6 +10,7 @@ mod harness;
 mod bench;
 mod budgets;
 mod commands;
+mod cost;
 mod crash;
 mod demo;
 mod events;

@@ -19,6 +19,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["metrics"], &["pricing", "budget", "follow", "ledger"]),
     (&["signal"], &["pricing", "budget", "follow"]),
     (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
+    (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
     (&["server"], &[]),
     (
@@ -34,6 +35,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "metrics",
             "reconcile",
             "resource",
+            "rollup",
             "server",
             "settle",
             "signal",

@@ -29,6 +29,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, OnCommit, Restored, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
+use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
 use crate::settle::Settler;
 use crate::signal::Hub;
@@ -73,12 +74,15 @@ impl Api {
         let following = CancellationToken::new();
         tokio::spawn(follow("status", reader.clone(), 0, reconciler, following.clone()));
         tokio::spawn(follow("signals", reader.clone(), 0, feed, following.clone()));
+        let rollups = RollupView::open(&dir, &reader);
+        tokio::spawn(follow("rollups", reader.clone(), 0, rollups.follower(), following.clone()));
         tokio::spawn(follow("metrics", reader, 0, ledger_metrics.follower(), following.clone()));
         let prices = Arc::new(ArcSwap::from_pointee(book()));
         let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
         let app = App {
             meter: meter.handle,
             view,
+            rollups,
             hub,
             prices,
             settler,

@@ -4,10 +4,11 @@ use std::process::ExitCode;
 
 use budget::Ref;
 use clap::{Args, ValueEnum};
-use pricing::Timestamp;
+use pricing::{Money, Timestamp};
 
 use super::client::{execution_path, segment};
 use super::output::{Output, Rows, print};
+use super::reprice::time;
 use super::source::{AtRest, Source, SourceArgs};
 use super::{Failure, runtime};
 use crate::clock::Clock;
@@ -29,6 +30,12 @@ pub(super) struct Get {
     /// Namespace; without it every namespace is listed, and a name is looked up in `default`
     #[arg(short, long, value_name = "NS")]
     namespace: Option<String>,
+    /// Executions whose own cost is above this amount
+    #[arg(long, value_name = "USD")]
+    over_usd: Option<Money>,
+    /// Executions that started then or later: a time, or an age such as 24h
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
     /// Form of the answer
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -51,7 +58,10 @@ enum Kind {
 impl Get {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         let documents = match self.source.open()? {
-            Source::AtRest(data) => self.at_rest(&data, Clock::wall().now()),
+            Source::AtRest(data) => {
+                let now = Clock::wall().now();
+                self.at_rest(&data, now, self.since(now)?)
+            }
             Source::Live(client) => runtime()?.block_on(self.live(&client))?,
         };
         if documents.is_empty()
@@ -67,6 +77,17 @@ impl Get {
         self.namespace.as_deref().unwrap_or(crate::event::DEFAULT_NAMESPACE)
     }
 
+    fn since(&self, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
+        self.since.as_deref().map(|text| time("--since", text, now)).transpose()
+    }
+
+    /// The conditions on executions, as a query.
+    fn only(&self, now: Timestamp) -> anyhow::Result<String> {
+        let over = self.over_usd.map(|over| format!("&over_usd={over}")).unwrap_or_default();
+        let since = self.since(now)?.map(|since| format!("&since={since}")).unwrap_or_default();
+        Ok(over + &since)
+    }
+
     async fn live(&self, client: &super::client::Client) -> anyhow::Result<Vec<Json>> {
         match (self.kind, &self.name) {
             (Kind::Executions, Some(name)) => {
@@ -80,12 +101,13 @@ impl Get {
             (Kind::Executions, None) => {
                 let mut all = Vec::new();
                 let mut next = String::new();
+                let only = self.only(Clock::wall().now())?;
                 loop {
                     let base = match &self.namespace {
                         Some(namespace) => format!("/v1/namespaces/{}/executions", segment(namespace)),
                         None => "/v1/executions".to_owned(),
                     };
-                    let page = client.get(&format!("{base}?limit={PAGE}{next}")).await?;
+                    let page = client.get(&format!("{base}?limit={PAGE}{only}{next}")).await?;
                     let page = Json::parse(&page.text()).unwrap_or(Json::Null);
                     all.extend(items(&page, "items"));
                     match page.get("continue").map(text) {
@@ -125,7 +147,7 @@ impl Get {
         }
     }
 
-    fn at_rest(&self, data: &AtRest, now: Timestamp) -> Vec<Json> {
+    fn at_rest(&self, data: &AtRest, now: Timestamp, since: Option<Timestamp>) -> Vec<Json> {
         let state = &data.state;
         let wanted = |id: &Ref| match &self.name {
             Some(name) => *id.name == **name && *id.namespace == *self.namespace(),
@@ -133,7 +155,11 @@ impl Get {
         };
         match self.kind {
             Kind::Executions => {
-                let runs = state.executions().filter(|run| wanted(&run.id));
+                let runs = state.executions().filter(|run| {
+                    wanted(&run.id)
+                        && self.over_usd.is_none_or(|over| run.cost > over)
+                        && since.is_none_or(|since| run.started_at >= since)
+                });
                 let kill = |run: &budget::state::Execution| run.kill.as_deref().and_then(|kill| state.kill(kill));
                 runs.map(|run| execution_document_with_kill(run, kill(run), now)).collect()
             }

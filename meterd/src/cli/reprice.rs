@@ -128,7 +128,7 @@ async fn at_rest(dir: &DataDir, asked: &Asked) -> anyhow::Result<Report> {
 }
 
 /// An RFC 3339 time, or how long ago.
-fn time(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
+pub(super) fn time(flag: &str, text: &str, now: Timestamp) -> anyhow::Result<Timestamp> {
     if let Some(ago) = config::duration(text) {
         let nanos = i64::try_from(ago.as_nanos()).unwrap_or(i64::MAX);
         return Ok(now.saturating_add(nanos.saturating_neg()));

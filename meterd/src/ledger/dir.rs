@@ -72,6 +72,12 @@ impl DataDir {
         self.root.join("prices")
     }
 
+    /// The dedup index: derived, made again from the segments when it is not whole.
+    #[must_use]
+    pub fn index(&self) -> PathBuf {
+        self.root.join("index")
+    }
+
     /// Cursors of followers.
     #[must_use]
     pub fn followers(&self) -> PathBuf {
@@ -98,7 +104,7 @@ impl DataDir {
             }
         };
         self.check_format()?;
-        for path in [self.segments(), self.snapshots(), self.prices(), self.followers()] {
+        for path in [self.segments(), self.snapshots(), self.index(), self.prices(), self.followers()] {
             self.create(&path)?;
         }
         self.sync(&self.root)?;

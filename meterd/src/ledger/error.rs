@@ -50,6 +50,14 @@ pub enum LedgerError {
         /// What is wrong there.
         what: String,
     },
+    /// A file of the dedup index is not what was written.
+    #[error("{}: damaged at byte {offset}; it is removed, and the next start makes it again from the ledger", path.display())]
+    Index {
+        /// The file.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+    },
     /// Entries that were there before are gone.
     #[error(
         "{}: entries {from} to {to} are missing although {known_by} was made from them: nothing was changed. \

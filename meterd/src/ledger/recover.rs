@@ -9,7 +9,7 @@ use super::format::{GENESIS, HEADER_LEN, Hash, Header};
 use super::frames::{Frames, segments_of, torn_end};
 use super::reader::Reader;
 use super::writer::{End, Writer};
-use super::{DataDir, LedgerError};
+use super::{DataDir, LedgerError, Owner};
 
 /// A ledger ready to go on.
 #[derive(Debug)]
@@ -33,10 +33,19 @@ pub struct Repair {
     pub cut_bytes: u64,
 }
 
-/// Takes ownership, checks every batch after entry `after` (which a snapshot covers) and hands its entries to `replay`.
+/// Takes ownership and opens the ledger as [`open_owned`] does.
+pub fn open(dir: &DataDir, after: u64, replay: impl FnMut(Entry)) -> Result<Recovered, LedgerError> {
+    open_owned(dir, dir.own()?, after, replay)
+}
+
+/// Checks every batch after entry `after` (which a snapshot covers) and hands its entries to `replay`.
 /// Nothing is mended before everything was found to be whole.
-pub fn open(dir: &DataDir, after: u64, mut replay: impl FnMut(Entry)) -> Result<Recovered, LedgerError> {
-    let owner = dir.own()?;
+pub fn open_owned(
+    dir: &DataDir,
+    owner: Owner,
+    after: u64,
+    mut replay: impl FnMut(Entry),
+) -> Result<Recovered, LedgerError> {
     let mut segments = segments_of(dir)?;
     let mut repair = torn_segment(dir.disk(), &segments)?;
     if repair.is_some() {

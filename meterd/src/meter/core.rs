@@ -49,8 +49,9 @@ pub struct Core {
     writer: Writer,
     state: State,
     dedup: Dedup,
+    /// The index could not be read: nothing more can be decided.
+    broken: Option<LedgerError>,
     clock: Clock,
-    horizon: Duration,
     since_snapshot: u64,
     on_commit: OnCommit,
     entries: Vec<Entry>,
@@ -68,14 +69,16 @@ impl Core {
         on_commit: OnCommit,
         beside: bool,
     ) -> Self {
+        let mut dedup = restored.dedup;
+        dedup.set(rules.dedup_horizon, beside);
         Self {
             dir,
             saver: Saver::new(beside),
             writer: restored.writer,
             state: restored.state,
-            dedup: restored.dedup,
+            dedup,
+            broken: None,
             clock,
-            horizon: rules.dedup_horizon,
             since_snapshot: restored.replayed,
             on_commit,
             entries: Vec::new(),
@@ -97,6 +100,10 @@ impl Core {
     /// After an error nothing of the batch may be acknowledged, and this core must not be used any more: what the disk
     /// holds is only known by [`super::restore`].
     pub fn commit(&mut self) -> Result<(), LedgerError> {
+        if let Some(error) = self.broken.take() {
+            tracing::error!(%error, "nothing of this batch is acknowledged, intake stops");
+            return Err(error);
+        }
         let entries = std::mem::take(&mut self.entries);
         if entries.is_empty() {
             return Ok(());
@@ -125,28 +132,29 @@ impl Core {
         Ok(answers)
     }
 
-    /// What is due after a commit and need not be waited for: a snapshot now and then.
-    pub fn keep_house(&mut self) {
-        if self.since_snapshot >= snapshot::EVERY_ENTRIES {
-            self.snapshot();
-        }
+    /// What is due after a commit and need not be waited for: a snapshot now and then, ids to disk, old ids forgotten.
+    pub fn keep_house(&mut self) -> Result<(), LedgerError> {
+        self.dedup.keep(self.clock.now())?;
+        if self.since_snapshot >= snapshot::EVERY_ENTRIES { self.snapshot() } else { Ok(()) }
     }
 
-    /// Begins a snapshot, and forgets ids that are older than the horizon.
-    pub fn snapshot(&mut self) {
-        self.dedup.forget_before(self.clock.now(), self.horizon);
-        if self.saver.save(&self.dir, &self.state, &self.dedup) {
+    /// Begins a snapshot.
+    pub fn snapshot(&mut self) -> Result<(), LedgerError> {
+        if self.saver.save(&self.dir, &self.state) {
             self.since_snapshot = 0;
+            self.dedup.flush()?;
         }
+        Ok(())
     }
 
     /// A last snapshot, at a clean end.
-    pub fn close(&mut self) {
+    pub fn close(&mut self) -> Result<(), LedgerError> {
         self.saver.wait();
         if self.since_snapshot > 0 {
-            self.snapshot();
+            self.snapshot()?;
             self.saver.wait();
         }
+        self.dedup.wait()
     }
 
     /// The state as decided; durable up to the last commit.
@@ -163,10 +171,15 @@ impl Core {
 
     fn charge(&mut self, charge: Charge) -> Booked {
         match self.dedup.seen(&charge) {
-            Some(Seen::Same(seq)) => return Booked::Duplicate { seq },
-            Some(Seen::Other(seq)) => return Booked::Conflict { seq },
-            Some(Seen::Forgotten) => return Booked::TooOld,
-            None => {}
+            Ok(Some(Seen::Same(seq))) => return Booked::Duplicate { seq },
+            Ok(Some(Seen::Other(seq))) => return Booked::Conflict { seq },
+            Ok(Some(Seen::Forgotten)) => return Booked::TooOld,
+            Ok(None) => {}
+            Err(error) => {
+                // Never told: the commit fails.
+                self.broken.get_or_insert(error);
+                return Booked::TooOld;
+            }
         }
         match self.command(Command::Charge(Box::new(charge))) {
             Verdict::Booked { fenced, .. } => {

@@ -1,10 +1,20 @@
-//! Which events were booked already: a fold of the ledger, rebuilt from it, kept for the horizon.
+//! Which events were booked already: derived from the ledger, kept for the horizon, mostly outside memory.
 //!
 //! An event is known by (tenant, source, id) and, when it has one, by its provider's response id, so that the same call
-//! seen through two sources counts once (I4). What is forgotten is older than a mark, and what is older than the mark is
-//! refused: an event is remembered, or too old, or new, whatever the clocks did meanwhile.
+//! seen through two sources counts once (I4). The newest ids are in memory; older ones are in sorted runs on disk, each of
+//! one stretch of the ledger, so that forgetting is dropping whole files. What is dropped is older than a mark, and what is
+//! older than the mark is refused: an event is remembered, or too old, or new, whatever the clocks did meanwhile.
+//!
+//! Nothing here is fsynced but the mark. A run that a crash tore, or that is missing, is made again from the ledger.
+
+mod filter;
+mod keeper;
+mod run;
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::collections::hash_map::Entry as Slot;
+use std::sync::Arc;
 use std::time::Duration;
 
 use budget::{Charge, Entry, Fact};
@@ -12,22 +22,65 @@ use pricing::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use self::keeper::Keeper;
+use self::run::{Run, RunWriter};
+use crate::ledger::{DataDir, LedgerError};
+
+/// Keys in memory before they go to disk: what a hash table of 2¹⁸ places holds, less those of one batch.
+const FRESH_KEYS_MAX: usize = 212_992;
+/// With fewer keys than these a snapshot leaves them where they are: the next start reads them from the ledger.
+const SEAL_KEYS_MIN: usize = 8_192;
+/// After a full disk nothing is written for so many batches.
+const PUT_OFF_KEEPS: u32 = 256;
+/// Tells keys of responses from keys of events.
+const RESPONSE: u128 = 0x9d5c_11f0_3b6e_42a7_8f21_6c0d_e594_7ab3;
+
 /// The ids booked within the horizon.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Dedup {
-    by_event: FxHashMap<u128, First>,
-    by_response: FxHashMap<u128, First>,
-    /// Ids of events before this time may be forgotten.
-    forgotten_before: Timestamp,
+    dir: DataDir,
+    keeper: Keeper,
+    fresh: Table,
+    /// On its way to a run.
+    sealing: Option<Arc<Table>>,
+    /// Oldest first; their stretches follow each other.
+    runs: Vec<Arc<Run>>,
+    floor: Floor,
+    horizon: Duration,
+    fresh_keys_max: usize,
+    /// Calls of `keep` that begin nothing, after the disk was full.
+    put_off: u32,
 }
 
 /// The first time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct First {
     seq: u64,
     body: u64,
-    /// The later of the event's own time and the log's.
-    at: Timestamp,
+}
+
+/// A stretch of the ledger, and the newest time of the events booked in it: the later of an event's own and the log's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stretch {
+    first_seq: u64,
+    last_seq: u64,
+    newest: Timestamp,
+}
+
+/// Ids in memory.
+#[derive(Debug, PartialEq, Eq)]
+struct Table {
+    keys: FxHashMap<(u64, u64), First>,
+    stretch: Stretch,
+}
+
+/// Where remembering begins. Written durably before anything is forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Floor {
+    /// Ids of entries before this one are forgotten.
+    seq: u64,
+    /// Ids of events before this time may be forgotten, in nanoseconds of Unix time.
+    forgotten_before: Timestamp,
 }
 
 /// What is known of an event.
@@ -41,89 +94,267 @@ pub(super) enum Seen {
     Forgotten,
 }
 
+impl Stretch {
+    const fn empty(after: u64) -> Self {
+        Self { first_seq: after + 1, last_seq: after, newest: Timestamp::from_nanos(i64::MIN) }
+    }
+
+    /// Two stretches that follow each other, as one.
+    fn and(self, next: Self) -> Self {
+        Self { first_seq: self.first_seq, last_seq: next.last_seq, newest: self.newest.max(next.newest) }
+    }
+}
+
+impl Table {
+    fn after(seq: u64) -> Self {
+        Self { keys: FxHashMap::default(), stretch: Stretch::empty(seq) }
+    }
+
+    fn get(&self, key: u128) -> Option<First> {
+        self.keys.get(&halves(key)).copied()
+    }
+
+    fn write(&self, dir: &DataDir) -> Result<Run, LedgerError> {
+        let mut records: Vec<_> =
+            self.keys.iter().map(|((high, low), first)| (u128::from(*high) << 64 | u128::from(*low), *first)).collect();
+        records.sort_unstable_by_key(|(key, _)| *key);
+        let path = run_path(dir, &self.stretch);
+        let mut writer = RunWriter::create(dir, &path, records.len() as u64)?;
+        for record in records {
+            writer.push(record)?;
+        }
+        writer.finish(&path, self.stretch)
+    }
+}
+
 impl Dedup {
-    pub(super) fn seen(&self, charge: &Charge) -> Option<Seen> {
-        if let Some(first) = self.by_event.get(&charge.key) {
-            return Some(if first.body == charge.body { Seen::Same(first.seq) } else { Seen::Other(first.seq) });
+    /// Opens what the disk holds, whose owner is the caller. Entries after [`Dedup::covered`] must be applied before
+    /// anything is asked.
+    pub(super) fn open(dir: &DataDir) -> Result<Self, LedgerError> {
+        let (floor, runs) = keeper::load(dir)?;
+        let covered = runs.last().map_or(floor.seq.saturating_sub(1), |run| run.stretch.last_seq);
+        Ok(Self {
+            dir: dir.clone(),
+            keeper: Keeper::default(),
+            fresh: Table::after(covered),
+            sealing: None,
+            runs,
+            floor,
+            horizon: Duration::MAX,
+            fresh_keys_max: FRESH_KEYS_MAX,
+            put_off: 0,
+        })
+    }
+
+    /// Forgets what is older than `horizon` from now on; `beside`: runs are written and merged on threads of their own.
+    pub(super) fn set(&mut self, horizon: Duration, beside: bool) {
+        self.horizon = horizon;
+        self.keeper.set(beside);
+    }
+
+    /// Leaves out runs of entries that the ledger does not hold. What they covered besides must be applied again.
+    pub(super) fn cut_back(&mut self, committed: u64) -> Result<(), LedgerError> {
+        while let Some(ahead) = self.runs.pop_if(|run| run.stretch.last_seq > committed) {
+            self.dir.remove(&ahead.path)?;
+        }
+        keeper::sync(&self.dir)?;
+        let covered = self.runs.last().map_or(self.floor.seq.saturating_sub(1), |run| run.stretch.last_seq);
+        self.fresh = Table::after(covered);
+        Ok(())
+    }
+
+    /// Ids of every entry up to here are known, or forgotten.
+    #[must_use]
+    pub fn covered(&self) -> u64 {
+        self.fresh.stretch.last_seq
+    }
+
+    pub(super) fn seen(&self, charge: &Charge) -> Result<Option<Seen>, LedgerError> {
+        if let Some(first) = self.find(charge.key)? {
+            return Ok(Some(if first.body == charge.body { Seen::Same(first.seq) } else { Seen::Other(first.seq) }));
         }
         // Another source describes the same call in its own words, so the bodies may differ: the first one counts.
-        if let Some(first) = charge.response_key.and_then(|key| self.by_response.get(&key)) {
-            return Some(Seen::Same(first.seq));
+        if let Some(key) = charge.response_key
+            && let Some(first) = self.find(key ^ RESPONSE)?
+        {
+            return Ok(Some(Seen::Same(first.seq)));
         }
-        (charge.time < self.forgotten_before).then_some(Seen::Forgotten)
+        Ok((charge.time < self.floor.forgotten_before).then_some(Seen::Forgotten))
     }
 
     /// Folds one entry in.
     pub fn apply(&mut self, entry: &Entry) {
+        self.fresh.stretch.last_seq = entry.seq;
         let Fact::Charged(charge) = &entry.fact else { return };
-        let first = First { seq: entry.seq, body: charge.body, at: entry.at.max(charge.time) };
-        self.by_event.insert(charge.key, first);
+        let at = entry.at.max(charge.time);
+        let Table { keys, stretch } = &mut self.fresh;
+        stretch.newest = stretch.newest.max(at);
+        let first = First { seq: entry.seq, body: charge.body };
+        keys.insert(halves(charge.key), first);
         if let Some(key) = charge.response_key
-            && let Slot::Vacant(slot) = self.by_response.entry(key)
+            && let Slot::Vacant(slot) = keys.entry(halves(key ^ RESPONSE))
         {
             slot.insert(first);
         }
     }
 
-    /// Forgets what was booked longer ago than the horizon. The mark never goes back, though the clock may.
-    pub(super) fn forget_before(&mut self, now: Timestamp, horizon: Duration) {
-        let horizon = i64::try_from(horizon.as_nanos()).unwrap_or(i64::MAX);
-        let keep = now.saturating_add(horizon.saturating_neg()).max(self.forgotten_before);
-        self.forgotten_before = keep;
-        self.by_event.retain(|_, first| first.at >= keep);
-        self.by_response.retain(|_, first| first.at >= keep);
+    /// Puts ids on disk when there are many in memory. Everything applied must be durable in the ledger: an index that is
+    /// ahead of it would call events duplicates of what never was.
+    pub(super) fn spill(&mut self) -> Result<(), LedgerError> {
+        if self.fresh.keys.len() >= self.fresh_keys_max { self.seal() } else { Ok(()) }
     }
 
-    /// The same ids, whatever was forgotten before them?
-    #[cfg(test)]
-    pub(super) fn same_ids(&self, other: &Self) -> bool {
-        self.by_event == other.by_event && self.by_response == other.by_response
+    /// Takes in what was written beside, and begins what is due. Called when everything applied is durable.
+    pub(super) fn keep(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        self.collect()?;
+        if self.put_off > 0 {
+            self.put_off -= 1;
+            return Ok(());
+        }
+        if let Some(table) = &self.sealing
+            && self.keeper.is_idle()
+        {
+            self.keeper.seal(&self.dir, Arc::clone(table))?;
+        }
+        self.spill()?;
+        self.forget(now)?;
+        if let Some(range) = self.keeper.due(&self.runs, self.horizon) {
+            let inputs = self.runs.get(range).unwrap_or_default().to_vec();
+            self.keeper.merge(&self.dir, inputs)?;
+            self.collect()?;
+        }
+        Ok(())
     }
 
-    /// How many event ids are remembered.
+    /// Puts the newest ids on disk, so that the next start need not read the entries they came from; few are left.
+    pub(super) fn flush(&mut self) -> Result<(), LedgerError> {
+        if self.fresh.keys.len() >= SEAL_KEYS_MIN { self.seal() } else { Ok(()) }
+    }
+
+    /// Waits for everything that is being written.
+    pub(super) fn wait(&mut self) -> Result<(), LedgerError> {
+        self.keeper.wait();
+        self.collect()
+    }
+
+    /// The first entry whose ids are remembered: entries before it are not needed to rebuild this.
     #[must_use]
-    pub fn len(&self) -> usize {
-        self.by_event.len()
+    pub fn floor(&self) -> u64 {
+        self.floor.seq
+    }
+
+    /// How many keys are remembered: one for each event, and one for each response id.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        let tables = self.fresh.keys.len() + self.sealing.as_ref().map_or(0, |table| table.keys.len());
+        self.runs.iter().map(|run| run.keys).fold(tables as u64, u64::saturating_add)
     }
 
     /// Nothing remembered?
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.by_event.is_empty()
+        self.len() == 0
     }
-}
 
-/// On disk: pairs sorted by entry, so that equal contents are equal bytes.
-#[derive(Serialize, Deserialize)]
-struct OnDisk {
-    by_event: Vec<(u128, First)>,
-    by_response: Vec<(u128, First)>,
-    forgotten_before: Timestamp,
-}
-
-impl Serialize for Dedup {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sorted = |map: &FxHashMap<u128, First>| {
-            let mut pairs: Vec<_> = map.iter().map(|(key, first)| (*key, *first)).collect();
-            pairs.sort_unstable_by_key(|(key, first)| (first.seq, *key));
-            pairs
-        };
-        OnDisk {
-            by_event: sorted(&self.by_event),
-            by_response: sorted(&self.by_response),
-            forgotten_before: self.forgotten_before,
+    fn find(&self, key: u128) -> Result<Option<First>, LedgerError> {
+        if let Some(first) = self.fresh.get(key).or_else(|| self.sealing.as_ref()?.get(key)) {
+            return Ok(Some(first));
         }
-        .serialize(serializer)
+        for run in self.runs.iter().rev().filter(|run| run.may_hold(key)) {
+            match run.find(key) {
+                Ok(None) => {}
+                Ok(found) => return Ok(found),
+                Err(error) => return Err(self.left_out(error)),
+            }
+        }
+        Ok(None)
+    }
+
+    fn seal(&mut self) -> Result<(), LedgerError> {
+        // One on its way at a time: who fills memory faster than the disk takes it waits here.
+        if self.sealing.is_some() {
+            self.keeper.wait_for_seal();
+            self.collect()?;
+        }
+        if self.sealing.is_some() {
+            return Ok(());
+        }
+        let table = std::mem::replace(&mut self.fresh, Table::after(0));
+        self.fresh.stretch = Stretch::empty(table.stretch.last_seq);
+        let table = Arc::new(table);
+        self.sealing = Some(Arc::clone(&table));
+        self.keeper.seal(&self.dir, table)?;
+        self.collect()
+    }
+
+    fn collect(&mut self) -> Result<(), LedgerError> {
+        match self.keeper.sealed() {
+            Ok(Some(run)) => {
+                self.runs.push(Arc::new(run));
+                self.sealing = None;
+            }
+            Ok(None) => {}
+            Err(error) => self.put_off(error)?,
+        }
+        let merged = match self.keeper.merged() {
+            Ok(merged) => merged,
+            Err(error) => return self.put_off(error),
+        };
+        if let Some(merged) = merged {
+            let Stretch { first_seq, last_seq, .. } = merged.stretch;
+            let begin = self.runs.partition_point(|run| run.stretch.first_seq < first_seq);
+            let end = self.runs.partition_point(|run| run.stretch.last_seq <= last_seq);
+            // Forgotten meanwhile, in part: what is left of its inputs stays as it is.
+            let whole = self.runs.get(begin).is_some_and(|run| run.stretch.first_seq == first_seq);
+            if !whole || begin >= end {
+                return self.keeper.remove(&self.dir, vec![Arc::new(merged)]);
+            }
+            let inputs = self.runs.splice(begin..end, [Arc::new(merged)]).collect();
+            self.keeper.remove(&self.dir, inputs)?;
+        }
+        Ok(())
+    }
+
+    /// A full disk is waited for: the ids stay where they are. Anything else is the end.
+    fn put_off(&mut self, error: LedgerError) -> Result<(), LedgerError> {
+        if !error.is_disk_full() {
+            return Err(self.left_out(error));
+        }
+        tracing::warn!(%error, "no room for the dedup index; its ids stay in memory for now");
+        self.put_off = PUT_OFF_KEEPS;
+        Ok(())
+    }
+
+    /// Without the damaged file the next start makes it again, instead of coming to the same end.
+    fn left_out(&self, error: LedgerError) -> LedgerError {
+        if let LedgerError::Index { path, .. } = &error
+            && let Err(error) = self.dir.remove(path).and_then(|()| keeper::sync(&self.dir))
+        {
+            return error;
+        }
+        error
+    }
+
+    /// Forgets runs in which everything is older than the horizon. The mark never goes back, though the clock may.
+    fn forget(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        let horizon = i64::try_from(self.horizon.as_nanos()).unwrap_or(i64::MAX);
+        let keep = now.saturating_add(horizon.saturating_neg());
+        let old = self.runs.iter().take_while(|run| run.stretch.newest < keep).count();
+        let Some(last) = old.checked_sub(1).and_then(|last| self.runs.get(last)) else { return Ok(()) };
+        let seq = last.stretch.last_seq + 1;
+        let newest = self.runs.iter().take(old).map(|run| run.stretch.newest).max().unwrap_or(keep);
+        let forgotten_before = newest.saturating_add(1).max(self.floor.forgotten_before);
+        self.floor = Floor { seq, forgotten_before };
+        keeper::write_floor(&self.dir, &self.floor)?;
+        let forgotten = self.runs.drain(..old).collect();
+        self.keeper.remove(&self.dir, forgotten)
     }
 }
 
-impl<'de> Deserialize<'de> for Dedup {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let OnDisk { by_event, by_response, forgotten_before } = OnDisk::deserialize(deserializer)?;
-        Ok(Self {
-            by_event: by_event.into_iter().collect(),
-            by_response: by_response.into_iter().collect(),
-            forgotten_before,
-        })
-    }
+fn halves(key: u128) -> (u64, u64) {
+    ((key >> 64) as u64, key as u64)
+}
+
+fn run_path(dir: &DataDir, stretch: &Stretch) -> std::path::PathBuf {
+    dir.index().join(format!("{:020}-{:020}.run", stretch.first_seq, stretch.last_seq))
 }

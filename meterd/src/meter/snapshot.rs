@@ -3,25 +3,12 @@
 use std::thread::JoinHandle;
 
 use budget::State;
-use serde::{Deserialize, Serialize};
 
 use super::Dedup;
 use crate::ledger::{self, DataDir, LedgerError, Reader, Repair, Writer};
 
 /// A snapshot is taken after so many entries, and at a clean stop.
 pub(super) const EVERY_ENTRIES: u64 = 500_000;
-
-#[derive(Serialize)]
-struct Saved<'a> {
-    state: &'a State,
-    dedup: &'a Dedup,
-}
-
-#[derive(Deserialize)]
-struct Loaded {
-    state: State,
-    dedup: Dedup,
-}
 
 /// What start-up found.
 pub struct Restored {
@@ -56,17 +43,17 @@ impl Saver {
     /// Begins a snapshot; `false` while the one before is still being written.
     ///
     /// A snapshot only saves time: when it fails the ledger still holds everything.
-    pub(super) fn save(&mut self, dir: &DataDir, state: &State, dedup: &Dedup) -> bool {
+    pub(super) fn save(&mut self, dir: &DataDir, state: &State) -> bool {
         if self.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return false;
         }
         self.wait();
         if !self.beside {
-            write(dir, state, dedup);
+            write(dir, state);
             return true;
         }
-        let (dir, state, dedup) = (dir.clone(), state.clone(), dedup.clone());
-        let write = move || write(&dir, &state, &dedup);
+        let (dir, state) = (dir.clone(), state.clone());
+        let write = move || write(&dir, &state);
         match std::thread::Builder::new().name("snapshot".to_owned()).spawn(write) {
             Ok(running) => self.running = Some(running),
             Err(error) => tracing::warn!(%error, "no thread for a snapshot; the ledger is complete without it"),
@@ -87,29 +74,56 @@ impl Drop for Saver {
     }
 }
 
-fn write(dir: &DataDir, state: &State, dedup: &Dedup) {
-    if let Err(error) = ledger::save_snapshot(dir, state.seq(), &Saved { state, dedup }) {
+fn write(dir: &DataDir, state: &State) {
+    if let Err(error) = ledger::save_snapshot(dir, state.seq(), state) {
         tracing::warn!(%error, "snapshot failed; the ledger is complete without it");
     }
 }
 
 /// Takes the directory and rebuilds everything from what it holds.
 pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
-    let (snapshot_seq, Loaded { mut state, mut dedup }) = ledger::load_snapshot::<Loaded>(dir)?
-        .unwrap_or_else(|| (0, Loaded { state: State::default(), dedup: Dedup::default() }));
-    let recovered = ledger::open(dir, snapshot_seq, |entry| {
-        state.apply(&entry);
-        dedup.apply(&entry);
+    let owner = dir.own()?;
+    let (snapshot_seq, mut state) = ledger::load_snapshot::<State>(dir)?.unwrap_or_default();
+    let mut dedup = Dedup::open(dir)?;
+    let after = snapshot_seq.min(dedup.covered());
+    let (mut replayed, mut spilled) = (0, Ok(()));
+    let recovered = ledger::open_owned(dir, owner, after, |entry| {
+        if entry.seq > snapshot_seq {
+            replayed += 1;
+            state.apply(&entry);
+        }
+        if entry.seq > dedup.covered() {
+            dedup.apply(&entry);
+            if spilled.is_ok() {
+                spilled = dedup.spill();
+            }
+        }
     })?;
-    let ledger::Recovered { writer, replayed, repair } = recovered;
+    spilled?;
+    let ledger::Recovered { writer, repair, .. } = recovered;
+    let reader = writer.reader();
+    if snapshot_seq > reader.committed() {
+        let (path, from, to) = (dir.root().to_owned(), reader.committed() + 1, snapshot_seq);
+        return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" });
+    }
+    if dedup.covered() > reader.committed() {
+        dedup.cut_back(reader.committed())?;
+        let mut spilled = Ok(());
+        reader.scan(dedup.covered() + 1, |entry| {
+            dedup.apply(entry);
+            spilled = dedup.spill();
+            spilled.is_ok()
+        })?;
+        spilled?;
+    }
     Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair })
 }
 
 /// State as of the newest durable entry, for reading only; an owner that runs is not disturbed.
 pub fn read_at_rest(dir: &DataDir) -> Result<(State, Reader), LedgerError> {
     let reader = Reader::at_rest(dir)?;
-    let saved = ledger::load_snapshot::<Loaded>(dir)?.filter(|(seq, _)| *seq <= reader.committed());
-    let (seq, mut state) = saved.map_or((0, State::default()), |(seq, loaded)| (seq, loaded.state));
+    let saved = ledger::load_snapshot::<State>(dir)?.filter(|(seq, _)| *seq <= reader.committed());
+    let (seq, mut state) = saved.unwrap_or_default();
     reader.scan(seq + 1, |entry| {
         state.apply(entry);
         true

@@ -13,7 +13,8 @@ use std::time::Duration;
 use budget::{Charge, Entry, Fact, State};
 use tempfile::TempDir;
 
-use super::{Booked, Dedup, Meter, OnCommit, Restored, Rules, restore, start};
+use super::dedup::tests::Ids;
+use super::{Booked, Meter, OnCommit, Restored, Rules, restore, start};
 use crate::clock::Clock;
 use crate::event::charge::tests::sample::START;
 use crate::ledger::{DataDir, LedgerError, Reader};
@@ -65,9 +66,14 @@ impl Place {
     }
 
     /// What a start finds.
-    fn found(&self) -> (State, Dedup) {
+    fn found(&self) -> (State, Ids) {
         let restored = self.restore();
-        (restored.state, restored.dedup)
+        (restored.state, restored.dedup.ids())
+    }
+
+    /// Puts ids that are in memory into a run, which a start does only with many.
+    fn spill(&self) {
+        self.restore().dedup.seal_now();
     }
 
     fn entries(&self) -> Vec<Entry> {

@@ -34,7 +34,7 @@ fn a_core_is_driven_by_hand() {
     assert_eq!(second[..], [Booked::Duplicate { seq: seqs[1] }]);
     assert_eq!(core.writer().reader().committed(), core.state().seq());
     let state = core.state().clone();
-    core.close();
+    core.close().unwrap();
     drop(core);
     let restored = place.restore();
     assert_eq!((restored.replayed, restored.state == state), (0, true));

@@ -116,7 +116,7 @@ async fn check(sessions: [Vec<Step>; 2]) {
     // The newest snapshot is the live state as it was at the stop.
     let restored = place.restore();
     assert_eq!((restored.snapshot_seq, restored.replayed), (ends[1], 0));
-    let (live, remembered) = (restored.state, restored.dedup);
+    let (live, remembered) = (restored.state, restored.dedup.ids());
     drop(restored.writer);
     let proof = verify(&place.dir, None, |_, _| {}).unwrap();
     assert_eq!(proof.entries, live.seq());
@@ -125,12 +125,16 @@ async fn check(sessions: [Vec<Step>; 2]) {
         let restored = place.restore();
         assert_eq!((restored.snapshot_seq, restored.replayed), (ends[0], ends[1] - ends[0]));
         assert_eq!(restored.state, live);
-        assert!(restored.dedup.same_ids(&remembered));
+        assert_eq!(restored.dedup.ids(), remembered);
+        drop(restored);
+        // From a run on disk as from memory.
+        place.spill();
+        assert_eq!(place.restore().dedup.ids(), remembered);
     }
     place.forget_snapshots();
     let (replayed, from_the_start) = place.found();
     assert_eq!(replayed, live);
-    assert!(from_the_start.same_ids(&remembered));
+    assert_eq!(from_the_start, remembered);
 }
 
 proptest! {
