@@ -16,7 +16,7 @@ pub use self::kill::KILLS_PER_DECISION_MAX;
 use crate::adjust::Adjust;
 use crate::budget::Action;
 use crate::charge::Charge;
-use crate::entry::{Applied, Fact, Opened, Phase};
+use crate::entry::{Applied, Audit, Fact, Opened, Phase};
 pub use crate::reservation::Denial;
 use crate::reservation::{Amounts, Reserve, Standing};
 use crate::scope::Ref;
@@ -67,6 +67,8 @@ pub enum Command {
     },
     /// A price table came into force.
     Pin(pricing::cost::TableRef),
+    /// Somebody did something, or was refused.
+    Audit(Audit),
     /// An operator kills a run.
     Kill {
         /// The run.
@@ -188,6 +190,10 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
         Command::Apply(applied) => resource::apply(state, now, applied, facts),
         Command::Remove { kind, id } => resource::remove(state, kind, id, facts),
         Command::Pin(table) => resource::pin(state, table, facts),
+        Command::Audit(audit) => {
+            facts.push(Fact::Audited(audit));
+            Verdict::Done
+        }
         Command::Kill { execution, reason, by } => kill::operator(state, execution, reason, by, facts),
         Command::Sent { kill, channel, attempt } => kill::sent(state, kill, channel, attempt, facts),
         Command::Ack { execution, kill, channel } => kill::ack(state, &execution, kill, channel, facts),

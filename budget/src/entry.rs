@@ -101,6 +101,8 @@ pub enum Fact {
     },
     /// A booked charge got another price. What was added last stands last: the order is the ledger's format.
     Adjusted(Adjustment),
+    /// Somebody changed something that is not usage, or was refused.
+    Audited(Audit),
     /// A reservation was granted or refused.
     Reserved(Reserved),
     /// A live reservation ended without a last charge.
@@ -121,6 +123,21 @@ pub enum Fact {
         /// When it expires now.
         expires_at: Timestamp,
     },
+}
+
+/// Who did what, or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// The principal's name.
+    pub principal: Arc<str>,
+    /// Its tenant.
+    pub tenant: Arc<str>,
+    /// The operation, such as `POST /v1/resources/apply`.
+    pub action: Arc<str>,
+    /// What it was done to.
+    pub object: Arc<str>,
+    /// The result, as an HTTP status.
+    pub status: u16,
 }
 
 /// A resource as applied.

@@ -1,5 +1,6 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
+mod credentials;
 mod expire;
 mod reload;
 
@@ -15,6 +16,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, App, Readiness, ReservationDefaults};
+use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::follow::follow;
@@ -48,6 +50,9 @@ pub enum StartError {
     /// The metric families contradict each other.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+    /// A secret cannot be read, or is none.
+    #[error("{0}")]
+    Auth(#[from] auth::LoadError),
     /// The system refused a thread.
     #[error("cannot start the meter's thread: {0}")]
     Thread(std::io::Error),
@@ -74,6 +79,7 @@ pub struct Daemon {
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
     let (book, resources) = files_of(config)?;
+    let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
     let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -113,6 +119,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
+        auth,
+        open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
         stop: serving.clone(),
     };

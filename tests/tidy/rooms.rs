@@ -12,6 +12,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["ingest"], &["pricing", "budget", "event"]),
     (&["resource"], &["pricing", "budget", "event"]),
     (&["config"], &["pricing", "resource"]),
+    (&["auth"], &["config"]),
     (&["watch"], &["pricing", "budget", "config", "resource"]),
     (&["ledger"], &["pricing", "budget", "event"]),
     (&["meter"], &["pricing", "budget", "clock", "ledger"]),
@@ -25,6 +26,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (
         &["api"],
         &[
+            "auth",
             "pricing",
             "budget",
             "clock",

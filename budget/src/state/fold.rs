@@ -72,6 +72,7 @@ impl State {
             Fact::KillSent { .. } | Fact::KillAcked { .. } | Fact::KillConfirmed { .. } => {
                 self.signalled(at, &entry.fact)
             }
+            Fact::Audited(_) => {}
         }
     }
 

@@ -52,6 +52,7 @@ fn fact(fact: &Fact) -> String {
         Fact::Applied(applied) => format!("applied g{}", applied.generation),
         Fact::Removed { id, .. } => format!("removed {}", name(id)),
         Fact::Pinned(table) => format!("pinned {}", table.name),
+        Fact::Audited(audit) => format!("audited {} {}", audit.principal, audit.action),
         Fact::Opened(opened) => format!("opened {}", name(&opened.execution)),
         Fact::Ended { execution, phase } => format!("ended {} {}", name(execution), phase.as_str()),
         Fact::Charged(charge) => format!("charged {}", name(&charge.execution)),

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{Form, typed};
+use super::caller::Caller;
 use super::extract::{Path, Query};
 use crate::reconcile::{cost_of, entry_json};
 use crate::resource::print::Json;
@@ -52,6 +53,7 @@ impl Params {
 
 pub(super) async fn put(
     State(app): State<App>,
+    caller: Caller,
     Path((namespace, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -59,6 +61,10 @@ pub(super) async fn put(
     let raw = read(body, app.body).await?;
     let opened = execution_from_json(&namespace, &name, &raw)
         .map_err(|problems| super::resources::refused(StatusCode::BAD_REQUEST, "invalid_execution", &problems))?;
+    // A run that exists has its agent already, and the door has asked for it.
+    if let Some(agent) = &opened.subject.agent {
+        caller.0.agent(Some(agent))?;
+    }
     if let Verdict::AlreadyEnded(phase) = app.meter.command(Command::Open(opened)).await? {
         return Err(ended(&namespace, &name, phase));
     }
@@ -95,22 +101,30 @@ fn unknown(id: &Ref) -> Problem {
 
 pub(super) async fn list(
     State(app): State<App>,
+    caller: Caller,
     Path(namespace): Path<String>,
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    page(&app, Some(&namespace), &params, &headers).await
+    page(&app, &caller, Some(&namespace), &params, &headers).await
 }
 
 pub(super) async fn list_all(
     State(app): State<App>,
+    caller: Caller,
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    page(&app, None, &params, &headers).await
+    page(&app, &caller, None, &params, &headers).await
 }
 
-async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn page(
+    app: &App,
+    caller: &Caller,
+    namespace: Option<&str>,
+    params: &Params,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let parse = |name: &'static str, text: &Option<String>| match text {
         None => Ok(None),
         Some(text) => text
@@ -131,7 +145,8 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
         .transpose()
         .map_err(|error| Problem::bad_request("invalid_parameter", format!("over_usd: {error}")))?;
     let wanted = |run: &Execution| {
-        namespace.is_none_or(|namespace| *run.id.namespace == *namespace)
+        caller.0.sees(&run.id.namespace)
+            && namespace.is_none_or(|namespace| *run.id.namespace == *namespace)
             && params.phase.as_deref().is_none_or(|phase| run.phase.as_str().eq_ignore_ascii_case(phase))
             && params.agent.as_deref().is_none_or(|agent| run.subject.agent.as_deref() == Some(agent))
             && since.is_none_or(|since| run.started_at >= since)
@@ -200,6 +215,7 @@ struct KillBody {
 
 pub(super) async fn kill(
     State(app): State<App>,
+    caller: Caller,
     Path((namespace, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -216,7 +232,7 @@ pub(super) async fn kill(
         let detail = format!("the reason has {} bytes; at most {REASON_BYTES_MAX} are kept", reason.len());
         return Err(Problem::bad_request("too_long", detail).at("/reason"));
     }
-    let command = Command::Kill { execution: id.clone(), reason, by: super::LOCAL_TENANT.into() };
+    let command = Command::Kill { execution: id.clone(), reason, by: Arc::clone(caller.0.name()) };
     match app.meter.command(command).await? {
         Verdict::Killed { kill } => Ok(typed(
             StatusCode::ACCEPTED,

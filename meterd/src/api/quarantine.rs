@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::typed;
+use super::caller::Caller;
 use super::extract::Query;
 use super::usage::to_json;
 use crate::reconcile::quarantined_json;
@@ -46,15 +47,18 @@ impl Params {
 }
 
 /// One page, oldest first; with the first page, how many there are of each kind.
-pub(super) async fn list(State(app): State<App>, Query(params): Query<Params>) -> Response {
+pub(super) async fn list(State(app): State<App>, caller: Caller, Query(params): Query<Params>) -> Response {
     let limit = params.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let from = params.next.unwrap_or(0);
+    let sees = |quarantined: &Quarantined| caller.0.sees(&quarantined.execution.namespace);
     let answer = app.view.read_fresh(|state| {
-        let mut page = state.quarantine(from).filter(|(_, quarantined)| params.wants(quarantined));
+        let mut page = state.quarantine(from).filter(|(_, quarantined)| sees(quarantined) && params.wants(quarantined));
         let items: Vec<Value> =
             page.by_ref().take(limit).map(|(seq, quarantined)| quarantined_json(seq, quarantined)).collect();
         let next = page.next().map(|(seq, _)| seq.to_string());
-        let counts = params.next.is_none().then(|| counts(state.quarantine(0).map(|(_, quarantined)| quarantined)));
+        let counts = params.next.is_none().then(|| {
+            counts(state.quarantine(0).map(|(_, quarantined)| quarantined).filter(|quarantined| sees(quarantined)))
+        });
         json!({
             "items": items, "counts": counts, "total": state.quarantined(),
             "not_listed": state.quarantine_beyond().count, "continue": next,

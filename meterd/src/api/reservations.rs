@@ -18,9 +18,10 @@ use budget::{Command, Denial, Verdict};
 use pricing::Timestamp;
 use serde_json::{Value, json};
 
+use super::App;
 use super::answer::typed;
+use super::caller::Caller;
 use super::extract::Path;
-use super::{App, LOCAL_TENANT};
 use crate::event::charge::{charge, reported};
 use crate::meter::{Booked, Held, Settled};
 use crate::server::body::read as read_body;
@@ -32,10 +33,12 @@ pub(super) use self::read::{get, list};
 const JSON: &str = "application/json";
 
 /// Holds an amount: 201, 200 for an id that was granted before, 402 with the decision.
-pub(super) async fn post(State(app): State<App>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn post(State(app): State<App>, caller: Caller, body: Body) -> Result<Response, Problem> {
     let raw = read_body(body, app.body).await?;
-    let asked = body::Asked::read(&raw)?;
-    let wish = asked.wish(&app, LOCAL_TENANT)?;
+    let mut asked = body::Asked::read(&raw)?;
+    asked.bind(&caller.0);
+    let wish = asked.wish(&app, caller.0.tenant())?;
+    caller.0.may_charge(&wish.execution.namespace, &wish.execution.name, wish.subject.agent.as_deref())?;
     let id = Arc::clone(&wish.id);
     let held = app.meter.reserve(wish).await?;
     let denial = if let Verdict::Refused { denial, .. } = &held.verdict { Some(&**denial) } else { None };
@@ -155,19 +158,25 @@ pub(super) fn message(denial: &Denial) -> String {
 }
 
 /// Books what the call cost and gives the rest back.
-pub(super) async fn settle(State(app): State<App>, Path(id): Path<String>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn settle(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
     let raw = read_body(body, app.body).await?;
     let id: Arc<str> = Arc::from(id);
+    within_reach(&app, &caller, &id).await?;
     let now = app.clock.now();
     let charge = match body::Settle::read(&raw)? {
-        body::Settle::Stated(stated) => reported(&id, &stated, now, LOCAL_TENANT),
+        body::Settle::Stated(stated) => reported(&id, &stated, now, caller.0.tenant()),
         body::Settle::Event(event, last) => {
             let mut event = super::usage::in_time(&app, now, *event).map_err(|rejection| {
                 Problem::bad_request(rejection.code, rejection.message).at(format!("/event{}", rejection.pointer))
             })?;
             event.reservation = Some(Arc::clone(&id));
             event.settles = last;
-            charge(&app.prices.load(), event, LOCAL_TENANT, "api")
+            charge(&app.prices.load(), event, caller.0.tenant(), "api")
         }
     };
     let cost = charge.price();
@@ -204,8 +213,14 @@ fn settled_answer(id: &str, settled: &Settled, cost: Option<pricing::Money>) -> 
 }
 
 /// Gives a reservation back: 200, also when it was given back before; 409 when something else became of it.
-pub(super) async fn release(State(app): State<App>, Path(id): Path<String>, _body: Body) -> Result<Response, Problem> {
+pub(super) async fn release(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    _body: Body,
+) -> Result<Response, Problem> {
     let reservation: Arc<str> = Arc::from(id);
+    within_reach(&app, &caller, &reservation).await?;
     match app.meter.command(Command::Release { reservation: Arc::clone(&reservation) }).await? {
         Verdict::UnknownReservation => Err(unknown(&reservation)),
         Verdict::AlreadyResolved(standing) => Err(resolved(&reservation, standing)),
@@ -214,10 +229,16 @@ pub(super) async fn release(State(app): State<App>, Path(id): Path<String>, _bod
 }
 
 /// Gives a live reservation more time, counted from now.
-pub(super) async fn extend(State(app): State<App>, Path(id): Path<String>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn extend(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Problem> {
     let raw = read_body(body, app.body).await?;
     let ttl_ms = body::ttl_of(&raw)?.unwrap_or(app.budgets.default_ttl_ms);
     let reservation: Arc<str> = Arc::from(id);
+    within_reach(&app, &caller, &reservation).await?;
     match app.meter.command(Command::Extend { reservation: Arc::clone(&reservation), ttl_ms }).await? {
         Verdict::UnknownReservation => Err(unknown(&reservation)),
         Verdict::AlreadyResolved(standing) => Err(resolved(&reservation, standing)),
@@ -233,6 +254,21 @@ pub(super) async fn extend(State(app): State<App>, Path(id): Path<String>, body:
         }
         _ => Err(Problem::unavailable("ledger_stopped", "the ledger takes nothing more")),
     }
+}
+
+/// A principal that is bound touches only reservations of runs that it may charge.
+async fn within_reach(app: &App, caller: &Caller, id: &str) -> Result<(), Problem> {
+    let who = &caller.0;
+    if !who.is_bound() && !who.is_bound_within() {
+        return Ok(());
+    }
+    let run = app.view.read_fresh(|state| {
+        let run = state.reserved_for(state.reservation(id)?)?;
+        let agent = state.execution(run).and_then(|run| run.subject.agent.clone());
+        Some((run.clone(), agent))
+    });
+    let (run, agent) = run.await.ok_or_else(|| unknown(id))?;
+    Ok(who.may_charge(&run.namespace, &run.name, agent.as_deref())?)
 }
 
 fn unknown(id: &str) -> Problem {

@@ -1,5 +1,7 @@
 //! `POST /v1/usage`: native events, one, an array or NDJSON; and the path that every other source joins.
 
+mod reach;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 
@@ -13,7 +15,8 @@ use pricing::Timestamp;
 use pricing::cost::Unpriced;
 use serde::Serialize;
 
-use super::{App, LOCAL_TENANT};
+use super::App;
+use super::caller::Caller;
 use crate::event::{Rejection, UsageEvent, charge::charge};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
@@ -22,6 +25,9 @@ use crate::ledger::LedgerError;
 use crate::meter::Booked;
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
+
+/// The code of what the caller's credential does not allow.
+pub(super) const FORBIDDEN: &str = "forbidden";
 
 /// What became of one event.
 #[derive(Debug, Serialize)]
@@ -54,21 +60,33 @@ pub(super) struct Outcome {
     pub(super) quarantined: usize,
 }
 
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn post(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
     let Batch { items } = json::decode(&plain, kind)?;
-    answer(&app, items, &plain, "api").await
+    answer(&app, &caller, items, &plain, "api").await
 }
 
 /// Books decoded events and says what became of each; a lone event that was not taken is a problem of its own.
-pub(super) async fn answer(app: &App, items: Vec<Item>, plain: &[u8], via: &'static str) -> Result<Response, Problem> {
+pub(super) async fn answer(
+    app: &App,
+    caller: &Caller,
+    items: Vec<Item>,
+    plain: &[u8],
+    via: &'static str,
+) -> Result<Response, Problem> {
     let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
-    let outcome = take(app, items, via).await?;
+    let outcome = take(app, caller, items, via).await?;
     if single {
         single_problem(&outcome)?;
     }
+    outcome.all_forbidden()?;
     let status = if outcome.rejected > 0 && outcome.rejected == outcome.results.len() {
         StatusCode::BAD_REQUEST
     } else {
@@ -99,14 +117,16 @@ fn single_problem(outcome: &Outcome) -> Result<(), Problem> {
         "rejected" => {
             let code = result.reason.unwrap_or("rejected");
             let pointer = result.pointer.clone().unwrap_or_default();
-            Err(Problem::bad_request(code, detail).at(pointer))
+            let status = if code == FORBIDDEN { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+            Err(Problem::new(status, code, detail).at(pointer))
         }
         _ => Ok(()),
     }
 }
 
 /// Prices and books decoded events together; results come in the order of the items.
-pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Result<Outcome, Problem> {
+pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'static str) -> Result<Outcome, Problem> {
+    let items = reach::within(app, &caller.0, items).await;
     let now = app.clock.now();
     let book = app.prices.load_full();
     let mut outcome = Outcome::default();
@@ -117,7 +137,7 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
         let id = item.id.map(|id| id.to_string());
         match item.event.and_then(|event| in_time(app, now, event)) {
             Ok(event) => {
-                let charge = charge(&book, event, LOCAL_TENANT, via);
+                let charge = charge(&book, event, caller.0.tenant(), via);
                 shown.push(Shown {
                     id,
                     execution: charge.execution.clone(),
@@ -201,6 +221,20 @@ async fn first_times(app: &App, booked: &[Booked]) -> Result<FirstTimes, Problem
 }
 
 impl Outcome {
+    /// A request of which the caller may say nothing at all is refused whole.
+    pub(super) fn all_forbidden(&self) -> Result<(), Problem> {
+        let mut results = self.results.iter();
+        let all = !self.results.is_empty() && results.all(|result| result.reason == Some(FORBIDDEN));
+        match self.results.first().filter(|_| all) {
+            None => Ok(()),
+            Some(first) => {
+                let detail = first.message.clone().unwrap_or_default();
+                Err(Problem::new(StatusCode::FORBIDDEN, FORBIDDEN, detail)
+                    .at(first.pointer.clone().unwrap_or_default()))
+            }
+        }
+    }
+
     fn count(&mut self, result: &EventResult) {
         match result.status {
             "accepted" => self.accepted += 1,

@@ -29,12 +29,12 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 31] = [
+pub(crate) const KEYS: [KeySpec; 32] = [
     key("listen.api"),
     key("listen.metrics"),
-    fixed("listen.otlpGrpc", "null"),
+    key("listen.otlpGrpc"),
     fixed("listen.unixSocket", "null"),
-    fixed("listen.tls", "null"),
+    key("listen.tls"),
     key("dataDir"),
     key("prices.dirs"),
     key("prices.seed"),
@@ -51,9 +51,10 @@ pub(crate) const KEYS: [KeySpec; 31] = [
     fixed("signals.webhooks", "[]"),
     fixed("signals.joch", "null"),
     fixed("sinks.clickhouse", "null"),
-    fixed("auth.tokens", "[]"),
-    fixed("auth.unixPeers", "[]"),
-    fixed("auth.mtls", "null"),
+    key("auth.tokens"),
+    key("auth.unixPeers"),
+    key("auth.mtls"),
+    key("auth.allowUnauthenticated"),
     key("metrics.seriesMax"),
     key("metrics.agentsMax"),
     key("metrics.modelsPerProviderMax"),

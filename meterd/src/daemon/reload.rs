@@ -88,6 +88,7 @@ pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Resu
             runtime.block_on(reload_resources(&app, watch::load_resources(&resources)));
         })?);
     }
+    guards.extend(super::credentials::watch(app, config)?);
     if !config.prices.dirs.is_empty() {
         reload_prices(app, dir, watch::load_prices(&config.prices.dirs, config.prices.seed)).await;
     }

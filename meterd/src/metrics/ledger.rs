@@ -73,7 +73,7 @@ impl LedgerMetrics {
         match &entry.fact {
             Fact::Applied(applied) => self.applied(applied),
             Fact::Removed { kind, id } => self.removed(kind, id),
-            Fact::Pinned(_) => {}
+            Fact::Pinned(_) | Fact::Audited(_) => {}
             Fact::Opened(opened) => self.opened(at, opened),
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),

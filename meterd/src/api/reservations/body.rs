@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::App;
+use crate::auth::Principal;
 use crate::event::charge::Stated;
 use crate::event::estimate::{Planned, tokens, worst_case};
 use crate::event::{ATTRS_MAX, DEFAULT_NAMESPACE, ID_BYTES_MAX, LABELS_MAX, NAME_BYTES_MAX, UsageEvent};
@@ -102,6 +103,20 @@ impl<'a> Asked<'a> {
             return Err(Problem::bad_request("too_many", format!("at most {LABELS_MAX} labels are kept")).at("/labels"));
         }
         Ok(asked)
+    }
+
+    /// What the credential leaves no choice about.
+    pub(super) fn bind(&mut self, who: &Principal) {
+        let open = self.namespace.as_deref().is_none_or(|namespace| namespace == DEFAULT_NAMESPACE);
+        if open
+            && !who.sees(DEFAULT_NAMESPACE)
+            && let Some(only) = who.only_namespace()
+        {
+            self.namespace = Some(Cow::Owned(only.to_string()));
+        }
+        if self.agent.is_none() {
+            self.agent = who.only_agent().map(|agent| Cow::Owned(agent.to_string()));
+        }
     }
 
     /// What the meter is asked for.

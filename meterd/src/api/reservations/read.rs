@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::super::App;
 use super::super::answer::typed;
+use super::super::caller::Caller;
 use super::super::extract::{Path, Query};
-use super::unknown;
+use super::{unknown, within_reach};
 use crate::reconcile::reservation_json;
 use crate::server::problem::Problem;
 
@@ -27,7 +28,12 @@ pub(in crate::api) struct Params {
     next: Option<usize>,
 }
 
-pub(in crate::api) async fn get(State(app): State<App>, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(in crate::api) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    within_reach(&app, &caller, &id).await?;
     let found = app.view.read_fresh(|state| {
         let found = state.reservation(&id)?;
         Some(reservation_json(found, state.reserved_for(found)?))
@@ -37,7 +43,7 @@ pub(in crate::api) async fn get(State(app): State<App>, Path(id): Path<String>) 
 }
 
 /// Live and remembered ones, in no particular order: `state=held` are the live ones.
-pub(in crate::api) async fn list(State(app): State<App>, Query(params): Query<Params>) -> Response {
+pub(in crate::api) async fn list(State(app): State<App>, caller: Caller, Query(params): Query<Params>) -> Response {
     let (skip, limit) = (params.next.unwrap_or(0), params.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX));
     let is = |wanted: &Option<String>, given: &str| wanted.as_deref().is_none_or(|wanted| wanted == given);
     let page = app.view.read_fresh(|state| {
@@ -47,7 +53,8 @@ pub(in crate::api) async fn list(State(app): State<App>, Query(params): Query<Pa
                 continue;
             }
             let Some(execution) = state.reserved_for(found) else { continue };
-            if is(&params.namespace, &execution.namespace) && is(&params.execution, &execution.name) {
+            let seen = caller.0.sees(&execution.namespace);
+            if seen && is(&params.namespace, &execution.namespace) && is(&params.execution, &execution.name) {
                 if items.len() == limit {
                     return (items, Some(place.to_string()));
                 }

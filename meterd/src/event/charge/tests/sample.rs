@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
-use budget::entry::{Applied, Opened, Origin, Phase};
+use budget::entry::{Applied, Audit, Opened, Origin, Phase};
 use budget::signal::{Attempt, Cause, Channel, CounterAt, Proof};
 use budget::window::Span;
 use budget::{Action, Budget, Charge, Entry, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window};
@@ -212,5 +212,16 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             cost: Money::ZERO,
         },
         Fact::Ended { execution, phase: Phase::Cancelled },
+        audited(),
     ]
+}
+
+fn audited() -> Fact {
+    Fact::Audited(Audit {
+        principal: "root".into(),
+        tenant: "local".into(),
+        action: "POST /v1/resources/apply".into(),
+        object: "/v1/resources/apply".into(),
+        status: 200,
+    })
 }
