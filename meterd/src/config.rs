@@ -10,6 +10,7 @@ mod resolve;
 pub mod seed;
 mod show;
 
+use pricing::table::{Unmatched, UnmatchedPolicy};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -70,6 +71,8 @@ pub struct Prices {
     pub dirs: Vec<PathBuf>,
     /// Start from the built-in tables.
     pub seed: bool,
+    /// What becomes of usage that no table prices, where no table says.
+    pub unmatched: UnmatchedPolicy,
 }
 
 /// `resources`.
@@ -131,7 +134,11 @@ impl Default for Config {
         Self {
             listen: Listen { api: loopback(7460), metrics: loopback(9460), otlp_grpc: None, tls: None },
             data_dir: PathBuf::from("./meterd-data"),
-            prices: Prices { dirs: Vec::new(), seed: true },
+            prices: Prices {
+                dirs: Vec::new(),
+                seed: true,
+                unmatched: UnmatchedPolicy { model: Some(Unmatched::Quarantine), tool: Some(Unmatched::ZeroWithFlag) },
+            },
             resources: Resources { dir: None },
             ingest: Ingest {
                 queue_events_max: 65_536,

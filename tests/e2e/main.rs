@@ -16,6 +16,7 @@ mod crash;
 mod demo;
 mod events;
 mod executions;
+mod layers;
 mod openapi;
 mod otlp;
 mod prometheus;

@@ -48,7 +48,20 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
 
 /// Crates that a pure crate may name, beside `core`, `alloc` and the harmless part of `std`.
 pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
-    ("pricing", &["jiff", "rust_decimal", "rustc_hash", "saphyr_parser", "serde", "serde_json", "sha2", "thiserror"]),
+    (
+        "pricing",
+        &[
+            "jiff",
+            "regex_lite",
+            "rust_decimal",
+            "rustc_hash",
+            "saphyr_parser",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
+    ),
     ("budget", &["jiff", "pricing", "rustc_hash", "serde", "thiserror"]),
 ];
 

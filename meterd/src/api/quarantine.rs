@@ -8,6 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use budget::adjust::Quarantined;
+use pricing::book::Layers;
 use pricing::{PriceBook, PriceTable, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -120,12 +121,13 @@ pub(super) async fn reprice(State(app): State<App>, body: Body) -> Result<Respon
 
 /// A book of these files; what is wrong in one is told with its name.
 fn prices_of(files: &[File]) -> Result<PriceBook, Problem> {
-    let mut tables: Vec<Arc<PriceTable>> = Vec::new();
+    let (mut tables, mut books): (Vec<Arc<PriceTable>>, _) = (Vec::new(), Vec::new());
     for (place, file) in files.iter().enumerate() {
-        let (read, _) = PriceTable::parse(&file.text).map_err(|problems| {
+        let (read, layers) = Layers::parse_all(&file.text).map_err(|problems| {
             super::resources::refused(StatusCode::BAD_REQUEST, "invalid_price_table", &problems)
                 .with("file", file.name.clone().into())
         })?;
+        books.extend(layers);
         for table in read {
             let name = &table.reference().name;
             if tables.iter().any(|other| other.reference().name == *name) {
@@ -138,7 +140,12 @@ fn prices_of(files: &[File]) -> Result<PriceBook, Problem> {
     if tables.is_empty() {
         return Err(Problem::bad_request("no_price_table", "no price table is given").at("/tables"));
     }
-    Ok(PriceBook::new(tables))
+    PriceBook::layered(tables, &books).map_err(|problems| {
+        let first = problems.first().map(|found| found.resource.to_string()).unwrap_or_default();
+        let problems: Vec<_> = problems.into_iter().map(|found| found.problem).collect();
+        super::resources::refused(StatusCode::BAD_REQUEST, "invalid_price_table", &problems)
+            .with("resource", first.into())
+    })
 }
 
 impl From<Cut> for Problem {

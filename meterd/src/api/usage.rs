@@ -4,6 +4,7 @@ mod reach;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -17,7 +18,7 @@ use serde::Serialize;
 
 use super::App;
 use super::caller::Caller;
-use crate::event::{Rejection, UsageEvent, charge::charge};
+use crate::event::{Rejection, UsageEvent, charge::charge_for};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::json::{self, Batch, BodyKind};
@@ -129,15 +130,18 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
     let items = reach::within(app, &caller.0, items).await;
     let now = app.clock.now();
     let book = app.prices.load_full();
+    let mut teams = if book.by_team() { teams_of(app, &items).await } else { Vec::new() }.into_iter();
     let mut outcome = Outcome::default();
     let mut slots = Vec::new();
     let mut charges: Vec<Charge> = Vec::new();
     let mut shown: Vec<Shown> = Vec::new();
     for item in items {
         let id = item.id.map(|id| id.to_string());
+        let team = teams.next().flatten();
         match item.event.and_then(|event| in_time(app, now, event)) {
             Ok(event) => {
-                let charge = charge(&book, event, caller.0.tenant(), via);
+                let team = event.team.clone().or(team);
+                let charge = charge_for(&book, event, team.as_deref(), caller.0.tenant(), via);
                 shown.push(Shown {
                     id,
                     execution: charge.execution.clone(),
@@ -173,6 +177,22 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
         outcome.results.push(result);
     }
     Ok(outcome)
+}
+
+/// The teams of the runs of events that name none: a contract may be for some teams only.
+async fn teams_of(app: &App, items: &[Item]) -> Vec<Option<Arc<str>>> {
+    let run_of = |item: &Item| {
+        let event = item.event.as_ref().ok().filter(|event| event.team.is_none())?;
+        Some(Ref { namespace: event.namespace.clone(), name: event.execution.clone() })
+    };
+    let runs: Vec<Option<Ref>> = items.iter().map(run_of).collect();
+    if runs.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let team = |state: &budget::State, run: &Ref| state.execution(run)?.subject.team.clone();
+    app.view
+        .read_fresh(move |state| runs.iter().map(|run| run.as_ref().and_then(|run| team(state, run))).collect())
+        .await
 }
 
 /// What is needed to answer for an event once it is booked.

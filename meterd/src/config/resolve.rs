@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pricing::document::{Node, Problem, Value};
+use pricing::table::{Unmatched, UnmatchedPolicy};
 
 use super::auth::{self, Auth, Tls};
 use super::problem::FileProblem;
@@ -29,6 +30,10 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
         prices: Prices {
             dirs: reader.paths("prices.dirs").unwrap_or(default.prices.dirs),
             seed: reader.one("prices.seed", flag).unwrap_or(default.prices.seed),
+            unmatched: UnmatchedPolicy {
+                model: reader.one("prices.unmatched.model", unmatched).or(default.prices.unmatched.model),
+                tool: reader.one("prices.unmatched.tool", unmatched).or(default.prices.unmatched.tool),
+            },
         },
         resources: Resources { dir: reader.path("resources.dir").or(default.resources.dir) },
         ingest: Ingest {
@@ -286,6 +291,15 @@ fn flag(text: &str) -> Result<bool, Refused> {
         "false" => Ok(false),
         _ => Err((format!("{text:?} is neither true nor false"), None)),
     }
+}
+
+fn unmatched(text: &str) -> Result<Unmatched, Refused> {
+    Unmatched::parse(text).ok_or_else(|| {
+        (
+            format!("unknown word {text:?}"),
+            Some("write quarantine, or zero_with_flag to book nothing for it".to_owned()),
+        )
+    })
 }
 
 fn count(text: &str, min: usize, max: usize) -> Result<usize, Refused> {

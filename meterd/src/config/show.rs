@@ -145,6 +145,13 @@ impl From<&super::auth::Auth> for Auth {
 struct Prices {
     dirs: Vec<PathBuf>,
     seed: bool,
+    unmatched: Unmatched,
+}
+
+#[derive(Serialize)]
+struct Unmatched {
+    model: Option<&'static str>,
+    tool: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -200,7 +207,14 @@ impl Config {
                     .map(|tls| Tls { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() }),
             },
             data_dir: self.data_dir.clone(),
-            prices: Prices { dirs: self.prices.dirs.clone(), seed: self.prices.seed },
+            prices: Prices {
+                dirs: self.prices.dirs.clone(),
+                seed: self.prices.seed,
+                unmatched: Unmatched {
+                    model: self.prices.unmatched.model.map(|word| word.as_str()),
+                    tool: self.prices.unmatched.tool.map(|word| word.as_str()),
+                },
+            },
             resources: Resources { dir: self.resources.dir.clone() },
             ingest: Ingest {
                 queue_events_max: self.ingest.queue_events_max,

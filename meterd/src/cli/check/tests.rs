@@ -90,7 +90,7 @@ fn the_folders_of_the_configuration_are_checked() {
         ("r/a.yaml", "- 1\n"),
         ("p/a.yaml", "kind: Budget\n"),
     ];
-    let expected = "DIR/p/a.yaml:1:7: error: \"Budget\" is not a PriceTable (kind)
+    let expected = "DIR/p/a.yaml:1:7: error: \"Budget\" is not a PriceTable or a PriceBook (kind)
   hint: other kinds go to resources.dir
 DIR/r/a.yaml:1:1: error: a resource is a mapping with apiVersion, kind, metadata and spec, not a list
 2 errors, 0 warnings in 3 files
