@@ -16,6 +16,7 @@ mod provider;
 mod quarantine;
 mod reservations;
 mod resources;
+mod scrape;
 mod signals;
 mod traces;
 mod usage;
@@ -137,7 +138,7 @@ pub fn router(app: App) -> Router {
 /// Every route of the metrics listener.
 pub fn metrics_router(app: App) -> Router {
     let routes = Router::new()
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
     served(routes, app)

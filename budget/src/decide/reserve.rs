@@ -38,9 +38,11 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     let above = state.above_of(run, &wish.execution, wish.parent.as_ref());
     let who = Who { number, run, subject: &subject, call: &call, above };
     let asked = asked(state, who, &wish);
-    let denial = fence(run).or_else(|| match asked {
-        Ok(amounts) => short_of(state, now, who, &amounts),
-        Err(_) => Some(Denial::NoEstimate),
+    let denial = fence(run).or_else(|| match (state.turn_left(&run.execution), asked) {
+        // The last turn has its own allowance, which stands above the limits that the run has reached.
+        (Some(turn), Ok(amounts)) => (amounts.usd > turn.left || run.holds > 0).then_some(Denial::Fenced(turn.kill)),
+        (None, Ok(amounts)) => short_of(state, now, who, &amounts),
+        (_, Err(_)) => Some(Denial::NoEstimate),
     });
     let (Ok(amounts) | Err(amounts)) = asked;
     let expires_at = wish.expires_at(now);
