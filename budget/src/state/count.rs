@@ -11,6 +11,8 @@ use crate::budget::Source;
 use crate::charge::{Moved, Subject};
 use crate::counter::Tally;
 use crate::limits::{OWN, RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::SkipACounter, made};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::Window;
@@ -35,6 +37,10 @@ impl State {
         self.each_bound(who, |bound| rows.push(bound.held_row()));
         for HeldRow { at, unit, window, whole_run, up } in rows.drain(..) {
             let delta = moved.unit(unit);
+            #[cfg(feature = "mistakes")]
+            if window == Window::Hour && made(SkipACounter) {
+                continue;
+            }
             let Some(owner) = (if up == 0 { Some(number) } else { self.above(number, up) }) else { continue };
             if window == Window::Run {
                 self.change(owner, at, whole_run, |tally| tally.add(delta));

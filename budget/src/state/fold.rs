@@ -11,6 +11,8 @@ use super::{Run, State};
 use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced, Subject};
 use crate::entry::{Applied, Entry, Fact, Opened, Phase};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::reservation::{Claim, Found};
 use crate::scope::Ref;
 use crate::signal::{COLLATERAL_MAX, Cause, Kill, Tried};
@@ -42,6 +44,8 @@ impl State {
             Fact::Resolved { reservation, standing, .. } => self.resolved(at.time, at.seq, reservation, *standing),
             Fact::Extended { reservation, expires_at, .. } => self.extended(reservation, *expires_at),
             Fact::Adjusted(adjustment) => self.adjusted(at.seq, at.time, adjustment),
+            #[cfg(feature = "mistakes")]
+            Fact::Warned { .. } if made(Mistake::SoftLevelTwice) => {}
             Fact::Warned { execution, counter, level } => {
                 self.mark(execution, counter, |tally| tally.warned = tally.warned.max(*level));
                 self.name(at, execution, |run| run.execution.soft_limit = Some((counter.budget.clone(), at.time)));
@@ -183,6 +187,10 @@ impl State {
         }
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
+            #[cfg(feature = "mistakes")]
+            if made(Mistake::EndedRunsAgain) {
+                run.execution.phase = Phase::Running;
+            }
             if run.execution.conversation.is_none() {
                 run.execution.conversation.clone_from(&charge.conversation);
             }
@@ -192,6 +200,10 @@ impl State {
                 Priced::Zero(_) | Priced::Reported(_) => {}
             }
         });
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::UnpricedForgotten) {
+            return;
+        }
         self.set_aside(at.seq, charge);
     }
 

@@ -74,6 +74,12 @@ impl State {
 
     /// Adds to the subtree of a run and of every run above it.
     pub(super) fn add_to_tree(&mut self, from: u32, moved: &Moved) {
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::SubtreeWithoutChild) {
+            let Some(run) = self.run_mut(from) else { return };
+            run.execution.subtree_cost = plus(run.execution.subtree_cost, moved.cost);
+            return;
+        }
         let below = Below::of(moved);
         self.climb(Some(from), |run, step| {
             run.execution.subtree_cost = plus(run.execution.subtree_cost, moved.cost);

@@ -141,6 +141,11 @@ impl DataDir {
         let temporary = path.with_extension("tmp");
         let mut file = self.disk.replace(&temporary).map_err(LedgerError::io("create", &temporary))?;
         file.append(bytes).map_err(LedgerError::io("write", &temporary))?;
+        #[cfg(feature = "mistakes")]
+        if budget::mistakes::made(budget::mistakes::Mistake::NamedBeforeFsync) {
+            self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
+            return path.parent().map_or(Ok(()), |folder| self.sync(folder));
+        }
         file.sync_all().map_err(LedgerError::io("fsync", &temporary))?;
         self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
         path.parent().map_or(Ok(()), |folder| self.sync(folder))

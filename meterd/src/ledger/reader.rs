@@ -240,9 +240,8 @@ impl Reader {
         LedgerError::Missing { path: self.shared.dir.segments(), from, to, known_by: "a later entry" }
     }
 
-    /// So many entries stay in memory.
-    #[cfg(test)]
-    pub(crate) fn keep_recent(&self, entries_max: usize) {
+    /// So many entries stay in memory; few let a test read from the segments.
+    pub fn keep_recent(&self, entries_max: usize) {
         lock(&self.shared.recent).entries_max = entries_max;
     }
 

@@ -53,6 +53,8 @@ fn decode<T: DeserializeOwned>(seq: u64, bytes: &[u8]) -> Option<T> {
     let (stated, rest) = rest.split_first_chunk::<8>()?;
     let (hash, body) = rest.split_first_chunk::<32>()?;
     let actual: [u8; 32] = Sha256::digest(body).into();
+    #[cfg(feature = "mistakes")]
+    let actual = if budget::mistakes::made(budget::mistakes::Mistake::SnapshotUnchecked) { *hash } else { actual };
     (u64::from_le_bytes(*stated) == seq && actual == *hash).then(|| postcard::from_bytes(body).ok())?
 }
 

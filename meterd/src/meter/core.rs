@@ -5,6 +5,8 @@ mod reserve;
 
 use std::time::Duration;
 
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 use budget::{Charge, Command, Entry, Fact, Reserve, State, Verdict, decide};
 use pricing::Timestamp;
 
@@ -121,6 +123,13 @@ impl Core {
         if entries.is_empty() {
             return Ok(());
         }
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::IndexAheadOfLedger) {
+            self.dedup.limit_memory(1);
+            self.dedup.spill()?;
+        }
+        #[cfg(feature = "mistakes")]
+        let entries = self.without_last_kill(entries);
         self.since_snapshot += entries.len() as u64;
         let result = self.writer.append(entries);
         let fsync = *result.as_ref().unwrap_or(&Duration::ZERO);
@@ -214,6 +223,12 @@ impl Core {
 
     fn charge(&mut self, charge: Charge) -> Booked {
         match self.dedup.seen(&charge) {
+            #[cfg(feature = "mistakes")]
+            Ok(Some(Seen::Same(_))) if made(Mistake::DuplicateAnsweredAnew) => {
+                return Booked::Duplicate { seq: self.state.seq() };
+            }
+            #[cfg(feature = "mistakes")]
+            Ok(Some(Seen::Other(seq))) if made(Mistake::ConflictAsDuplicate) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Same(seq))) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Other(seq))) => return Booked::Conflict { seq },
             Ok(Some(Seen::Forgotten)) => return Booked::TooOld,
@@ -248,6 +263,18 @@ impl Core {
 
     /// Log time strictly increases, whatever the wall clock does.
     fn log_time(&self, now: Timestamp) -> Timestamp {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::LogTimeGoesBack) {
+            return now;
+        }
         now.max(self.state.log_time().saturating_add(1))
+    }
+
+    /// What the mistake leaves of a batch.
+    #[cfg(feature = "mistakes")]
+    fn without_last_kill(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        let late = made(Mistake::KillInALaterBatch) && entries.len() > 1;
+        self.entries.extend(entries.pop_if(|last| late && matches!(last.fact, Fact::Killed { .. })));
+        entries
     }
 }

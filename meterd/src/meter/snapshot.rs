@@ -3,6 +3,8 @@
 use std::thread::JoinHandle;
 
 use budget::State;
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 
 use super::Dedup;
 use crate::ledger::{self, DataDir, LedgerError, Reader, Repair, Writer};
@@ -85,6 +87,8 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
     let owner = dir.own()?;
     let (snapshot_seq, mut state) = ledger::load_snapshot::<State>(dir)?.unwrap_or_default();
     let mut dedup = Dedup::open(dir)?;
+    #[cfg(feature = "mistakes")]
+    let snapshot_seq = snapshot_seq.saturating_sub(u64::from(made(Mistake::ReplayTwice)));
     let after = snapshot_seq.min(dedup.covered());
     let (mut replayed, mut spilled) = (0, Ok(()));
     let recovered = ledger::open_owned(dir, owner, after, |entry| {
@@ -105,6 +109,10 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
     if snapshot_seq > reader.committed() {
         let (path, from, to) = (dir.root().to_owned(), reader.committed() + 1, snapshot_seq);
         return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" });
+    }
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::IndexAheadOfLedger) {
+        return Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair });
     }
     if dedup.covered() > reader.committed() {
         dedup.cut_back(reader.committed())?;
