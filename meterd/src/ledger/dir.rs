@@ -78,6 +78,12 @@ impl DataDir {
         self.root.join("index")
     }
 
+    /// Segments that are old and packed.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
     /// Cursors of followers.
     #[must_use]
     pub fn followers(&self) -> PathBuf {
@@ -104,7 +110,9 @@ impl DataDir {
             }
         };
         self.check_format()?;
-        for path in [self.segments(), self.snapshots(), self.index(), self.prices(), self.followers()] {
+        let folders =
+            [self.segments(), self.snapshots(), self.index(), self.archive(), self.prices(), self.followers()];
+        for path in folders {
             self.create(&path)?;
         }
         self.sync(&self.root)?;

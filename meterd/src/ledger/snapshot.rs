@@ -48,6 +48,11 @@ pub fn load_newest<T: DeserializeOwned>(dir: &DataDir) -> Result<Option<(u64, T)
     Ok(None)
 }
 
+/// Position of the newest snapshot there is, readable or not.
+pub fn newest(dir: &DataDir) -> Result<Option<u64>, LedgerError> {
+    Ok(list(dir)?.pop().map(|(seq, _)| seq))
+}
+
 fn decode<T: DeserializeOwned>(seq: u64, bytes: &[u8]) -> Option<T> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (stated, rest) = rest.split_first_chunk::<8>()?;

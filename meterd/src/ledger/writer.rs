@@ -14,7 +14,7 @@ use super::{DataDir, LedgerError, Owner};
 use budget::mistakes::{Mistake, made};
 
 /// Room on the disk that only what ends or settles something may use, so that it still can when the disk is full.
-const RESERVE_BYTES: u64 = 8 << 20;
+pub const RESERVE_BYTES: u64 = 8 << 20;
 /// Room is set aside in steps of this, beyond the reserve.
 const STEP_BYTES: u64 = 4 << 20;
 /// A segment that has grown past this is closed and the next one begun.
@@ -79,6 +79,11 @@ impl Writer {
             buffer: Vec::new(),
             stopped: false,
         })
+    }
+
+    /// So much room stays set aside for what ends or settles something.
+    pub fn reserve(&mut self, bytes: u64) {
+        self.reserve_bytes = bytes;
     }
 
     /// Sequence number of the next entry.

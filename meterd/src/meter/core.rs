@@ -13,6 +13,7 @@ use pricing::Timestamp;
 pub use self::reserve::{Held, Settled};
 use super::room;
 use super::snapshot::{self, Saver};
+use super::upkeep::Packer;
 use super::{Booked, Commit, Dedup, OnCommit, Restored, Rules};
 use crate::clock::Clock;
 use crate::ledger::{DataDir, LedgerError, Writer};
@@ -51,6 +52,7 @@ pub struct Core {
     dir: DataDir,
     /// Before the writer, which holds the directory's lock: a snapshot under way ends while the directory is still ours.
     saver: Saver,
+    packer: Packer,
     writer: Writer,
     state: State,
     dedup: Dedup,
@@ -80,10 +82,13 @@ impl Core {
     ) -> Self {
         let mut dedup = restored.dedup;
         dedup.set(rules.dedup_horizon, beside);
+        let mut writer = restored.writer;
+        writer.reserve(restored.upkeep.reserve_bytes);
         Self {
             dir,
             saver: Saver::new(beside),
-            writer: restored.writer,
+            packer: Packer::new(restored.upkeep.pack_after, beside),
+            writer,
             state: restored.state,
             dedup,
             broken: None,
@@ -156,7 +161,9 @@ impl Core {
 
     /// What is due after a commit and need not be waited for: a snapshot now and then, ids to disk, old ids forgotten.
     pub fn keep_house(&mut self) -> Result<(), LedgerError> {
-        self.dedup.keep(self.clock.now())?;
+        let now = self.clock.now();
+        self.dedup.keep(now)?;
+        self.packer.look(&self.dir, &self.writer.reader(), now, self.dedup.floor());
         if self.since_snapshot >= snapshot::EVERY_ENTRIES { self.snapshot() } else { Ok(()) }
     }
 
@@ -171,6 +178,7 @@ impl Core {
 
     /// A last snapshot, at a clean end.
     pub fn close(&mut self) -> Result<(), LedgerError> {
+        self.packer.wait();
         self.saver.wait();
         if self.since_snapshot > 0 {
             self.snapshot()?;

@@ -7,6 +7,7 @@ use budget::State;
 use budget::mistakes::{Mistake, made};
 
 use super::Dedup;
+use super::upkeep::Upkeep;
 use crate::ledger::{self, DataDir, LedgerError, Reader, Repair, Writer};
 
 /// A snapshot is taken after so many entries, and at a clean stop.
@@ -26,6 +27,8 @@ pub struct Restored {
     pub replayed: u64,
     /// A torn last write that was cut off.
     pub repair: Option<Repair>,
+    /// What to do with what is old; the daemon's to set.
+    pub upkeep: Upkeep,
 }
 
 /// Writes snapshots beside the meter's thread, which only pays for a copy: encoding and writing a large one takes longer
@@ -124,7 +127,7 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
         })?;
         spilled?;
     }
-    Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair })
+    Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair, upkeep: Upkeep::default() })
 }
 
 /// State as of the newest durable entry, for reading only; an owner that runs is not disturbed.
