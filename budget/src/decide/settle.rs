@@ -5,10 +5,10 @@ use std::sync::Arc;
 use pricing::{Money, Timestamp};
 
 use super::kill::{Kills, fenced, is_used_up};
-use super::{State, Verdict};
+use super::{State, Verdict, allowance};
 use crate::budget::{Action, Fraction, Unit};
 use crate::charge::{Charge, Moved, Subject};
-use crate::counter::Tally;
+use crate::counter::{AHEAD_MAX_NANOS, Tally};
 use crate::entry::{Fact, Opened};
 use crate::limits::{OWN, RowRef};
 #[cfg(feature = "mistakes")]
@@ -67,14 +67,22 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
         subject.to_mut().fill_from(&charge.subject);
     }
     find_claim(state, &mut charge);
-    let booking = Booking { state, now, time: charge.window_time(), run, moved: charge.moved(), adjusts: false };
+    let credits = charge.priced.cost().map_or_else(Vec::new, |cost| allowance::credits(state, cost));
+    let net = credits.last().map(|credit| credit.after.total);
+    let moved = charge.moved();
+    let moved = Moved { cost: net.unwrap_or(moved.cost), ..moved };
+    let booking = Booking { state, now, time: charge.window_time(), run, moved, adjusts: false };
     let above = state.above_of(run, &charge.execution, charge.parent.as_ref());
     let who = Who { number, run, subject: &subject, call: &charge.subject, above };
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
-    let cost = charge.price();
+    let cost = net.or(charge.price());
     let execution = charge.execution.clone();
     facts.extend(opening.map(Fact::Opened));
+    let of = state.seq().saturating_add(u64::try_from(facts.len()).unwrap_or(u64::MAX)).saturating_add(1);
+    let time = charge.window_time().min(now.saturating_add(AHEAD_MAX_NANOS));
+    let credits = allowance::facts(of, &charge, time, credits);
     facts.push(Fact::Charged(charge));
+    facts.extend(credits);
     let fenced = booking.write(number, execution, effects, facts);
     Verdict::Booked { cost, fenced }
 }
