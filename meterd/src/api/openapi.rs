@@ -1,5 +1,6 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
+mod reservations;
 mod watching;
 
 use axum::http::StatusCode;
@@ -50,6 +51,11 @@ const DOOR_FAILS: [(u16, &str); 3] = [
 ];
 const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
+
+/// Every operation.
+fn operations() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
+}
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -412,11 +418,6 @@ pub fn document() -> Value {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
     })
-}
-
-/// Every row.
-fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(watching::OPERATIONS)
 }
 
 /// The route as a metric label: one of the paths above.
