@@ -162,6 +162,11 @@ pub enum Fact {
         /// The process.
         process: Process,
     },
+    /// Runs that ended long ago left the state; what they cost stays in the ledger.
+    Forgotten {
+        /// The runs.
+        executions: Vec<Ref>,
+    },
 }
 
 /// Who did what, or was refused.

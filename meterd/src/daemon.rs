@@ -83,8 +83,12 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
     let dir = DataDir::new(&config.data_dir);
     let mut restored = meter::restore(&dir)?;
-    restored.upkeep =
-        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
+    restored.upkeep = Upkeep {
+        pack_after: Some(config.ledger.pack_after),
+        // An event that is not too old may still come for it.
+        forget_after: Some(config.ledger.forget_runs_after.max(config.ingest.dedup_horizon)),
+        reserve_bytes: config.ledger.reserve_bytes as u64,
+    };
     told_of(&restored);
     let reader = restored.writer.reader();
     let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
