@@ -9,6 +9,7 @@ mod bound;
 mod count;
 mod fold;
 mod forget;
+mod hold;
 mod index;
 mod run;
 mod tree;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::adjust::Prices;
 use self::allowance::Allowances;
+use self::hold::Reservations;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
@@ -61,6 +63,7 @@ struct Truth {
     processes: BTreeMap<u32, Process>,
     /// What is used of free allowances.
     allowances: Allowances,
+    reservations: Reservations,
 }
 
 /// One run as the state remembers it.

@@ -1,7 +1,7 @@
 //! Runs that ended long ago leave the state: their entries stay in the ledger, their number is never given again.
 //!
-//! A run is only forgotten when nothing can come for it any more: it is over, it has no call without a price, and it was never
-//! killed, since a fence is for ever. A run of that name that comes later is a new one.
+//! A run is only forgotten when nothing can come for it any more: it is over, nothing is held for it, it has no call without a
+//! price, and it was never killed, since a fence is for ever. A run of that name that comes later is a new one.
 
 use pricing::Timestamp;
 
@@ -12,11 +12,12 @@ impl State {
     /// Runs that ended before `before` and may be forgotten, oldest first, at most so many.
     #[must_use]
     pub fn forgettable(&self, before: Timestamp, runs_max: usize) -> Vec<Ref> {
-        let old = self.executions().filter(|run| {
-            let ended = run.phase.is_terminal() && run.completed_at.is_some_and(|ended| ended < before);
-            ended && run.kill.is_none() && run.unpriced_calls == 0
+        let old = self.truth.runs.iter().flatten().filter(|run| {
+            let execution = &run.execution;
+            let ended = execution.phase.is_terminal() && execution.completed_at.is_some_and(|ended| ended < before);
+            ended && execution.kill.is_none() && execution.unpriced_calls == 0 && run.holds == 0
         });
-        old.take(runs_max).map(|run| run.id.clone()).collect()
+        old.take(runs_max).map(|run| run.execution.id.clone()).collect()
     }
 
     /// How many runs were forgotten.
