@@ -10,8 +10,11 @@ mod caller;
 mod cost;
 mod executions;
 mod extract;
+mod grpc;
 mod health;
+mod litellm;
 mod openapi;
+mod points;
 mod provider;
 mod quarantine;
 mod resources;
@@ -36,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
+use crate::ingest::otlp;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::reconcile::View;
@@ -45,8 +49,10 @@ use crate::server::problem::Problem;
 use crate::settle::Settler;
 use crate::signal::Hub;
 
+pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
+pub use points::Points;
 
 /// What every route may use; cheap to clone.
 #[derive(Clone)]
@@ -75,6 +81,10 @@ pub struct App {
     pub metrics: DaemonMetrics,
     /// The ledger's families.
     pub ledger_metrics: MetricsView,
+    /// What is configured of sources of telemetry.
+    pub sources: Arc<otlp::Defaults>,
+    /// Last values of metrics that are billed.
+    pub points: Points,
     /// Who may do what.
     pub auth: Auth,
     /// Strangers are let in from everywhere, because the configuration says so.
@@ -92,7 +102,10 @@ pub fn router(app: App) -> Router {
     let routes = Router::new()
         .route("/v1/usage", post(usage::post))
         .route("/v1/provider-usage", post(provider::post))
+        .route("/v1/litellm", post(litellm::post))
         .route("/v1/traces", post(traces::post))
+        .route("/v1/logs", post(traces::post_logs))
+        .route("/v1/metrics", post(traces::post_metrics))
         .route("/api/public/otel/v1/traces", post(traces::post))
         .route("/v1/executions", get(executions::list_all))
         .route(executions, get(executions::list))

@@ -9,6 +9,7 @@ mod raw;
 mod resolve;
 pub mod seed;
 mod show;
+pub mod sources;
 
 use pricing::table::{Unmatched, UnmatchedPolicy};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -91,6 +92,8 @@ pub struct Ingest {
     pub dedup_horizon: Duration,
     /// Events further in the future are refused.
     pub future_skew_max: Duration,
+    /// What is known of single sources of telemetry.
+    pub sources: Vec<sources::Source>,
 }
 
 /// `metrics`.
@@ -134,6 +137,7 @@ impl Default for Config {
                 body_bytes_max: 4_194_304,
                 dedup_horizon: Duration::from_secs(35 * 86_400),
                 future_skew_max: Duration::from_secs(300),
+                sources: Vec::new(),
             },
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },
             server: Server {

@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod listeners;
 mod reload;
 
 use std::net::SocketAddr;
@@ -10,11 +11,11 @@ use arc_swap::ArcSwap;
 use budget::{Command, Verdict};
 use pricing::PriceBook;
 use serde_json::json;
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, App, Readiness};
+use self::listeners::Listeners;
+use crate::api::{App, Points, Readiness};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::Config;
@@ -26,7 +27,7 @@ use crate::reconcile::View;
 use crate::resource::Resource;
 use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
-use crate::server::{self, BindError, Limits};
+use crate::server::{BindError, tls::TlsError};
 use crate::settle::Settler;
 use crate::signal::Hub;
 use crate::watch::{self, FileProblem, WatchGuard};
@@ -49,6 +50,9 @@ pub enum StartError {
     /// The metric families contradict each other.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+    /// A certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A secret cannot be read, or is none.
     #[error("{0}")]
     Auth(#[from] auth::LoadError),
@@ -63,6 +67,9 @@ pub struct Daemon {
     pub api: SocketAddr,
     /// Where Prometheus scrapes.
     pub metrics: SocketAddr,
+    /// Where OTLP/gRPC listens, if it does.
+    pub grpc: Option<SocketAddr>,
+    encrypted: bool,
     /// Handles, for callers in the same process.
     pub app: App,
     dir: DataDir,
@@ -79,8 +86,7 @@ pub struct Daemon {
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
     let (book, resources) = files_of(config)?;
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
-    let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
-    let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
+    let listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
     let restored = meter::restore(&dir)?;
     told_of(&restored);
@@ -117,6 +123,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
+        sources: Arc::new(listeners::sources(config)),
+        points: Points::default(),
         auth,
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
@@ -125,10 +133,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
-    let watches = reload::watch_all(&app, &dir, config).await?;
+    let mut watches = reload::watch_all(&app, &dir, config).await?;
+    watches.extend(listeners.watch(&app)?);
+    let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
-        api: address(&api_listener, config.listen.api),
-        metrics: address(&metrics_listener, config.listen.metrics),
+        api: addresses.api,
+        metrics: addresses.metrics,
+        grpc: addresses.grpc,
+        encrypted: listeners.is_encrypted(),
         app,
         dir,
         ended: Some(meter.ended),
@@ -138,7 +150,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         following,
         _watches: watches,
     };
-    daemon.listen(api_listener, metrics_listener, config);
+    listeners.serve(&daemon.app, config, &daemon.serving, &mut daemon.servers);
     daemon.announce()?;
     Ok(daemon)
 }
@@ -147,7 +159,8 @@ impl Daemon {
     /// The API's base URL.
     #[must_use]
     pub fn api_url(&self) -> String {
-        format!("http://{}", self.api)
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.api)
     }
 
     /// The metrics page's base URL.
@@ -182,20 +195,12 @@ impl Daemon {
         ended.and(saved)
     }
 
-    fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
-        let limits = Limits {
-            connections_max: config.server.connections_max,
-            header_timeout: config.server.header_timeout,
-            drain_timeout: config.server.drain_timeout,
-        };
-        let (app, stop) = (&self.app, &self.serving);
-        self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
-        self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
-    }
-
     /// Writes where this daemon listens into its data directory, for clients on this machine.
     fn announce(&self) -> Result<(), LedgerError> {
-        let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
+        let mut text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
+        if let (Some(text), Some(grpc)) = (text.as_object_mut(), self.grpc) {
+            text.insert("otlp_grpc".to_owned(), grpc.to_string().into());
+        }
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
 }
@@ -208,10 +213,6 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
-}
-
-fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(configured)
 }
 
 fn caps(config: &Config) -> Caps {

@@ -5,6 +5,7 @@ mod description;
 mod door;
 mod executions;
 mod failing;
+mod sources;
 mod streams;
 mod usage;
 
@@ -93,6 +94,8 @@ impl Api {
             future_skew_max: Duration::from_secs(300),
             metrics: DaemonMetrics::new().unwrap(),
             ledger_metrics,
+            sources: Arc::default(),
+            points: super::Points::default(),
             auth: Auth::new(Registry::open()),
             open_to_all: false,
             readiness: Readiness::default(),

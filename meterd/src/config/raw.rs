@@ -45,7 +45,7 @@ pub(crate) const KEYS: [KeySpec; 32] = [
     key("ingest.bodyBytesMax"),
     key("ingest.dedupHorizon"),
     key("ingest.futureSkewMax"),
-    fixed("ingest.sources", "{}"),
+    key("ingest.sources"),
     fixed("budgets.defaultTtl", "\"10m\""),
     fixed("budgets.estimateCeilingUsd", "null"),
     fixed("signals.webhooks", "[]"),
