@@ -18,6 +18,7 @@ mod points;
 mod provider;
 mod quarantine;
 mod resources;
+mod scrape;
 mod signals;
 mod traces;
 mod usage;
@@ -133,7 +134,7 @@ pub fn router(app: App) -> Router {
 /// Every route of the metrics listener.
 pub fn metrics_router(app: App) -> Router {
     let routes = Router::new()
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
     served(routes, app)

@@ -48,3 +48,19 @@ fn a_row_that_cannot_be_read_is_named() {
     let ended = cli::run(&["bench", "price", "--file", "rows.ndjson"], folder.path()).expect_code(1);
     assert!(ended.stderr.contains("rows.ndjson") && ended.stderr.contains("line 2"), "{}", ended.stderr);
 }
+
+/// Small here: what is looked at is that a daemon, its senders and its scrapes end well and all figures come.
+#[test]
+fn the_exporter_is_measured_with_its_senders() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let args = ["bench", "metrics", "-o", "json", "--series", "3000", "--seconds", "1", "--senders", "2"];
+    let ended = cli::run(&args, folder.path()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
+    assert_eq!(answer["bench"], "metrics");
+    assert!(answer["settings"]["samples"].as_u64().is_some_and(|samples| samples >= 3000), "{answer}");
+    for figure in
+        ["encode_ms_p50", "exposition_bytes", "post_p99_ms_without_scrapes", "post_p99_ms_with_scrapes", "scrapes"]
+    {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+}

@@ -11,6 +11,7 @@ mod auth;
 mod bench;
 mod budgets;
 mod commands;
+mod contract;
 mod cost;
 mod crash;
 mod demo;

@@ -89,7 +89,7 @@ async fn answer_one(app: &App, id: &Ref, form: Form) -> Result<Response, Problem
     let now = app.clock.now();
     let document = app.view.read_fresh(|state| {
         let run = state.execution(id)?;
-        let kill = run.kill.as_deref().and_then(|kill| state.kill(kill));
+        let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
         Some(execution_document_with_kill(run, kill, now))
     });
     document.await.map(|document| form.answer(&document)).ok_or_else(|| unknown(id))
@@ -163,7 +163,7 @@ async fn page(
                 next = Some(index);
                 break;
             }
-            let kill = run.kill.as_deref().and_then(|kill| state.kill(kill));
+            let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
             items.push(execution_document_with_kill(run, kill, now));
         }
         (items, next)
@@ -255,11 +255,16 @@ pub(super) async fn allowance(
     app.metrics.decided(&allowance);
     let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
     let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
-    let remaining = tightest.and_then(Money::from_scaled).map(|money| money.to_string());
+    let tightest = tightest.and_then(Money::from_scaled);
+    // In the last turn before a kill the turn's allowance is the limit.
+    let remaining = allowance.turn.as_ref().map(|turn| turn.left).or(tightest).map(|money| money.to_string());
     let mut answer = json!({
         "execution": name, "namespace": namespace,
         "decision": if allowance.denial.is_none() { "allow" } else { "deny" },
         "remainingUsd": remaining,
+        "windDown": allowance.turn.as_ref().map(|turn| json!({
+            "kill": turn.kill, "allowanceUsd": turn.left, "until": turn.until,
+        })),
         "budgets": allowance.counters.iter().map(counter_json).collect::<Vec<Value>>(),
     });
     if let (Some(answer), Some(denial)) = (answer.as_object_mut(), &allowance.denial) {
