@@ -18,6 +18,7 @@ mod demo;
 mod events;
 mod executions;
 mod layers;
+mod live;
 mod openapi;
 mod otlp;
 mod prometheus;

@@ -1,6 +1,7 @@
 //! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod ingest;
 mod ledger;
 mod metrics;
 mod mix;
@@ -21,6 +22,8 @@ pub(super) enum Bench {
     Price(price::BenchPrice),
     /// Book events durably, as fast as the disk takes them and at half that load
     Ledger(ledger::BenchLedger),
+    /// Post usage over loopback and wait until it is on disk: OTLP spans or native events
+    Ingest(ingest::BenchIngest),
     /// Scrape a daemon with many series, and see what senders of usage feel of it
     Metrics(metrics::BenchMetrics),
 }
@@ -30,6 +33,7 @@ impl Bench {
         match self {
             Self::Price(price) => price.run(),
             Self::Ledger(ledger) => ledger.run(),
+            Self::Ingest(ingest) => ingest.run(),
             Self::Metrics(metrics) => metrics.run(),
         }
     }

@@ -58,7 +58,7 @@ fn claude_codes_requests_and_tools_are_calls() {
     assert_eq!(first.reported_cost.unwrap().to_string(), "0.0125");
     assert_eq!(event(&items, 1).outcome, CallOutcome::Error);
     assert!(matches!(&event(&items, 2).called, Called::Tool { tool, .. } if &**tool == "Bash"));
-    assert_eq!(logs("claude-code", &[request.clone()])[0].id, items[0].id, "sent again it is the same");
+    assert_eq!(logs("claude-code", std::slice::from_ref(&request))[0].id, items[0].id, "sent again it is the same");
     let mut next = request;
     next["event.sequence"] = json!(5);
     assert_ne!(logs("claude-code", &[next])[0].id, items[0].id);
