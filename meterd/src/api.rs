@@ -40,7 +40,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
-use crate::ingest::otlp;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::reconcile::View;
@@ -53,7 +52,7 @@ use crate::signal::Hub;
 pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
-pub use points::Points;
+pub use points::Telemetry;
 
 /// What every route may use; cheap to clone.
 #[derive(Clone)]
@@ -82,10 +81,8 @@ pub struct App {
     pub metrics: DaemonMetrics,
     /// The ledger's families.
     pub ledger_metrics: MetricsView,
-    /// What is configured of sources of telemetry.
-    pub sources: Arc<otlp::Defaults>,
-    /// Last values of metrics that are billed.
-    pub points: Points,
+    /// What is known of telemetry between its requests.
+    pub telemetry: Telemetry,
     /// Who may do what.
     pub auth: Auth,
     /// Strangers are let in from everywhere, because the configuration says so.

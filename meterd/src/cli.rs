@@ -7,6 +7,7 @@ mod client;
 mod cost;
 mod demo;
 mod describe;
+mod export;
 mod get;
 mod import;
 mod kills;
@@ -84,6 +85,9 @@ enum Command {
     /// Show one thing with everything behind it
     #[command(subcommand)]
     Describe(describe::Describe),
+    /// Write the lines of the ledger out: NDJSON or CSV
+    #[command(subcommand)]
+    Export(export::Export),
     /// Prove the ledger: hash chain, sums, costs recomputed from pinned tables
     Verify(verify::Verify),
     /// Metric families
@@ -193,6 +197,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Top(top) => top.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),
+        Command::Export(export) => export.run(),
         Command::Verify(verify) => verify.run(),
         Command::Metrics { catalog: _, output } => {
             output::catalog(output, &mut std::io::stdout().lock())?;

@@ -15,13 +15,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::listeners::Listeners;
-use crate::api::{App, Points, Readiness};
+use crate::api::{App, Readiness, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
-use crate::meter::{self, Commit, Rules};
+use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::resource::Resource;
@@ -88,12 +88,12 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
-    let restored = meter::restore(&dir)?;
+    let mut restored = meter::restore(&dir)?;
+    restored.upkeep =
+        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
     told_of(&restored);
     let reader = restored.writer.reader();
-    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
-    metrics.wal_replayed(restored.replayed);
-    metrics.wal_bytes(restored.writer.bytes());
+    let metrics = metrics_of(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
     let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
@@ -123,8 +123,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
-        sources: Arc::new(listeners::sources(config)),
-        points: Points::default(),
+        telemetry: Telemetry::new(listeners::sources(config)),
         auth,
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
@@ -213,6 +212,13 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
+}
+
+fn metrics_of(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> {
+    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.wal_replayed(restored.replayed);
+    metrics.wal_bytes(restored.writer.bytes());
+    Ok(metrics)
 }
 
 fn caps(config: &Config) -> Caps {

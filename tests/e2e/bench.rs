@@ -50,6 +50,43 @@ fn a_row_that_cannot_be_read_is_named() {
 }
 
 #[test]
+fn the_ledger_is_loaded_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let flags = [
+        "bench",
+        "ledger",
+        "--events",
+        "3000",
+        "--clients",
+        "3",
+        "--batch",
+        "100",
+        "--data-dir",
+        "ledger",
+        "-o",
+        "json",
+    ];
+    let ended = cli::run(&flags, folder.path()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&answer["bench"], &answer["settings"]["events"]), (&json!("ledger"), &json!(3_000)));
+    for figure in [
+        "events_per_second",
+        "half_load_commit_p99_ms",
+        "fsync_p99_ms",
+        "ledger_bytes_per_event",
+        "rss_bytes",
+        "start_ms",
+        "replay_entries_per_second",
+    ] {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+    let proven =
+        cli::run(&["get", "executions", "--data-dir", "ledger", "-n", "support-platform", "-o", "csv"], folder.path());
+    assert_eq!(proven.expect_code(0).stdout.lines().count(), 1_001, "a head and a thousand runs");
+    cli::run(&flags, folder.path()).expect_code(1);
+}
+
+#[test]
 fn intake_is_measured_in_both_forms_and_everything_is_booked() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (form, batch) in [("otlp", 512), ("ndjson", 1_000)] {

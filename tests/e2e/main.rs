@@ -17,6 +17,7 @@ mod crash;
 mod demo;
 mod events;
 mod executions;
+mod export;
 mod layers;
 mod live;
 mod openapi;

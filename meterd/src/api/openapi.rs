@@ -1,5 +1,7 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
+mod schema;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -427,7 +429,7 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": { "Problem": problem_schema() },
+            "schemas": { "Problem": schema::problem() },
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
     })
@@ -484,20 +486,6 @@ impl Operation {
         );
         in_path.chain(in_query).collect()
     }
-}
-
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["type", "title", "status", "code", "detail", "retryable"],
-        "properties": {
-            "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
-            "code": { "type": "string", "description": "Stable; for programs." },
-            "detail": { "type": "string", "description": "What is wrong and the way out; for people." },
-            "pointer": { "type": "string", "description": "JSON pointer to the offending field." },
-            "retryable": { "type": "boolean", "description": "The same request may succeed later." },
-        },
-    })
 }
 
 pub(super) async fn get() -> Response {

@@ -12,9 +12,24 @@ use crate::ingest::otlp::{self, Encoding, Last};
 use crate::ledger::LedgerError;
 use crate::server::problem::Problem;
 
-/// The last value of each series; read back from the ledger before the first export.
+/// What is known of telemetry between its requests. Cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub struct Points(Arc<Mutex<Option<Last>>>);
+pub struct Telemetry {
+    /// What is configured of its sources.
+    pub(super) sources: Arc<otlp::Defaults>,
+    /// Spans above calls that came in before.
+    pub(super) recent: Arc<std::sync::Mutex<otlp::Recent>>,
+    /// The last value of each series; read back from the ledger before the first export.
+    last: Arc<Mutex<Option<Last>>>,
+}
+
+impl Telemetry {
+    /// Nothing has come in yet.
+    #[must_use]
+    pub fn new(sources: otlp::Defaults) -> Self {
+        Self { sources: Arc::new(sources), ..Self::default() }
+    }
+}
 
 /// Books the increases. When booking fails, nothing is remembered: the same values count when they are sent again.
 pub(super) async fn export(
@@ -24,7 +39,7 @@ pub(super) async fn export(
     encoding: Encoding,
     defaults: &otlp::Defaults,
 ) -> Result<Exported, Problem> {
-    let mut held = app.points.0.lock().await;
+    let mut held = app.telemetry.last.lock().await;
     let before = match held.take() {
         Some(last) => last,
         None if defaults.any_metrics_only() => read_back(app).await?,

@@ -118,12 +118,12 @@ pub(super) async fn export(
     encoding: Encoding,
 ) -> Result<Exported, Problem> {
     let defaults = otlp::Defaults {
-        namespace: caller.0.only_namespace().cloned().unwrap_or_else(|| app.sources.namespace.clone()),
+        namespace: caller.0.only_namespace().cloned().unwrap_or_else(|| app.telemetry.sources.namespace.clone()),
         agent: caller.0.only_agent().cloned(),
-        ..(*app.sources).clone()
+        ..(*app.telemetry.sources).clone()
     };
     let (items, note): (Vec<Item>, &str) = match signal {
-        Signal::Traces => (otlp::decode_traces(plain, encoding, &defaults)?.items, ""),
+        Signal::Traces => (otlp::decode_traces_after(plain, encoding, &defaults, &app.telemetry.recent)?.items, ""),
         Signal::Logs => (otlp::decode_logs(plain, encoding, &defaults)?.items, ""),
         Signal::Metrics => return super::points::export(app, caller, plain, encoding, &defaults).await,
     };

@@ -16,12 +16,13 @@ mod logs;
 mod points;
 mod preflight;
 mod provider;
+mod recent;
 mod relatives;
 mod span;
 mod tokens;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 
@@ -32,6 +33,7 @@ use relatives::Family;
 
 pub use logs::{LogBatch, decode_logs};
 pub use points::{Last, PointBatch, VIA as METRICS_VIA, decode_points};
+pub use recent::Recent;
 pub use span::SPANS_MAX;
 
 /// The id that price tables use for a provider that some client names.
@@ -147,26 +149,37 @@ pub struct TraceBatch {
     pub not_billable: usize,
 }
 
-/// Reads the body of a trace export.
+/// Reads the body of a trace export by itself.
 pub fn decode_traces(body: &[u8], encoding: Encoding, defaults: &Defaults) -> Result<TraceBatch, BodyError> {
+    decode_traces_after(body, encoding, defaults, &Mutex::default())
+}
+
+/// Reads the body of a trace export that comes after others, of which `recent` knows.
+pub fn decode_traces_after(
+    body: &[u8],
+    encoding: Encoding,
+    defaults: &Defaults,
+    recent: &Mutex<Recent>,
+) -> Result<TraceBatch, BodyError> {
     let wanted = Wanted { execution_keys: &defaults.execution_keys };
     let request = match encoding {
         Encoding::Protobuf => wire::decode(body, wanted)?,
         Encoding::Json => json::decode(body, wanted)?,
     };
-    Ok(batch(&request, defaults))
+    Ok(batch(&request, defaults, recent))
 }
 
 /// Reads a trace export that a gRPC server has already decoded.
 pub fn read_traces(message: ExportTraceServiceRequest, defaults: &Defaults) -> Result<TraceBatch, BodyError> {
     let request = wire::request(message, Wanted { execution_keys: &defaults.execution_keys });
     preflight::spans(request.spans.len())?;
-    Ok(batch(&request, defaults))
+    Ok(batch(&request, defaults, &Mutex::default()))
 }
 
-fn batch(request: &span::Request, defaults: &Defaults) -> TraceBatch {
+fn batch(request: &span::Request, defaults: &Defaults, recent: &Mutex<Recent>) -> TraceBatch {
     let family = Family::new(request);
-    let calls = relatives::calls(&family);
+    let mut calls = relatives::calls(&family);
+    recent.lock().unwrap_or_else(PoisonError::into_inner).settle(&mut calls, &request.spans);
     let spans = request.spans.len();
     let duplicates = calls.iter().filter(|call| call.duplicate).count();
     let not_billable = spans.saturating_sub(calls.len());

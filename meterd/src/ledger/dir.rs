@@ -8,7 +8,10 @@ use super::LedgerError;
 use super::disk::{self, Disk, Lock, Locked, OsDisk};
 
 /// What `FORMAT` says.
-const FORMAT: &str = "meterd-data 1\n";
+const FORMAT: &str = "meterd-data 2\n";
+/// What it said before batches were packed. Everything of that format reads as before; what is written from now on does not
+/// read with a program of that time, so a start gives the directory the new number.
+const FORMAT_BEFORE: &str = "meterd-data 1\n";
 
 /// Paths inside a data directory, and the disk that they are on.
 #[derive(Clone)]
@@ -78,6 +81,12 @@ impl DataDir {
         self.root.join("index")
     }
 
+    /// Segments that are old and packed.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
     /// Cursors of followers.
     #[must_use]
     pub fn followers(&self) -> PathBuf {
@@ -104,7 +113,9 @@ impl DataDir {
             }
         };
         self.check_format()?;
-        for path in [self.segments(), self.snapshots(), self.index(), self.prices(), self.followers()] {
+        let folders =
+            [self.segments(), self.snapshots(), self.index(), self.archive(), self.prices(), self.followers()];
+        for path in folders {
             self.create(&path)?;
         }
         self.sync(&self.root)?;
@@ -141,6 +152,11 @@ impl DataDir {
         let temporary = path.with_extension("tmp");
         let mut file = self.disk.replace(&temporary).map_err(LedgerError::io("create", &temporary))?;
         file.append(bytes).map_err(LedgerError::io("write", &temporary))?;
+        #[cfg(feature = "mistakes")]
+        if budget::mistakes::made(budget::mistakes::Mistake::NamedBeforeFsync) {
+            self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
+            return path.parent().map_or(Ok(()), |folder| self.sync(folder));
+        }
         file.sync_all().map_err(LedgerError::io("fsync", &temporary))?;
         self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
         path.parent().map_or(Ok(()), |folder| self.sync(folder))
@@ -175,6 +191,10 @@ impl DataDir {
     fn check_format(&self) -> Result<(), LedgerError> {
         let path = self.root.join("FORMAT");
         match self.read(&path) {
+            Ok(found) if found == FORMAT_BEFORE.as_bytes() => {
+                tracing::info!(path = %path.display(), "the data directory moves to the format of this version");
+                self.write_durably(&path, FORMAT.as_bytes())
+            }
             Ok(found) => known(&path, &found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_durably(&path, FORMAT.as_bytes()),
             Err(error) => Err(LedgerError::io("read", path)(error)),
@@ -187,7 +207,7 @@ impl DataDir {
 }
 
 fn known(path: &Path, found: &[u8]) -> Result<(), LedgerError> {
-    if found == FORMAT.as_bytes() {
+    if [FORMAT, FORMAT_BEFORE].iter().any(|known| found == known.as_bytes()) {
         return Ok(());
     }
     let found = String::from_utf8_lossy(found).into_owned();
