@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod kills;
 mod listeners;
 mod reload;
 
@@ -41,6 +42,9 @@ pub enum StartError {
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The Unix socket cannot be opened.
+    #[error(transparent)]
+    Unix(#[from] crate::server::unix::UnixError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -86,12 +90,10 @@ pub struct Daemon {
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
     let (book, resources) = files_of(config)?;
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
-    let listeners = Listeners::open(config).await?;
+    let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
-    let mut restored = meter::restore(&dir)?;
-    restored.upkeep =
-        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
-    told_of(&restored);
+    let restored = restore(config, &dir)?;
+    listeners.socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = metrics_of(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
@@ -132,8 +134,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
-    let mut watches = reload::watch_all(&app, &dir, config).await?;
-    watches.extend(listeners.watch(&app)?);
+    kills::drive(config, &app, cursor, &mut followers, &following);
+    let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
     let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
         api: addresses.api,
@@ -190,6 +192,7 @@ impl Daemon {
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
         let _ = self.dir.remove(&self.dir.endpoints());
+        let _ = self.dir.remove(&self.dir.socket());
         let saved = self.app.ledger_metrics.save().and(self.app.rollups.save());
         ended.and(saved)
     }
@@ -212,6 +215,15 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
+}
+
+/// The ledger as it was left.
+fn restore(config: &Config, dir: &DataDir) -> Result<meter::Restored, LedgerError> {
+    let mut restored = meter::restore(dir)?;
+    restored.upkeep =
+        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
+    told_of(&restored);
+    Ok(restored)
 }
 
 fn metrics_of(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> {

@@ -7,6 +7,7 @@ pub mod body;
 pub mod peer;
 pub mod problem;
 pub mod tls;
+pub mod unix;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,6 +7,7 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod allowances;
 mod auth;
 mod bench;
 mod budgets;
@@ -18,6 +19,8 @@ mod demo;
 mod events;
 mod executions;
 mod export;
+mod faults;
+mod kills;
 mod layers;
 mod live;
 mod openapi;

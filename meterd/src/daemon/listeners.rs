@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +21,8 @@ pub(super) struct Listeners {
     api: TcpListener,
     metrics: TcpListener,
     grpc: Option<TcpListener>,
+    /// The Unix socket, in the data directory once that is ours.
+    pub(super) socket: Option<UnixListener>,
     tls: Option<Certificates>,
 }
 
@@ -51,6 +53,7 @@ impl Listeners {
             api: server::bind("the API", "--listen", config.listen.api).await?,
             metrics: server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?,
             grpc,
+            socket: None,
             tls,
         })
     }
@@ -96,7 +99,10 @@ impl Listeners {
             header_timeout: config.server.header_timeout,
             drain_timeout: config.server.drain_timeout,
         };
-        let Self { api, metrics, grpc, tls } = self;
+        let Self { api, metrics, grpc, socket, tls } = self;
+        if let Some(socket) = socket {
+            servers.spawn(server::unix::serve(socket, api::router(app.clone()), limits, stop.clone()));
+        }
         let (api_tls, grpc_tls) = match tls {
             Some(Certificates { api, grpc }) => (Some(api), Some(grpc)),
             None => (None, None),

@@ -1,4 +1,4 @@
-//! Where connections come from: TCP, TCP with TLS, a Unix socket. Each tells who is at the other end.
+//! Where connections come from: TCP, and TCP with TLS. Each tells who is at the other end.
 
 use std::future::Future;
 use std::io;
@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::peer::Peer;
 use super::tls::Tls;
@@ -69,21 +69,5 @@ impl Accept for TlsListener {
     async fn ready(&self, (stream, address): Self::Raw, _: Peer) -> io::Result<(Self::Ready, Peer)> {
         let (stream, certificate) = self.tls.accept(stream).await?;
         Ok((stream, Peer::Tcp { address, certificate: Arc::clone(&certificate) }))
-    }
-}
-
-impl Accept for UnixListener {
-    type Raw = UnixStream;
-    type Ready = UnixStream;
-
-    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
-        let (stream, _) = Self::accept(self).await?;
-        let credentials = stream.peer_cred()?;
-        let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
-        Ok((stream, Peer::Unix { pid, uid: credentials.uid(), gid: credentials.gid() }))
-    }
-
-    async fn ready(&self, raw: UnixStream, peer: Peer) -> io::Result<(UnixStream, Peer)> {
-        Ok((raw, peer))
     }
 }

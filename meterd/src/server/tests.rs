@@ -1,4 +1,4 @@
-//! Connections: who is at the other end, over plain TCP, TLS with and without a client's certificate, and a Unix socket.
+//! Connections: who is at the other end, over plain TCP, TLS with and without a client's certificate.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,7 +13,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, Serve
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
@@ -120,18 +120,4 @@ async fn bad_files_are_named_and_a_bad_reload_keeps_the_good_ones() {
     tokio::spawn(serve(TlsListener { tcp, tls }, Protocol::Http1, router(), LIMITS, stop.clone()));
     assert!(over_tls(address, &papers, false).await.unwrap().starts_with("HTTP/1.1 200"));
     stop.cancel();
-}
-
-#[tokio::test]
-async fn a_unix_peer_is_known_by_the_kernel() {
-    let folder = TempDir::new().unwrap();
-    let path = folder.path().join("socket");
-    let stop = CancellationToken::new();
-    let listener = UnixListener::bind(&path).unwrap();
-    let served = tokio::spawn(serve(listener, Protocol::Http1, router(), LIMITS, stop.clone()));
-    let answer = ask(UnixStream::connect(&path).await.unwrap()).await.unwrap();
-    let uid = rustix::process::geteuid().as_raw();
-    assert!(answer.contains(&format!("pid: Some({}), uid: {uid}", std::process::id())), "{answer}");
-    stop.cancel();
-    served.await.unwrap();
 }
