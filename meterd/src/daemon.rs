@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod expire;
 mod kills;
 mod listeners;
 mod reload;
@@ -16,10 +17,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::listeners::Listeners;
-use crate::api::{App, Readiness, Telemetry};
+use crate::api::{App, Readiness, ReservationDefaults, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
@@ -120,6 +121,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         prices,
         settler,
         clock,
+        budgets: reservation_defaults(config),
         body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
         dedup_horizon: config.ingest.dedup_horizon,
         future_skew_max: config.ingest.future_skew_max,
@@ -152,6 +154,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         _watches: watches,
     };
     listeners.serve(&daemon.app, config, &daemon.serving, &mut daemon.servers);
+    daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
 }
@@ -231,6 +234,11 @@ fn metrics_of(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> {
     metrics.wal_replayed(restored.replayed);
     metrics.wal_bytes(restored.writer.bytes());
     Ok(metrics)
+}
+
+fn reservation_defaults(config: &Config) -> ReservationDefaults {
+    let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
+    ReservationDefaults { default_ttl_ms, estimate_ceiling }
 }
 
 fn caps(config: &Config) -> Caps {

@@ -20,6 +20,7 @@ struct Shown {
     prices: Prices,
     resources: Resources,
     ingest: Ingest,
+    budgets: Budgets,
     metrics: Metrics,
     server: Server,
     auth: Auth,
@@ -206,6 +207,13 @@ impl From<&super::sources::Source> for Source {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Budgets {
+    default_ttl: String,
+    estimate_ceiling_usd: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Metrics {
     series_max: usize,
     agents_max: usize,
@@ -317,6 +325,10 @@ impl Config {
                 dedup_horizon: text(self.ingest.dedup_horizon),
                 future_skew_max: text(self.ingest.future_skew_max),
                 sources: self.ingest.sources.iter().map(|one| (one.name.to_string(), Source::from(one))).collect(),
+            },
+            budgets: Budgets {
+                default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
+                estimate_ceiling_usd: self.budgets.estimate_ceiling.map(|amount| amount.to_string()),
             },
             metrics: Metrics {
                 series_max: self.metrics.series_max,
