@@ -2,6 +2,7 @@
 
 mod reservations;
 mod schema;
+mod watching;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -54,7 +55,7 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(reservations::OPERATIONS)
+    OPERATIONS.iter().chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[
