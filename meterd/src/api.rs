@@ -5,13 +5,20 @@
 
 mod access;
 mod answer;
+mod aos;
 mod budgets;
 mod caller;
+mod console;
 mod cost;
+mod events;
 mod executions;
 mod extract;
+mod grpc;
 mod health;
+mod litellm;
 mod openapi;
+mod points;
+mod prices;
 mod process;
 mod provider;
 mod quarantine;
@@ -41,6 +48,7 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
+use crate::pulse::Pulse;
 use crate::reconcile::View;
 use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
@@ -48,8 +56,10 @@ use crate::server::problem::Problem;
 use crate::settle::Settler;
 use crate::signal::Hub;
 
+pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
+pub use points::Telemetry;
 
 /// What every route may use; cheap to clone.
 #[derive(Clone)]
@@ -62,6 +72,8 @@ pub struct App {
     pub rollups: RollupView,
     /// Signals on their way to runs.
     pub hub: Hub,
+    /// What moved, for those who watch.
+    pub pulse: Pulse,
     /// Prices in force; a request keeps the snapshot it began with.
     pub prices: Arc<ArcSwap<PriceBook>>,
     /// Changes prices of what is booked.
@@ -80,6 +92,8 @@ pub struct App {
     pub metrics: DaemonMetrics,
     /// The ledger's families.
     pub ledger_metrics: MetricsView,
+    /// What is known of telemetry between its requests.
+    pub telemetry: Telemetry,
     /// Who may do what.
     pub auth: Auth,
     /// Strangers are let in from everywhere, because the configuration says so.
@@ -106,7 +120,10 @@ pub fn router(app: App) -> Router {
     let routes = Router::new()
         .route("/v1/usage", post(usage::post))
         .route("/v1/provider-usage", post(provider::post))
+        .route("/v1/litellm", post(litellm::post))
         .route("/v1/traces", post(traces::post))
+        .route("/v1/logs", post(traces::post_logs))
+        .route("/v1/metrics", post(traces::post_metrics))
         .route("/api/public/otel/v1/traces", post(traces::post))
         .route("/v1/executions", get(executions::list_all))
         .route(executions, get(executions::list))
@@ -122,6 +139,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
         .route("/v1/kills", get(budgets::kills))
+        .route("/v1/hooks/aos", post(aos::post))
         .route("/v1/reservations", post(reservations::post).get(reservations::list))
         .route("/v1/reservations/{id}", get(reservations::get))
         .route("/v1/reservations/{id}/settle", post(reservations::settle))
@@ -131,6 +149,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/reprice", post(quarantine::reprice))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
+        .route("/v1/prices", get(prices::list))
+        .route("/v1/prices/{digest}", get(prices::get))
+        .route("/v1/events", get(events::get))
+        .route("/", get(console::page))
+        .route("/console/{file}", get(console::asset))
+        .route("/runbooks/{name}", get(console::runbooks))
         .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
