@@ -214,7 +214,8 @@ impl Daemon {
 
 /// The price tables and resources that the configuration names, read and checked.
 fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
-    let (book, warnings) = reload::load_prices(&config.prices).map_err(StartError::Files)?;
+    let (book, warnings) =
+        reload::load_prices(&config.prices, &DataDir::new(&config.data_dir)).map_err(StartError::Files)?;
     warn_all(&warnings);
     let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
