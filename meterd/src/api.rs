@@ -14,6 +14,7 @@ mod provider;
 mod quarantine;
 mod resources;
 mod signals;
+mod sinks;
 mod traces;
 mod usage;
 
@@ -41,6 +42,7 @@ use crate::server::body::BodyLimits;
 use crate::server::problem::Problem;
 use crate::settle::Settler;
 use crate::signal::Hub;
+use crate::sink::clickhouse::ClickHouseSink;
 
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
@@ -54,6 +56,8 @@ pub struct App {
     pub view: View,
     /// What it cost, by whom and what.
     pub rollups: RollupView,
+    /// Carries entries to ClickHouse, if there is one.
+    pub clickhouse: Option<ClickHouseSink>,
     /// Signals on their way to runs.
     pub hub: Hub,
     /// Prices in force; a request keeps the snapshot it began with.
@@ -102,6 +106,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
+        .route("/v1/sinks", get(sinks::list))
+        .route("/v1/sinks/{sink}/backfill", post(sinks::backfill))
         .route("/v1/kills", get(budgets::kills))
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/reprice", post(quarantine::reprice))

@@ -16,6 +16,7 @@ mod price;
 mod reprice;
 mod run;
 mod serve;
+mod sink;
 mod source;
 mod tables;
 mod verify;
@@ -79,6 +80,9 @@ enum Command {
     Cost(cost::Cost),
     /// The most expensive agents, models, tools, executions or teams
     Top(cost::Top),
+    /// ClickHouse: how far it is, and everything once more
+    #[command(subcommand)]
+    Sink(sink::Sink),
     /// Show executions, budgets, kills or usage without a price
     Get(get::Get),
     /// Show one thing with everything behind it
@@ -191,6 +195,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Reprice(reprice) => reprice.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
+        Command::Sink(sink) => sink.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),
         Command::Verify(verify) => verify.run(),

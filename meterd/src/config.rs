@@ -8,6 +8,7 @@ mod raw;
 mod resolve;
 pub mod seed;
 mod show;
+mod sinks;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use self::raw::{KEYS, Raw};
 
 pub use self::problem::{ConfigError, FileProblem};
 pub(crate) use self::resolve::duration;
+pub use self::sinks::ClickHouse;
 
 /// The documented defaults, as shipped.
 pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");
@@ -36,6 +38,8 @@ pub struct Config {
     pub resources: Resources,
     /// Intake.
     pub ingest: Ingest,
+    /// Where entries are carried to.
+    pub sinks: Sinks,
     /// Bounds of the metrics.
     pub metrics: Metrics,
     /// Bounds of the server.
@@ -80,6 +84,13 @@ pub struct Ingest {
     pub future_skew_max: Duration,
 }
 
+/// `sinks`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sinks {
+    /// ClickHouse.
+    pub clickhouse: Option<ClickHouse>,
+}
+
 /// `metrics`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
@@ -118,6 +129,7 @@ impl Default for Config {
                 dedup_horizon: Duration::from_secs(35 * 86_400),
                 future_skew_max: Duration::from_secs(300),
             },
+            sinks: Sinks::default(),
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },
             server: Server {
                 connections_max: 1_024,

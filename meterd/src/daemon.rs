@@ -27,6 +27,7 @@ use crate::server::body::BodyLimits;
 use crate::server::{self, BindError, Limits};
 use crate::settle::Settler;
 use crate::signal::Hub;
+use crate::sink::clickhouse::ClickHouseSink;
 use crate::watch::{self, FileProblem, WatchGuard};
 
 /// Why the daemon could not start.
@@ -96,12 +97,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    let clickhouse = clickhouse(config, &dir, &metrics, &view);
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
         meter: meter.handle,
         view,
         rollups,
+        clickhouse,
         hub,
         prices,
         settler,
@@ -117,6 +120,9 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
+    if let Some(sink) = &app.clickhouse {
+        followers.spawn(sink.clone().run(following.clone()));
+    }
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
@@ -190,6 +196,12 @@ impl Daemon {
         let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
+}
+
+/// The sink that the configuration names, if it names one; it is started once everything else is up.
+fn clickhouse(config: &Config, dir: &DataDir, metrics: &DaemonMetrics, view: &View) -> Option<ClickHouseSink> {
+    let settings = config.sinks.clickhouse.clone()?;
+    Some(ClickHouseSink::new(settings, dir.clone(), view.ledger().clone(), metrics.clone()))
 }
 
 /// The price tables and resources that the configuration names, read and checked.

@@ -18,6 +18,7 @@ pub mod rollup;
 pub mod server;
 pub mod settle;
 pub mod signal;
+pub mod sink;
 pub mod watch;
 
 pub mod api;

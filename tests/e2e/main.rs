@@ -9,6 +9,7 @@ mod harness;
 
 mod bench;
 mod budgets;
+mod clickhouse;
 mod commands;
 mod cost;
 mod crash;

@@ -4,6 +4,8 @@
 
 #[path = "cli.rs"]
 pub(crate) mod cli;
+#[path = "clickhouse.rs"]
+pub(crate) mod clickhouse;
 #[path = "daemon.rs"]
 pub(crate) mod daemon;
 #[path = "http.rs"]
@@ -12,6 +14,8 @@ pub(crate) mod http;
 pub(crate) mod metrics;
 #[path = "process.rs"]
 pub(crate) mod process;
+#[path = "proxy.rs"]
+pub(crate) mod proxy;
 #[path = "stream.rs"]
 pub(crate) mod stream;
 #[path = "wait.rs"]

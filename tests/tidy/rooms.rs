@@ -21,6 +21,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
     (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
+    (&["sink"], &["pricing", "budget", "config", "follow", "ledger", "metrics", "rollup"]),
     (&["server"], &[]),
     (
         &["api"],
@@ -39,6 +40,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "server",
             "settle",
             "signal",
+            "sink",
         ],
     ),
     (&["daemon", "cli"], &[EVERYTHING]),

@@ -82,6 +82,7 @@ impl Api {
             meter: meter.handle,
             view,
             rollups,
+            clickhouse: None,
             hub,
             prices,
             settler,

@@ -29,7 +29,7 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 31] = [
+pub(crate) const KEYS: [KeySpec; 43] = [
     key("listen.api"),
     key("listen.metrics"),
     fixed("listen.otlpGrpc", "null"),
@@ -50,7 +50,19 @@ pub(crate) const KEYS: [KeySpec; 31] = [
     fixed("budgets.estimateCeilingUsd", "null"),
     fixed("signals.webhooks", "[]"),
     fixed("signals.joch", "null"),
-    fixed("sinks.clickhouse", "null"),
+    key("sinks.clickhouse.url"),
+    key("sinks.clickhouse.database"),
+    key("sinks.clickhouse.user"),
+    key("sinks.clickhouse.passwordFile"),
+    key("sinks.clickhouse.caFile"),
+    key("sinks.clickhouse.shard"),
+    key("sinks.clickhouse.batchRowsMax"),
+    key("sinks.clickhouse.flushInterval"),
+    key("sinks.clickhouse.compress"),
+    key("sinks.clickhouse.ttl"),
+    key("sinks.clickhouse.rollupTtl"),
+    key("sinks.clickhouse.cluster"),
+    key("sinks.clickhouse.replicated"),
     fixed("auth.tokens", "[]"),
     fixed("auth.unixPeers", "[]"),
     fixed("auth.mtls", "null"),

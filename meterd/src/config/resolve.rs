@@ -8,7 +8,8 @@ use pricing::document::{Node, Problem, Value};
 
 use super::problem::FileProblem;
 use super::raw::{KEYS, Origin, Raw, Setting};
-use super::{Config, Ingest, Listen, Metrics, Prices, Resources, Server};
+use super::sinks::{self, ClickHouse};
+use super::{Config, Ingest, Listen, Metrics, Prices, Resources, Server, Sinks};
 
 /// What is wrong with a value, and the way out.
 type Refused = (String, Option<String>);
@@ -35,6 +36,7 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
             dedup_horizon: reader.duration("ingest.dedupHorizon", (DAY, DAY * 400), default.ingest.dedup_horizon),
             future_skew_max: reader.duration("ingest.futureSkewMax", (SECOND, DAY), default.ingest.future_skew_max),
         },
+        sinks: Sinks { clickhouse: reader.clickhouse() },
         metrics: Metrics {
             series_max: reader.count("metrics.seriesMax", 100, 10_000_000, default.metrics.series_max),
             agents_max: reader.count("metrics.agentsMax", 1, 1_000_000, default.metrics.agents_max),
@@ -90,6 +92,27 @@ impl Reader {
             }
         }
         Listen { api, metrics }
+    }
+
+    /// ClickHouse, when its URL is given.
+    fn clickhouse(&mut self) -> Option<ClickHouse> {
+        let url = self.one("sinks.clickhouse.url", sinks::url)?;
+        let ttl = (DAY, DAY * 36_500);
+        Some(ClickHouse {
+            url,
+            database: self.one("sinks.clickhouse.database", sinks::identifier).unwrap_or_else(|| "meterd".to_owned()),
+            user: self.one("sinks.clickhouse.user", sinks::word).unwrap_or_else(|| "default".to_owned()),
+            password_file: self.path("sinks.clickhouse.passwordFile"),
+            ca_file: self.path("sinks.clickhouse.caFile"),
+            shard: self.one("sinks.clickhouse.shard", sinks::word).unwrap_or_else(|| "main".to_owned()),
+            batch_rows_max: self.count("sinks.clickhouse.batchRowsMax", 1, 262_144, 32_768),
+            flush_interval: self.timeout("sinks.clickhouse.flushInterval", Duration::from_millis(500)),
+            compress: self.one("sinks.clickhouse.compress", flag).unwrap_or(true),
+            ttl: self.one("sinks.clickhouse.ttl", |text| duration_within(text, ttl)),
+            rollup_ttl: self.one("sinks.clickhouse.rollupTtl", |text| duration_within(text, ttl)),
+            cluster: self.one("sinks.clickhouse.cluster", sinks::word),
+            replicated: self.one("sinks.clickhouse.replicated", flag).unwrap_or(false),
+        })
     }
 
     /// The value of a key, read by `parse`; `None` when absent or refused.

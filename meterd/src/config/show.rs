@@ -15,6 +15,7 @@ struct Shown {
     prices: Prices,
     resources: Resources,
     ingest: Ingest,
+    sinks: Sinks,
     metrics: Metrics,
     server: Server,
 }
@@ -43,6 +44,49 @@ struct Ingest {
     body_bytes_max: usize,
     dedup_horizon: String,
     future_skew_max: String,
+}
+
+#[derive(Serialize)]
+struct Sinks {
+    clickhouse: Option<ClickHouse>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClickHouse {
+    url: String,
+    database: String,
+    user: String,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    shard: String,
+    batch_rows_max: usize,
+    flush_interval: String,
+    compress: bool,
+    ttl: Option<String>,
+    rollup_ttl: Option<String>,
+    cluster: Option<String>,
+    replicated: bool,
+}
+
+impl From<&super::ClickHouse> for ClickHouse {
+    fn from(of: &super::ClickHouse) -> Self {
+        Self {
+            url: of.url.clone(),
+            database: of.database.clone(),
+            user: of.user.clone(),
+            password_file: of.password_file.clone(),
+            ca_file: of.ca_file.clone(),
+            shard: of.shard.clone(),
+            batch_rows_max: of.batch_rows_max,
+            flush_interval: text(of.flush_interval),
+            compress: of.compress,
+            ttl: of.ttl.map(text),
+            rollup_ttl: of.rollup_ttl.map(text),
+            cluster: of.cluster.clone(),
+            replicated: of.replicated,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -76,6 +120,7 @@ impl Config {
                 dedup_horizon: text(self.ingest.dedup_horizon),
                 future_skew_max: text(self.ingest.future_skew_max),
             },
+            sinks: Sinks { clickhouse: self.sinks.clickhouse.as_ref().map(ClickHouse::from) },
             metrics: Metrics {
                 series_max: self.metrics.series_max,
                 agents_max: self.metrics.agents_max,

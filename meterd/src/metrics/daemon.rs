@@ -7,6 +7,7 @@ mod decisions;
 mod loads;
 mod process;
 mod register;
+mod sinks;
 mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -95,6 +96,7 @@ struct Families {
     wal_errors: IntCounterVec,
     wal_fsync: Histogram,
     wal_replayed: IntCounter,
+    sinks: sinks::Sinks,
     loads: Mutex<Loads>,
     decisions: Mutex<Decisions>,
 }

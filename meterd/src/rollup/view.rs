@@ -75,6 +75,13 @@ impl RollupView {
         RollupFollower { view: self.clone(), saved: self.cursor() }
     }
 
+    /// Do the roll-ups reach back far enough, or would the ledger have to be read?
+    #[must_use]
+    pub fn reaches(&self, question: &Question) -> bool {
+        let cubes = self.cubes.read().unwrap_or_else(PoisonError::into_inner);
+        if question.needs_runs() { cubes.runs.reaches(question) } else { cubes.all.reaches(question) }
+    }
+
     /// The answer, with everything that was committed before the question came.
     pub async fn ask(
         &self,

@@ -36,6 +36,7 @@ pub(super) fn families() -> Result<Families, Error> {
         wal_errors: kept(&registry, counters(&catalog::WAL_ERRORS))?,
         wal_fsync: kept(&registry, Histogram::with_opts(histogram_opts(&catalog::WAL_FSYNC, &FSYNC_SECONDS)))?,
         wal_replayed: kept(&registry, IntCounter::with_opts(opts(&catalog::WAL_REPLAYED)))?,
+        sinks: super::sinks::Sinks::register(&registry)?,
         loads: Mutex::new(Loads::default()),
         decisions: Mutex::new(Decisions::default()),
         registry,
@@ -44,13 +45,13 @@ pub(super) fn families() -> Result<Families, Error> {
     Ok(families)
 }
 
-fn kept<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C, Error>) -> Result<C, Error> {
+pub(super) fn kept<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C, Error>) -> Result<C, Error> {
     let collector = made?;
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
-fn opts(family: &Family) -> Opts {
+pub(super) fn opts(family: &Family) -> Opts {
     Opts::new(family.name, family.help)
 }
 
@@ -58,15 +59,15 @@ fn histogram_opts(family: &Family, bounds: &[f64]) -> HistogramOpts {
     HistogramOpts::new(family.name, family.help).buckets(bounds.to_vec())
 }
 
-fn counters(family: &Family) -> Result<IntCounterVec, Error> {
+pub(super) fn counters(family: &Family) -> Result<IntCounterVec, Error> {
     IntCounterVec::new(opts(family), family.labels)
 }
 
-fn gauges(family: &Family) -> Result<IntGaugeVec, Error> {
+pub(super) fn gauges(family: &Family) -> Result<IntGaugeVec, Error> {
     IntGaugeVec::new(opts(family), family.labels)
 }
 
-fn histograms(family: &Family, bounds: &[f64]) -> Result<HistogramVec, Error> {
+pub(super) fn histograms(family: &Family, bounds: &[f64]) -> Result<HistogramVec, Error> {
     HistogramVec::new(histogram_opts(family, bounds), family.labels)
 }
 
