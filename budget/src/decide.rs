@@ -14,9 +14,9 @@ pub use self::kill::KILLS_PER_DECISION_MAX;
 use crate::adjust::Adjust;
 use crate::budget::Action;
 use crate::charge::Charge;
-use crate::entry::{Applied, Fact, Opened, Phase};
+use crate::entry::{Applied, Audit, Fact, Opened, Phase};
 use crate::scope::Ref;
-use crate::signal::{Attempt, Channel, CounterAt, Proof};
+use crate::signal::{Attempt, Channel, CounterAt, Process, Proof};
 use crate::state::{State, Who};
 
 /// What somebody wants to happen. Dedup by event id is done before: a `Charge` that comes here is new.
@@ -47,6 +47,8 @@ pub enum Command {
     },
     /// A price table came into force.
     Pin(pricing::cost::TableRef),
+    /// Somebody did something, or was refused.
+    Audit(Audit),
     /// An operator kills a run.
     Kill {
         /// The run.
@@ -64,6 +66,8 @@ pub enum Command {
         channel: Channel,
         /// The result.
         attempt: Attempt,
+        /// How long it took, in microseconds.
+        took_us: u64,
     },
     /// The agent acknowledged a kill.
     Ack {
@@ -80,6 +84,37 @@ pub enum Command {
         kill: Arc<str>,
         /// How it is known.
         proof: Proof,
+    },
+    /// The turn of a run is over.
+    Fence {
+        /// The kill.
+        kill: Arc<str>,
+    },
+    /// A channel did not do.
+    Escalate {
+        /// The kill.
+        kill: Arc<str>,
+        /// The channel that is next; `None`: all were tried in vain.
+        to: Option<Channel>,
+    },
+    /// A person was called.
+    Manual {
+        /// The kill.
+        kill: Arc<str>,
+    },
+    /// Other runs went with a process that was signalled.
+    Collateral {
+        /// The kill.
+        kill: Arc<str>,
+        /// Those runs.
+        executions: Vec<Ref>,
+    },
+    /// A process registers as the worker of a run.
+    Register {
+        /// The run.
+        execution: Ref,
+        /// The process.
+        process: Process,
     },
 }
 
@@ -130,8 +165,21 @@ pub enum Denial {
 pub struct Allowance {
     /// `None`: go on.
     pub denial: Option<Denial>,
+    /// The last turn of a run that is winding down: what is left of its allowance, and until when.
+    pub turn: Option<TurnLeft>,
     /// Every counter that binds the run, at this moment.
     pub counters: Vec<CounterAt>,
+}
+
+/// What is left to a run that is winding down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TurnLeft {
+    /// The kill that follows.
+    pub kill: Arc<str>,
+    /// What may still be spent; never negative.
+    pub left: Money,
+    /// The fence comes then at the latest.
+    pub until: Timestamp,
 }
 
 /// Decides one command: appends the facts that make it true to `facts` and answers. Pure.
@@ -149,10 +197,23 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
         Command::Apply(applied) => resource::apply(state, now, applied, facts),
         Command::Remove { kind, id } => resource::remove(state, kind, id, facts),
         Command::Pin(table) => resource::pin(state, table, facts),
+        Command::Audit(audit) => {
+            facts.push(Fact::Audited(audit));
+            Verdict::Done
+        }
         Command::Kill { execution, reason, by } => kill::operator(state, execution, reason, by, facts),
-        Command::Sent { kill, channel, attempt } => kill::sent(state, kill, channel, attempt, facts),
+        Command::Sent { kill, channel, attempt, took_us } => {
+            kill::known(state, kill, facts, |kill| Fact::KillSent { kill, channel, attempt, took_us })
+        }
         Command::Ack { execution, kill, channel } => kill::ack(state, &execution, kill, channel, facts),
         Command::Confirm { kill, proof } => kill::confirm(state, kill, proof, facts),
+        Command::Fence { kill } => kill::end_turn(state, kill, facts),
+        Command::Escalate { kill, to } => kill::open(state, kill, facts, |kill| Fact::KillEscalated { kill, to }),
+        Command::Manual { kill } => kill::open(state, kill, facts, |kill| Fact::KillManual { kill }),
+        Command::Collateral { kill, executions } => {
+            kill::known(state, kill, facts, |kill| Fact::KillCollateral { kill, executions })
+        }
+        Command::Register { execution, process } => run::register(state, execution, process, facts),
     }
 }
 
@@ -166,6 +227,7 @@ pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allow
     let (number, run) = state.find(execution)?;
     let ended = (!run.is_live()).then_some(Denial::Ended(run.execution.phase));
     let mut denial = run.execution.kill.clone().map(Denial::Fenced).or(ended);
+    let turn = state.turn_left(&run.execution);
     let mut counters = Vec::new();
     state.each_bound(Who::run(number, run), |bound| {
         let (window, tally, _) = state.judged(run, &bound, now, now);
@@ -176,5 +238,9 @@ pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allow
         }
         counters.push(counter);
     });
-    Some(Allowance { denial, counters })
+    // In the last turn the allowance is the limit that counts.
+    if turn.as_ref().is_some_and(|turn| turn.left > Money::ZERO) && matches!(denial, Some(Denial::Limit(_))) {
+        denial = None;
+    }
+    Some(Allowance { denial, turn, counters })
 }

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use crate::adjust::Adjustment;
 use crate::budget::{Budget, Fraction};
 use crate::charge::{Charge, Subject};
+use crate::policy::KillStep;
 use crate::scope::Ref;
-use crate::signal::{Attempt, Cause, Channel, CounterAt, Proof};
+use crate::signal::{Attempt, Cause, Channel, CounterAt, Process, Proof, Turn};
 
 /// One durable fact and its place in the order of all facts.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,6 +84,8 @@ pub enum Fact {
         channel: Channel,
         /// What became of it.
         attempt: Attempt,
+        /// How long the transport took, in microseconds.
+        took_us: u64,
     },
     /// The agent acknowledged a kill.
     KillAcked {
@@ -100,6 +103,80 @@ pub enum Fact {
     },
     /// A booked charge got another price. What was added last stands last: the order is the ledger's format.
     Adjusted(Adjustment),
+    /// Somebody changed something that is not usage, or was refused.
+    Audited(Audit),
+    /// A kill is decided; the run has one bounded turn before its fence.
+    WindDown {
+        /// `kill-` and this entry's sequence number.
+        kill: Arc<str>,
+        /// The run.
+        execution: Ref,
+        /// Why.
+        cause: Cause,
+        /// The run's own cost at this moment.
+        cost: Money,
+        /// What is left to it.
+        turn: Turn,
+    },
+    /// The turn is over: the run is fenced.
+    Fenced {
+        /// The kill.
+        kill: Arc<str>,
+        /// The run.
+        execution: Ref,
+        /// Why.
+        cause: Cause,
+        /// The run's own cost at this moment.
+        cost: Money,
+    },
+    /// The order of channels that the budget wants for a kill; follows the kill's own entry.
+    KillPlanned {
+        /// The kill.
+        kill: Arc<str>,
+        /// The order.
+        steps: Vec<KillStep>,
+    },
+    /// A channel did not do: the next one is due, or with `None` all were tried in vain.
+    KillEscalated {
+        /// The kill.
+        kill: Arc<str>,
+        /// The next channel.
+        to: Option<Channel>,
+    },
+    /// A person was called to a kill that reaches nobody.
+    KillManual {
+        /// The kill.
+        kill: Arc<str>,
+    },
+    /// Other live runs of the process that was signalled went with it.
+    KillCollateral {
+        /// The kill.
+        kill: Arc<str>,
+        /// Those runs.
+        executions: Vec<Ref>,
+    },
+    /// A process registered as the worker of a run.
+    Registered {
+        /// The run.
+        execution: Ref,
+        /// The process.
+        process: Process,
+    },
+}
+
+/// Who did what, or was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// The principal's name.
+    pub principal: Arc<str>,
+    /// Its tenant.
+    pub tenant: Arc<str>,
+    /// The operation, such as `POST /v1/resources/apply`.
+    pub action: Arc<str>,
+    /// What it was done to.
+    pub object: Arc<str>,
+    /// The result, as an HTTP status.
+    pub status: u16,
 }
 
 /// A resource as applied.

@@ -23,10 +23,11 @@ use self::adjust::Prices;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
+use crate::decide::TurnLeft;
 use crate::entry::{Applied, Phase};
 use crate::limits::Limits;
 use crate::scope::Ref;
-use crate::signal::Kill;
+use crate::signal::{Kill, Process};
 
 pub(crate) use self::bound::{Bound, Who};
 pub(crate) use self::run::Run;
@@ -52,6 +53,8 @@ struct Truth {
     pins: BTreeMap<Arc<str>, TableRef>,
     /// Charges without a price, and prices that changed.
     prices: Prices,
+    /// Workers of live runs, by the run's number.
+    processes: BTreeMap<u32, Process>,
 }
 
 /// One run as the state remembers it.
@@ -95,6 +98,8 @@ pub struct Execution {
     pub tables: Vec<TableRef>,
     /// The kill that fenced it.
     pub kill: Option<Arc<str>>,
+    /// The kill that will fence it at the end of its turn, while that lasts.
+    pub winding: Option<Arc<str>>,
     /// Soft level passed, newest: budget, shown as a condition.
     pub soft_limit: Option<(Ref, Timestamp)>,
     /// Hard limit reached, newest.
@@ -199,6 +204,40 @@ impl State {
     #[must_use]
     pub fn kill(&self, id: &str) -> Option<&Kill> {
         self.truth.kills.get(self.index.kill(id)?)
+    }
+
+    /// The process that registered as the worker of a run.
+    #[must_use]
+    pub fn process(&self, execution: &Ref) -> Option<&Process> {
+        self.truth.processes.get(&self.number(execution)?)
+    }
+
+    /// Live runs whose worker is this process, in the order of opening.
+    pub fn runs_of(&self, process: &Process) -> impl Iterator<Item = &Ref> {
+        let same = self.truth.processes.iter().filter(move |(_, known)| known.is(process));
+        same.filter_map(|(number, _)| self.run(*number)).filter(|run| run.is_live()).map(|run| &run.execution.id)
+    }
+
+    /// What is left to a run that is winding down.
+    #[must_use]
+    pub fn turn_left(&self, execution: &Execution) -> Option<TurnLeft> {
+        let kill = self.kill(execution.winding.as_deref()?)?;
+        let turn = kill.turn?;
+        let spent = execution.cost.scaled().saturating_sub(kill.cost_at_decision.scaled());
+        let left = turn.allowance.scaled().saturating_sub(spent).max(0);
+        Some(TurnLeft { kill: kill.id.clone(), left: Money::from_scaled(left)?, until: turn.until })
+    }
+
+    /// The kill of a run whose turn is used up once the run has cost so much.
+    pub(crate) fn turn_used_up(&self, execution: &Execution, cost: Money) -> Option<&Kill> {
+        let kill = self.kill(execution.winding.as_deref()?)?;
+        let spent = cost.scaled().saturating_sub(kill.cost_at_decision.scaled());
+        (spent >= kill.turn?.allowance.scaled()).then_some(kill)
+    }
+
+    /// Every kill that is not closed, oldest first.
+    pub fn open_kills(&self) -> impl Iterator<Item = &Kill> {
+        self.index.open_kills.iter().filter_map(|number| self.truth.kills.get(*number))
     }
 
     /// Every kill, oldest first.

@@ -122,7 +122,7 @@ fn a_kill_remembers_a_bounded_number_of_attempts_and_never_goes_back() {
     pay(&mut world, 0, "1");
     let kill = Command::Kill { execution: run_ref(0), reason: "test".into(), by: "me".into() };
     let (Verdict::Killed { kill }, _) = world.run(kill) else { panic!("not killed") };
-    let sent = |attempt| Command::Sent { kill: kill.clone(), channel: Channel::Webhook, attempt };
+    let sent = |attempt| Command::Sent { kill: kill.clone(), channel: Channel::Webhook, attempt, took_us: 7 };
     for _ in 0..ATTEMPTS_KEPT_MAX + 3 {
         world.run(sent(Attempt::Failed("refused".into())));
     }
@@ -131,7 +131,7 @@ fn a_kill_remembers_a_bounded_number_of_attempts_and_never_goes_back() {
     world.run(sent(Attempt::Delivered));
     let known = world.state.kill(&kill).unwrap();
     assert_eq!((known.attempts.len(), known.state), (ATTEMPTS_KEPT_MAX, KillState::Acked));
-    assert_eq!(known.attempts.last().unwrap().2, Attempt::Delivered);
+    assert_eq!(known.attempts.last().unwrap().attempt, Attempt::Delivered);
     world.run(Command::End { execution: run_ref(0), phase: Phase::Cancelled });
     assert_eq!(world.state.kill(&kill).unwrap().state, KillState::Confirmed);
     assert_eq!(world.state.live(), 0);

@@ -3,8 +3,10 @@
 //! Every handler decodes with `ingest` or `resource`, sends to the `meter` handle or asks the view, and answers; errors
 //! become `server::problem`.
 
+mod access;
 mod answer;
 mod budgets;
+mod caller;
 mod cost;
 mod executions;
 mod extract;
@@ -33,6 +35,7 @@ use axum::routing::{get, post, put};
 use pricing::PriceBook;
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
@@ -76,14 +79,15 @@ pub struct App {
     pub metrics: DaemonMetrics,
     /// The ledger's families.
     pub ledger_metrics: MetricsView,
+    /// Who may do what.
+    pub auth: Auth,
+    /// Strangers are let in from everywhere, because the configuration says so.
+    pub open_to_all: bool,
     /// Is everything up, and if not, why.
     pub readiness: Readiness,
     /// Set when the daemon goes down: long answers end.
     pub stop: CancellationToken,
 }
-
-/// The tenant of callers without a credential.
-pub const LOCAL_TENANT: &str = "local";
 
 /// Every route of the API listener.
 pub fn router(app: App) -> Router {
@@ -116,7 +120,7 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    served(routes, app)
+    served(routes.route_layer(from_fn_with_state(app.clone(), caller::admit)), app)
 }
 
 /// Every route of the metrics listener.

@@ -3,6 +3,7 @@
 //! Precedence: flag > `METERD_…` > file > default; `config/default.yaml` documents every key. Every problem comes out at
 //! once with its place. A setting that this version does not honour is refused, never ignored.
 
+pub mod auth;
 mod problem;
 mod raw;
 mod resolve;
@@ -10,10 +11,12 @@ pub mod seed;
 mod show;
 mod sinks;
 
+use pricing::table::{Unmatched, UnmatchedPolicy};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use self::auth::{Auth, Tls};
 use self::raw::{KEYS, Raw};
 
 pub use self::problem::{ConfigError, FileProblem};
@@ -44,6 +47,10 @@ pub struct Config {
     pub metrics: Metrics,
     /// Bounds of the server.
     pub server: Server,
+    /// Who may do what.
+    pub auth: Auth,
+    /// The file that all this was read from, for what is read again while the daemon runs.
+    pub file: Option<PathBuf>,
 }
 
 /// `listen`.
@@ -53,6 +60,10 @@ pub struct Listen {
     pub api: SocketAddr,
     /// `/metrics`, `/healthz`, `/readyz`.
     pub metrics: SocketAddr,
+    /// OTLP/gRPC.
+    pub otlp_grpc: Option<SocketAddr>,
+    /// Certificate and key of the API's and the gRPC listener.
+    pub tls: Option<Tls>,
 }
 
 /// `prices`.
@@ -62,6 +73,8 @@ pub struct Prices {
     pub dirs: Vec<PathBuf>,
     /// Start from the built-in tables.
     pub seed: bool,
+    /// What becomes of usage that no table prices, where no table says.
+    pub unmatched: UnmatchedPolicy,
 }
 
 /// `resources`.
@@ -119,9 +132,13 @@ impl Default for Config {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            listen: Listen { api: loopback(7460), metrics: loopback(9460) },
+            listen: Listen { api: loopback(7460), metrics: loopback(9460), otlp_grpc: None, tls: None },
             data_dir: PathBuf::from("./meterd-data"),
-            prices: Prices { dirs: Vec::new(), seed: true },
+            prices: Prices {
+                dirs: Vec::new(),
+                seed: true,
+                unmatched: UnmatchedPolicy { model: Some(Unmatched::Quarantine), tool: Some(Unmatched::ZeroWithFlag) },
+            },
             resources: Resources { dir: None },
             ingest: Ingest {
                 queue_events_max: 65_536,
@@ -137,6 +154,8 @@ impl Default for Config {
                 body_timeout: Duration::from_secs(30),
                 drain_timeout: Duration::from_secs(10),
             },
+            auth: Auth::default(),
+            file: None,
         }
     }
 }
@@ -176,7 +195,11 @@ pub fn load(
     match file {
         None => resolve(None, environment, flags),
         Some(path) => match read_bounded(path, FILE_BYTES_MAX) {
-            Ok(text) => resolve(Some((path, &text)), environment, flags),
+            Ok(text) => {
+                let mut loaded = resolve(Some((path, &text)), environment, flags)?;
+                loaded.config.file = Some(path.to_owned());
+                Ok(loaded)
+            }
             Err(problem) => Err(ConfigError { problems: vec![problem] }),
         },
     }

@@ -1,5 +1,6 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
+mod credentials;
 mod reload;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, App, Readiness};
+use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::follow::follow;
@@ -48,6 +50,9 @@ pub enum StartError {
     /// The metric families contradict each other.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+    /// A secret cannot be read, or is none.
+    #[error("{0}")]
+    Auth(#[from] auth::LoadError),
     /// The system refused a thread.
     #[error("cannot start the meter's thread: {0}")]
     Thread(std::io::Error),
@@ -74,6 +79,7 @@ pub struct Daemon {
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
     let (book, resources) = files_of(config)?;
+    let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
     let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -114,6 +120,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
+        auth,
+        open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
         stop: serving.clone(),
     };
@@ -206,7 +214,7 @@ fn clickhouse(config: &Config, dir: &DataDir, metrics: &DaemonMetrics, view: &Vi
 
 /// The price tables and resources that the configuration names, read and checked.
 fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
-    let (book, warnings) = watch::load_prices(&config.prices.dirs, config.prices.seed).map_err(StartError::Files)?;
+    let (book, warnings) = reload::load_prices(&config.prices).map_err(StartError::Files)?;
     warn_all(&warnings);
     let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;

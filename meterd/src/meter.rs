@@ -9,6 +9,7 @@
 mod core;
 mod dedup;
 mod queue;
+mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
@@ -130,6 +131,7 @@ fn run(core: &mut Core, queue: &mut queue::Receiver, shared: &queue::Shared) -> 
             reply.send(answer);
         }
         core.keep_house()?;
+        shared.room(core.has_room());
     }
     core.close()
 }

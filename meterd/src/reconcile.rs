@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use budget::adjust::Quarantined;
 use budget::charge::{Called, Priced};
-use budget::signal::{Attempt, Cause, Kill, KillState};
+use budget::signal::{Attempt, Cause, Channel, Kill, Proof, Tried};
 use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, State};
-use pricing::Money;
+use pricing::{Money, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -87,12 +87,12 @@ impl Handler for Reconciler {
 /// A kill as the API shows it: cause, state, every time stamp, the newest attempts.
 #[must_use]
 pub fn kill_json(kill: &Kill) -> Value {
-    let attempts = kill.attempts.iter().map(|(at, channel, attempt)| {
+    let attempts = kill.attempts.iter().map(|Tried { at, channel, attempt, took_us }| {
         let (outcome, reason) = match attempt {
             Attempt::Delivered => ("delivered", None),
             Attempt::Failed(reason) => ("failed", Some(reason)),
         };
-        json!({ "at": at, "channel": channel.as_str(), "outcome": outcome, "reason": reason })
+        json!({ "at": at, "channel": channel.as_str(), "outcome": outcome, "reason": reason, "tookUs": took_us })
     });
     let budget = match &kill.cause {
         Cause::Budget(counter) => counter_json(counter),
@@ -100,23 +100,24 @@ pub fn kill_json(kill: &Kill) -> Value {
     };
     json!({
         "id": kill.id, "namespace": kill.execution.namespace, "execution": kill.execution.name,
-        "state": kill_state_word(kill.state), "message": cause_message(&kill.cause), "budget": budget,
-        "costUsdAtDecision": kill.cost_at_decision, "decidedAt": kill.decided_at, "sentAt": kill.sent_at,
-        "ackedAt": kill.acked_at, "ackedBy": kill.acked_by.map(|channel| channel.as_str()),
-        "confirmedAt": kill.confirmed_at, "attempts": attempts.collect::<Vec<Value>>(),
+        "state": kill.state.as_str(), "message": cause_message(&kill.cause), "budget": budget,
+        "costUsdAtDecision": kill.cost_at_decision, "decidedAt": kill.decided_at,
+        "turn": kill.turn.map(|turn| json!({ "allowanceUsd": turn.allowance, "until": turn.until })),
+        "fencedAt": kill.fenced_at, "sentAt": kill.sent_at, "ackedAt": kill.acked_at,
+        "ackedBy": kill.acked_by.map(Channel::as_str), "confirmedAt": kill.confirmed_at,
+        "proof": kill.proof.map(Proof::as_str), "secondsToFence": seconds(kill, kill.fenced_at),
+        "secondsToAck": seconds(kill, kill.acked_at), "secondsToConfirm": seconds(kill, kill.confirmed_at),
+        "plan": kill.plan.iter().map(|step| step.channel.as_str()).collect::<Vec<_>>(),
+        "channel": kill.track.channel.map(Channel::as_str), "rounds": kill.track.rounds,
+        "attempts": attempts.collect::<Vec<Value>>(),
+        "collateral": kill.collateral.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })
 }
 
-/// The wire's word for where a kill stands.
-#[must_use]
-pub const fn kill_state_word(state: KillState) -> &'static str {
-    match state {
-        KillState::Fenced => "fenced",
-        KillState::Sent => "sent",
-        KillState::Acked => "acked",
-        KillState::Confirmed => "confirmed",
-        KillState::Moot => "moot",
-    }
+/// Seconds from the decision, as an exact decimal.
+fn seconds(kill: &Kill, until: Option<Timestamp>) -> Option<String> {
+    let nanos = until?.since(kill.decided_at).max(0);
+    Some(format!("{}.{:06}", nanos / 1_000_000_000, nanos % 1_000_000_000 / 1_000))
 }
 
 /// The execution whose cost an entry moves. `None` for entries that move no cost.

@@ -3,6 +3,7 @@
 //! Knows HTTP, not what is served: routes live in `api`. `problem` is the only place that turns errors into answers.
 
 pub mod body;
+pub mod peer;
 pub mod problem;
 
 use std::net::SocketAddr;

@@ -19,7 +19,7 @@ use arc_swap::ArcSwap;
 use budget::charge::{Priced, Zero};
 use budget::{Adjust, AdjustReason, Charge};
 use pricing::cost::Unpriced;
-use pricing::{Cost, Outcome, PriceBook, PriceTable};
+use pricing::{Cost, Outcome, PriceBook};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -206,10 +206,16 @@ impl Settler {
     }
 }
 
-/// Keeps a table's content beside the ledger, where `verify` finds it by its digest (I7).
-pub fn pin(dir: &DataDir, table: &PriceTable) -> Result<(), LedgerError> {
-    let path = dir.prices().join(format!("{}.json", table.reference().digest));
-    if dir.has(&path) { Ok(()) } else { dir.write_durably(&path, table.canonical_json().as_bytes()) }
+/// Keeps the content of a book's tables beside the ledger, and what stands over what, where `verify` finds each by its
+/// digest (I7).
+pub fn pin(dir: &DataDir, book: &PriceBook) -> Result<(), LedgerError> {
+    for (reference, json) in book.pins() {
+        let path = dir.prices().join(format!("{}.json", reference.digest));
+        if !dir.has(&path) {
+            dir.write_durably(&path, json.as_bytes())?;
+        }
+    }
+    Ok(())
 }
 
 fn settlement(of: u64, logged: pricing::Timestamp, charge: Charge, cost: Cost, read_to: u64) -> Adjust {

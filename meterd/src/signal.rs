@@ -9,7 +9,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use budget::signal::CounterAt;
+use budget::signal::{Cause, CounterAt};
 use budget::{Entry, Fact, Ref};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
@@ -26,9 +26,9 @@ pub const LISTENERS_PER_RUN_MAX: usize = 64;
 pub struct Signal {
     /// Sequence number of its entry: the stream's event id.
     pub seq: u64,
-    /// `kill` or `budget_warning`.
+    /// `kill`, `wind_down` or `budget_warning`.
     pub event: &'static str,
-    /// The kill, for `kill`.
+    /// The kill, for `kill` and `wind_down`.
     pub kill: Option<Arc<str>>,
     /// What is sent.
     pub data: Value,
@@ -136,20 +136,17 @@ impl Handler for Feed {
 #[must_use]
 pub fn signal_of(entry: &Entry) -> Option<(&Ref, Signal)> {
     match &entry.fact {
-        Fact::Killed { kill, execution, cause, cost } => {
-            let data = json!({
-                "id": kill, "type": "kill", "execution": execution.name, "namespace": execution.namespace,
-                "reason": match cause {
-                    budget::signal::Cause::Budget(_) => "budget_exceeded",
-                    budget::signal::Cause::Operator { .. } => "operator",
-                },
-                "message": cause_message(cause), "costUsd": cost, "decidedAt": entry.at,
-                "budget": match cause {
-                    budget::signal::Cause::Budget(counter) => counter_json(counter),
-                    budget::signal::Cause::Operator { .. } => Value::Null,
-                },
-            });
+        Fact::Killed { kill, execution, cause, cost } | Fact::Fenced { kill, execution, cause, cost } => {
+            let data = kill_data("kill", kill, execution, cause, *cost, entry.at);
             Some((execution, Signal { seq: entry.seq, event: "kill", kill: Some(Arc::clone(kill)), data }))
+        }
+        Fact::WindDown { kill, execution, cause, cost, turn } => {
+            let mut data = kill_data("wind_down", kill, execution, cause, *cost, entry.at);
+            if let Some(data) = data.as_object_mut() {
+                data.insert("allowanceUsd".to_owned(), json!(turn.allowance));
+                data.insert("until".to_owned(), json!(turn.until));
+            }
+            Some((execution, Signal { seq: entry.seq, event: "wind_down", kill: Some(Arc::clone(kill)), data }))
         }
         Fact::Warned { execution, counter, level } => {
             let data = json!({
@@ -169,6 +166,25 @@ pub fn signal_of(entry: &Entry) -> Option<(&Ref, Signal)> {
     }
 }
 
+/// What is sent for a kill, or for the turn before it. `decidedAt` of a kill is the time of its fence.
+pub(crate) fn kill_data(
+    event: &str,
+    kill: &str,
+    execution: &Ref,
+    cause: &Cause,
+    cost: pricing::Money,
+    at: pricing::Timestamp,
+) -> Value {
+    let (reason, budget) = match cause {
+        Cause::Budget(counter) => ("budget_exceeded", counter_json(counter)),
+        Cause::Operator { .. } => ("operator", Value::Null),
+    };
+    json!({
+        "id": kill, "type": event, "execution": execution.name, "namespace": execution.namespace, "reason": reason,
+        "message": cause_message(cause), "costUsd": cost, "decidedAt": at, "budget": budget,
+    })
+}
+
 /// Parts per million as a decimal: 800,000 is `0.8`.
 #[must_use]
 pub fn fraction(ppm: u32) -> String {
@@ -178,8 +194,7 @@ pub fn fraction(ppm: u32) -> String {
 
 /// Why a run was killed, in a sentence.
 #[must_use]
-pub fn cause_message(cause: &budget::signal::Cause) -> String {
-    use budget::signal::Cause;
+pub fn cause_message(cause: &Cause) -> String {
     match cause {
         Cause::Operator { reason, by } => format!("killed by {by}: {reason}"),
         Cause::Budget(counter) => format!(

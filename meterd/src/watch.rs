@@ -7,9 +7,9 @@ mod folder;
 mod load;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -72,6 +72,57 @@ pub fn spawn(
     debounce: Duration,
     on_change: impl FnMut() + Send + 'static,
 ) -> Result<WatchGuard, WatchError> {
+    watched(Watched::Folders(dirs), debounce, on_change)
+}
+
+/// The same for single files, whatever else is in their folders. `on_change` may change the list.
+pub fn spawn_files(
+    files: Arc<Mutex<Vec<PathBuf>>>,
+    debounce: Duration,
+    on_change: impl FnMut() + Send + 'static,
+) -> Result<WatchGuard, WatchError> {
+    watched(Watched::Files(files), debounce, on_change)
+}
+
+/// What is watched.
+enum Watched {
+    /// Every document of these folders.
+    Folders(Vec<PathBuf>),
+    /// These files.
+    Files(Arc<Mutex<Vec<PathBuf>>>),
+}
+
+impl Watched {
+    fn dirs(&self) -> Vec<PathBuf> {
+        match self {
+            Self::Folders(dirs) => dirs.clone(),
+            Self::Files(files) => {
+                let files = files.lock().unwrap_or_else(PoisonError::into_inner);
+                let parent = |file: &PathBuf| match file.parent() {
+                    Some(parent) if parent != Path::new("") => parent.to_owned(),
+                    _ => PathBuf::from("."),
+                };
+                let mut dirs: Vec<PathBuf> = files.iter().map(parent).collect();
+                dirs.sort();
+                dirs.dedup();
+                dirs
+            }
+        }
+    }
+
+    fn digest(&self) -> [u8; 32] {
+        match self {
+            Self::Folders(dirs) => folder::digest_of(dirs),
+            Self::Files(files) => folder::digest_of_files(&files.lock().unwrap_or_else(PoisonError::into_inner)),
+        }
+    }
+}
+
+fn watched(
+    watched: Watched,
+    debounce: Duration,
+    on_change: impl FnMut() + Send + 'static,
+) -> Result<WatchGuard, WatchError> {
     // Sixteen wakes are as good as a million: what does not fit is already implied.
     let (wake, woken) = sync_channel::<()>(16);
     let events = wake.clone();
@@ -83,12 +134,12 @@ pub fn spawn(
         }
     };
     let mut watcher = notify::recommended_watcher(tell).map_err(WatchError::NoWatcher)?;
-    for dir in &dirs {
-        watch(&mut watcher, dir).map_err(|source| WatchError::Unwatchable { path: dir.clone(), source })?;
+    for dir in watched.dirs() {
+        watch(&mut watcher, &dir).map_err(|source| WatchError::Unwatchable { path: dir.clone(), source })?;
     }
-    let seen = folder::digest_of(&dirs);
+    let seen = watched.digest();
     let stop = Arc::new(AtomicBool::new(false));
-    let watching = Watching { dirs, debounce, watcher, woken, stop: stop.clone(), seen, on_change };
+    let watching = Watching { watched, debounce, watcher, woken, stop: stop.clone(), seen, on_change };
     let thread = std::thread::Builder::new()
         .name("watch".to_owned())
         .spawn(move || watching.run())
@@ -101,7 +152,7 @@ fn watch(watcher: &mut RecommendedWatcher, dir: &Path) -> notify::Result<()> {
 }
 
 struct Watching<F> {
-    dirs: Vec<PathBuf>,
+    watched: Watched,
     debounce: Duration,
     watcher: RecommendedWatcher,
     woken: Receiver<()>,
@@ -116,21 +167,25 @@ impl<F: FnMut()> Watching<F> {
             match self.woken.recv_timeout(RESCAN) {
                 Ok(()) => self.wait_until_quiet(),
                 // A folder that was removed and made again has lost its watch; watching twice is harmless.
-                Err(RecvTimeoutError::Timeout) => {
-                    for dir in &self.dirs {
-                        let _ = watch(&mut self.watcher, dir);
-                    }
-                }
+                Err(RecvTimeoutError::Timeout) => self.watch_again(),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             if self.stop.load(Ordering::Acquire) {
                 return;
             }
-            let now = folder::digest_of(&self.dirs);
+            let now = self.watched.digest();
             if now != self.seen {
-                self.seen = now;
                 (self.on_change)();
+                // The list of files may be another now; what it holds was just read.
+                self.seen = if matches!(self.watched, Watched::Files(_)) { self.watched.digest() } else { now };
+                self.watch_again();
             }
+        }
+    }
+
+    fn watch_again(&mut self) {
+        for dir in self.watched.dirs() {
+            let _ = watch(&mut self.watcher, &dir);
         }
     }
 

@@ -1,61 +1,81 @@
 //! PriceBook: the tables in force, in layers (list → contract → override), looked up by provider and model.
 
 mod explain;
+mod index;
+mod layers;
+mod scope;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
-
-use crate::cost::{Target, Unpriced};
-use crate::model::{Answer, canonical_provider, is_router, normal, provider_aliases};
-use crate::table::{Entry, PriceTable, Unmatched};
-use crate::time::Timestamp;
-pub use explain::{Explained, ExplainedRule, Force};
+use crate::cost::{Call, TableRef, Unpriced};
+use crate::model::Answer;
+use crate::table::{Part, PriceTable, Unmatched, UnmatchedPolicy};
+pub use explain::{Explained, ExplainedLayer, ExplainedRule, Force};
+use index::{Hit, Index};
+pub use layers::{LayerProblem, Layers};
+use scope::Scopes;
 
 /// The tables in force. Cheap to share; never changes once built: a reload builds another.
 #[derive(Debug, Default)]
 pub struct PriceBook {
     tables: Vec<Arc<PriceTable>>,
-    /// By a provider's own names and its other ones: the tables that know it under that name, the highest layer first,
-    /// then those that know it under its common name.
-    providers: FxHashMap<Box<str>, Vec<Layer>>,
+    /// List prices for all.
+    list: Index,
+    /// Where some prices are for some only, or stand over the list.
+    scopes: Option<Box<Scopes>>,
+    /// Where no table says what to do with what none has.
+    unmatched: UnmatchedPolicy,
 }
 
-/// A table, and the name under which it knows the provider.
-#[derive(Clone, Debug)]
-struct Layer {
-    table: usize,
-    provider: Arc<str>,
-}
-
-/// An entry and the table it stands in.
+/// What prices a call: an entry, or one of each layer, the lowest first.
 pub(crate) struct Match<'a> {
-    pub(crate) table: &'a PriceTable,
-    pub(crate) entry: &'a Entry,
-    /// Why this entry, for a model.
+    parts: Parts<'a>,
+    /// Names the tables.
+    pub(crate) reference: &'a TableRef,
+    /// Why the lowest of these entries, for a model.
     pub(crate) answer: Option<Answer<'a>>,
 }
 
+enum Parts<'a> {
+    One([Part<'a>; 1]),
+    Many(Vec<Part<'a>>),
+}
+
+impl<'a> Match<'a> {
+    fn alone(hit: Hit<'a>) -> Self {
+        Self { reference: hit.part.table.reference(), parts: Parts::One([hit.part]), answer: hit.answer }
+    }
+
+    pub(crate) fn parts(&self) -> &[Part<'a>] {
+        match &self.parts {
+            Parts::One(part) => part,
+            Parts::Many(parts) => parts,
+        }
+    }
+}
+
 impl PriceBook {
-    /// A book of these tables. A later table's entry for a model goes before an earlier one's.
+    /// A book of these tables, all of them list prices. A later table's entry for a model goes before an earlier one's.
     #[must_use]
     pub fn new(tables: Vec<Arc<PriceTable>>) -> Self {
-        let mut providers: FxHashMap<Box<str>, Vec<Layer>> = FxHashMap::default();
-        for (index, table) in tables.iter().enumerate().rev() {
-            for provider in table.providers() {
-                let layer = Layer { table: index, provider: Arc::from(provider) };
-                providers.entry(provider.into()).or_default().push(layer);
-            }
-        }
-        // No common name is itself another name of something, so the order of the aliases makes no difference.
-        for (alias, provider) in provider_aliases() {
-            if let Some(layers) = providers.get(provider).cloned() {
-                providers.entry(alias.into()).or_default().extend(layers);
-            }
-        }
-        Self { tables, providers }
+        let list = Index::new(&tables, (0..tables.len()).collect());
+        Self { tables, list, scopes: None, unmatched: UnmatchedPolicy::default() }
+    }
+
+    /// A book of these tables, some of which are contracts or overrides by what `books` say. Every problem at once.
+    pub fn layered(tables: Vec<Arc<PriceTable>>, books: &[Layers]) -> Result<Self, Vec<LayerProblem>> {
+        let (scopes, list) = layers::resolve(&tables, books)?;
+        let list = Index::new(&tables, list);
+        Ok(Self { tables, list, scopes: scopes.map(Box::new), unmatched: UnmatchedPolicy::default() })
+    }
+
+    /// The same book with a word for what no table has, where no table says one.
+    #[must_use]
+    pub fn with_unmatched(mut self, unmatched: UnmatchedPolicy) -> Self {
+        self.unmatched = unmatched;
+        self
     }
 
     /// The tables, lowest layer first.
@@ -64,90 +84,66 @@ impl PriceBook {
         &self.tables
     }
 
+    /// What must be kept for costs to be computed again: every table, and every pile of tables that price together, by
+    /// the reference that costs name, with its canonical JSON.
+    pub fn pins(&self) -> impl Iterator<Item = (&TableRef, Arc<str>)> {
+        let stacks = self.scopes.iter().flat_map(|scopes| scopes.stacks());
+        let tables = self.tables.iter().map(|table| (table.reference(), table.canonical_json()));
+        tables.chain(stacks.map(|stack| (&stack.reference, Arc::clone(&stack.json))))
+    }
+
     /// The table with that digest.
     #[must_use]
     pub fn find(&self, digest: &str) -> Option<&Arc<PriceTable>> {
         self.tables.iter().rev().find(|table| *table.reference().digest == *digest)
     }
 
+    /// Does the price of a call depend on its team? Then it must be known before the call is priced.
+    #[must_use]
+    pub fn by_team(&self) -> bool {
+        self.scopes.as_ref().is_some_and(|scopes| scopes.by_team())
+    }
+
     /// Does any table price this model at some time or other? For bounding what becomes a metric label.
     #[must_use]
     pub fn has_model(&self, provider: &str, model: &str) -> bool {
-        self.model(provider, model, None, None).is_ok()
+        let above = self.scopes.iter().flat_map(|scopes| scopes.above());
+        let mut indexes = std::iter::once(&self.list).chain(above);
+        indexes.any(|index| index.model(&self.tables, provider, model, None, None).is_ok())
     }
 
-    /// What the highest table that says so wants done with a model that no table prices. Aside, where none says.
+    /// What the highest table for this namespace and team that says so wants done with a model that no table prices.
+    /// Aside, where none says.
     #[must_use]
-    pub fn unmatched_model(&self) -> Unmatched {
-        self.tables.iter().rev().find_map(|table| table.unmatched().model).unwrap_or(Unmatched::Quarantine)
+    pub fn unmatched_model(&self, namespace: &str, team: Option<&str>) -> Unmatched {
+        let said = self.unmatched_by(namespace, team, |policy| policy.model);
+        said.or(self.unmatched.model).unwrap_or(Unmatched::Quarantine)
     }
 
-    /// What the highest table that says so wants done with a tool that no table prices. Nothing booked, where none says.
+    /// The same for a tool. Nothing booked, where none says.
     #[must_use]
-    pub fn unmatched_tool(&self) -> Unmatched {
-        self.tables.iter().rev().find_map(|table| table.unmatched().tool).unwrap_or(Unmatched::ZeroWithFlag)
+    pub fn unmatched_tool(&self, namespace: &str, team: Option<&str>) -> Unmatched {
+        let said = self.unmatched_by(namespace, team, |policy| policy.tool);
+        said.or(self.unmatched.tool).unwrap_or(Unmatched::ZeroWithFlag)
     }
 
-    pub(crate) fn lookup(&self, target: Target<'_>, at: Timestamp) -> Result<Match<'_>, Unpriced> {
-        let layers = || self.tables.iter().rev().map(|table| &**table);
-        match target {
-            Target::Model { provider, model, request_model } => self.model(provider, model, request_model, Some(at)),
-            Target::Tool { tool, mcp_server, .. } => layers()
-                .find_map(|table| table.tool(tool, mcp_server).map(|entry| Match { table, entry, answer: None }))
-                .ok_or(Unpriced::UnknownTool),
-            // Minutes of approval are a unit of one nameless thing: without an entry, that unit has no rate.
-            Target::Approval => layers()
-                .find_map(|table| table.approval().map(|entry| Match { table, entry, answer: None }))
-                .ok_or(Unpriced::NoRateForUnit(crate::usage::UsageKey::Minutes)),
-        }
-    }
-
-    /// The response's model in every layer, then the request's.
-    fn model(
+    fn unmatched_by(
         &self,
-        provider: &str,
-        model: &str,
-        request_model: Option<&str>,
-        at: Option<Timestamp>,
-    ) -> Result<Match<'_>, Unpriced> {
-        let provider = normal(provider);
-        let mut reason = Unpriced::UnknownProvider;
-        for name in [Some(model), request_model].into_iter().flatten() {
-            let name = normal(name);
-            let is_routed = is_router(&provider) && self.layers(&provider).is_empty();
-            let (provider, name) =
-                if is_routed { name.split_once('/').unwrap_or(("", &name)) } else { (&*provider, &*name) };
-            if let Some(found) = self.named(provider, name, at) {
-                return Ok(found);
-            }
-            if !self.layers(provider).is_empty() {
-                reason = Unpriced::UnknownModel;
-            }
+        namespace: &str,
+        team: Option<&str>,
+        said: impl Fn(UnmatchedPolicy) -> Option<Unmatched>,
+    ) -> Option<Unmatched> {
+        let said = |index: usize| self.tables.get(index).and_then(|table| said(table.unmatched()));
+        match self.scopes.as_ref().and_then(|scopes| scopes.tables_of(namespace, team)) {
+            Some(mut tables) => tables.find_map(said),
+            None => self.list.tables().iter().rev().copied().find_map(said),
         }
-        Err(reason)
     }
 
-    /// The name as it is in every layer, then without the provider's own name in front (`openai/gpt-5`).
-    fn named(&self, provider: &str, name: &str, at: Option<Timestamp>) -> Option<Match<'_>> {
-        let layers = self.layers(provider);
-        let find = |name: &str| {
-            layers.iter().find_map(|layer| {
-                let table = self.tables.get(layer.table)?;
-                let (entry, answer) = table.model(&layer.provider, name, at)?;
-                Some(Match { table, entry, answer: Some(answer) })
-            })
-        };
-        let is_own = |owner: &&str| {
-            canonical_provider(owner).unwrap_or(owner) == canonical_provider(provider).unwrap_or(provider)
-        };
-        find(name).or_else(|| {
-            let (_, bare) = name.split_once('/').filter(|(owner, _)| is_own(owner))?;
-            find(bare)
-        })
-    }
-
-    /// The tables that know a provider, the highest first: under its own name, then under its common one.
-    fn layers(&self, provider: &str) -> &[Layer] {
-        self.providers.get(provider).map_or(&[], Vec::as_slice)
+    pub(crate) fn lookup(&self, call: &Call<'_>) -> Result<Match<'_>, Unpriced> {
+        match self.scopes.as_ref().and_then(|scopes| scopes.lookup(&self.tables, call)) {
+            Some(found) => found,
+            None => self.list.find(&self.tables, call.target, call.at).map(Match::alone),
+        }
     }
 }

@@ -112,7 +112,7 @@ pub struct TableRef {
     pub digest: Arc<str>,
 }
 
-/// One leaf, priced: `amount = round(quantity × rate ÷ per × multiplier)`.
+/// One leaf, priced: `amount = round(quantity × rate ÷ per × multiplier × fx)`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
     /// The leaf that was counted, such as `cache_write_1h_tokens`; `input_tokens` here means the uncached rest.
@@ -121,17 +121,48 @@ pub struct Line {
     pub quantity: Quantity,
     /// The unit whose rate applied (a leaf without its own rate falls back to a wider one).
     pub rate_unit: UsageKey,
-    /// USD per `per` units.
+    /// What `per` units cost, in the table's currency: US dollars where `fx` is none.
     #[serde(with = "crate::decimal")]
     pub rate: Decimal,
     /// The rate's block: 1,000,000 for tokens …
     pub per: u32,
-    /// Index of the rule in the table's entry that set the rate.
+    /// Which of the tables that priced the call has that rule: 0 for the lowest, and 0 where there is one table.
+    pub layer: u8,
+    /// Index of the rule in that table's entry that set the rate.
     pub rule: u16,
     /// Product of the adjustments, when any applied.
     pub multiplier: Option<Arc<str>>,
+    /// The exchange rate, when the table has another currency.
+    pub fx: Option<Arc<Fx>>,
+    /// The free allowance that this quantity may draw on. What it takes is a ledger entry of its own.
+    pub free: Option<Arc<Free>>,
     /// The line's amount.
     pub amount: Money,
+}
+
+/// What one unit of a table's currency was worth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fx {
+    /// The table's currency or unit of account, such as `EUR` or `DBU`.
+    pub currency: Arc<str>,
+    /// US dollars for one of it.
+    #[serde(with = "crate::decimal")]
+    pub usd: Decimal,
+}
+
+/// A free quota and the stretch of time in which a call may draw on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Free {
+    /// The allowance's name.
+    pub name: Arc<str>,
+    /// All allowances of one group share what is used.
+    pub group: Arc<str>,
+    /// Free in each period.
+    pub quota: Quantity,
+    /// Start of the period.
+    pub start: Timestamp,
+    /// Its end, exclusive.
+    pub end: Timestamp,
 }
 
 impl Unpriced {
@@ -182,5 +213,23 @@ pub fn recompute(line: &Line) -> Option<Money> {
         Some(text) => Some(Decimal::from_str_exact(text).ok()?),
         None => None,
     };
-    exact::amount(line.quantity.decimal(), line.rate, multiplier, line.per, exact::Rounding::HalfEven)
+    priced_amount(line, line.quantity, multiplier)
+}
+
+/// What a line's quantity would cost if `free` of it were free: less than its amount, rounded as that is. `None` if the
+/// line has less, or no amount.
+#[must_use]
+pub fn without_free(line: &Line, free: Quantity) -> Option<Money> {
+    let rest = line.quantity.decimal().checked_sub(free.decimal()).and_then(Quantity::from_decimal)?;
+    recompute(&Line { quantity: rest, ..line.clone() })
+}
+
+fn priced_amount(line: &Line, quantity: Quantity, multiplier: Option<Decimal>) -> Option<Money> {
+    let factors = exact::Factors {
+        quantity: quantity.decimal(),
+        rate: line.rate,
+        multiplier,
+        fx: line.fx.as_ref().map(|fx| fx.usd),
+    };
+    exact::amount(&factors, line.per, exact::Rounding::HalfEven)
 }

@@ -1,10 +1,11 @@
 //! Model and tool names: normalisation and match precedence. Never a price.
 //!
-//! Precedence for one name: exact > alias > longest prefix > longest glob. Two entries of equal rank that could both
+//! Precedence for one name: exact > alias > longest prefix > longest glob > longest regex. Two entries of equal rank that could both
 //! answer are refused when the table is read, so the order of entries in a file never decides.
 
 mod glob;
 mod names;
+mod regex;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::borrow::Cow;
 pub(crate) use glob::Glob;
 pub use names::Rank;
 pub(crate) use names::{Answer, Clash, Names};
+pub(crate) use regex::Regex;
 
 /// Other people's names for providers, and the ids that price tables use.
 ///

@@ -3,9 +3,11 @@
 //! Reading compiles: looking a model up afterwards is a hash lookup or two, and running its rules allocates nothing.
 
 mod canonical;
+mod cascade;
 mod entry;
+mod fx;
 mod read;
-mod reader;
+pub(crate) mod reader;
 #[cfg(test)]
 mod tests;
 mod tools;
@@ -20,7 +22,11 @@ use crate::document::{self, Node, Problem};
 use crate::model::{Answer, Names, spellings};
 use crate::time::Timestamp;
 
-pub(crate) use entry::{Cascade, Entry, Shape};
+pub(crate) use canonical::{canonical, digest};
+pub(crate) use cascade::{Cascade, Circumstances, Part};
+pub(crate) use entry::{Entry, Shape};
+pub(crate) use fx::Exchange;
+pub(crate) use read::{API_GROUP_VERSION, Bare};
 use tools::Tools;
 
 /// One immutable version of a price table.
@@ -33,6 +39,9 @@ pub struct PriceTable {
     tools: Tools,
     approval: Option<Entry>,
     unmatched: UnmatchedPolicy,
+    exchange: Option<Exchange>,
+    /// Rules that hold for every call and do not say whether they mean the tiers too.
+    bare: Vec<Bare>,
 }
 
 /// What to do with usage that no entry matches. Pricing says `unpriced` either way; who books it decides by this.
@@ -42,6 +51,25 @@ pub enum Unmatched {
     Quarantine,
     /// Book nothing for it, with a flag.
     ZeroWithFlag,
+}
+
+impl Unmatched {
+    const WORDS: [(&'static str, Self); 2] = [("quarantine", Self::Quarantine), ("zero_with_flag", Self::ZeroWithFlag)];
+
+    /// The meaning of its word.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(known, _)| *known == word).map(|(_, meaning)| *meaning)
+    }
+
+    /// Its word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Quarantine => "quarantine",
+            Self::ZeroWithFlag => "zero_with_flag",
+        }
+    }
 }
 
 /// `spec.unmatched`: what a table says, where it says something.
@@ -120,8 +148,23 @@ impl PriceTable {
         self.models.get(usize::try_from(answer.entry).ok()?).map(|entry| (entry, answer))
     }
 
+    /// The exchange rates of its currency; `None` for US dollars.
+    pub(crate) const fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref()
+    }
+
+    /// Rules that hold for every call and do not say whether they mean the tiers too; not all, if they are many.
+    pub(crate) fn bare(&self) -> &[Bare] {
+        &self.bare
+    }
+
     pub(crate) fn tool(&self, tool: &str, mcp_server: Option<&str>) -> Option<&Entry> {
         self.tools.find(tool, mcp_server)
+    }
+
+    /// Has it any entry for tools?
+    pub(crate) const fn has_tools(&self) -> bool {
+        self.tools.len() > 0
     }
 
     pub(crate) const fn approval(&self) -> Option<&Entry> {

@@ -75,7 +75,7 @@ fn cost(book: &PriceBook, case: &Value) -> Result<Decimal, Unpriced> {
     match price(book, &Call { target, at, usage: &usage, attrs: &attrs, namespace: "", team: None }) {
         Outcome::Priced(cost) => Ok(cost.total.to_string().parse().unwrap()),
         // The policy of a book without another: nothing is booked for an unknown tool.
-        Outcome::Unpriced(Unpriced::UnknownTool) if book.unmatched_tool() == Unmatched::ZeroWithFlag => {
+        Outcome::Unpriced(Unpriced::UnknownTool) if book.unmatched_tool("default", None) == Unmatched::ZeroWithFlag => {
             Ok(Decimal::ZERO)
         }
         Outcome::Unpriced(reason) => Err(reason),

@@ -18,8 +18,8 @@ use serde_json::Value;
 
 const SCHEMA: &str = include_str!("../schema/pricetable.schema.json");
 /// Keywords that only describe, or say more finely what a type says; the strict reader holds tables to those.
-const NOT_CHECKED: [&str; 9] =
-    ["$schema", "$defs", "title", "description", "pattern", "format", "minimum", "maximum", "minLength"];
+const NOT_CHECKED: [&str; 10] =
+    ["$schema", "$defs", "title", "description", "pattern", "format", "minimum", "maximum", "minLength", "maxLength"];
 
 /// The first thing wrong with `value`, if any. A keyword that is not known here fails the test.
 fn problem(root: &Value, schema: &Value, value: &Value) -> Option<String> {
@@ -110,6 +110,21 @@ fn every_built_in_table_conforms() {
 }
 
 #[test]
+fn it_knows_currencies_and_their_rates() {
+    let schema = schema();
+    let is_good = |spec: &str| {
+        let yaml = format!(
+            "apiVersion: joch.dev/v1alpha1\nkind: PriceTable\nmetadata: {{ name: t }}\nspec: {{ version: \"1\", {spec} }}\n"
+        );
+        let found = problem(&schema, &schema, &values(&yaml)[0]).is_none();
+        assert_eq!(PriceTable::parse(&yaml).is_ok(), found, "{spec}");
+        found
+    };
+    assert!(is_good("currency: EUR, fx: [{ from: 2026-01-01, usd: \"1.08\" }]"));
+    assert!(!is_good("currency: EUR, fx: [{ from: 2026-01-01, rate: \"1.08\" }]"));
+}
+
+#[test]
 fn it_names_every_unit_and_family() {
     let schema = schema();
     let names =
@@ -158,7 +173,13 @@ fn it_agrees_with_the_strict_reader() {
     check(&format!("{rates}, adjust: [{{ multiply: \"1.1\" }}]"), false);
     check(&format!("{rates}, adjust: [{{ name: a, multiply: \"1.1\", families: [moons] }}]"), false);
     check(&format!("{rates}, match: {{}}"), false);
-    check(&format!("{rates}, match: {{ regex: [a] }}"), false);
+    check(&format!("{rates}, match: {{ regex: ['a(b)?'] }}"), true);
+    check(&format!("{rates}, match: {{ regexp: [a] }}"), false);
+    check("rates: [{ appliesTo: base, set: { input_tokens: 1 } }]", true);
+    check("rates: [{ appliesTo: tiers, set: { input_tokens: 1 } }]", false);
+    let free = "allowances: [{ name: a, unit: input_tokens, free: 5, period: day, tz: UTC, group: g }]";
+    check(&format!("{rates}, {free}"), true);
+    check(&format!("{rates}, {}", free.replace("day", "week")), false);
     check("rates: [{ set: { moons: 1 } }]", false);
     check("rates: []", false);
 }

@@ -7,6 +7,7 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod auth;
 mod bench;
 mod budgets;
 mod clickhouse;
@@ -16,6 +17,7 @@ mod crash;
 mod demo;
 mod events;
 mod executions;
+mod layers;
 mod openapi;
 mod otlp;
 mod prometheus;

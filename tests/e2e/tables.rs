@@ -57,7 +57,7 @@ fn tables_are_listed_shown_and_compared() {
     let shown = run(&["tables", "show", "acme:rocket-2", "--at", "2026-11-22", "--tables", "tables", "-o", "json"]);
     let shown: Value = serde_json::from_str(&shown).unwrap();
     assert_eq!(shown["matched"], json!({"rank": "prefix", "pattern": "rocket"}));
-    let rule = json!({"inForce": "yes", "when": null, "reset": false,
+    let rule = json!({"layer": 0, "rule": 0, "baseOnly": false, "inForce": "yes", "when": null, "reset": false,
         "rates": [{"unit": "input_tokens", "usd": "1", "per": 1_000_000}]});
     assert_eq!(shown["rules"], json!([rule]));
     let differs = run(&["tables", "diff", "old.yaml", "new.yaml", "-o", "csv"]);

@@ -12,6 +12,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["ingest"], &["pricing", "budget", "event"]),
     (&["resource"], &["pricing", "budget", "event"]),
     (&["config"], &["pricing", "resource"]),
+    (&["auth"], &["config"]),
     (&["watch"], &["pricing", "budget", "config", "resource"]),
     (&["ledger"], &["pricing", "budget", "event"]),
     (&["meter"], &["pricing", "budget", "clock", "ledger"]),
@@ -26,6 +27,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (
         &["api"],
         &[
+            "auth",
             "pricing",
             "budget",
             "clock",
@@ -48,7 +50,20 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
 
 /// Crates that a pure crate may name, beside `core`, `alloc` and the harmless part of `std`.
 pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
-    ("pricing", &["jiff", "rust_decimal", "rustc_hash", "saphyr_parser", "serde", "serde_json", "sha2", "thiserror"]),
+    (
+        "pricing",
+        &[
+            "jiff",
+            "regex_lite",
+            "rust_decimal",
+            "rustc_hash",
+            "saphyr_parser",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+        ],
+    ),
     ("budget", &["jiff", "pricing", "rustc_hash", "serde", "thiserror"]),
 ];
 

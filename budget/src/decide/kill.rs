@@ -10,8 +10,9 @@ use crate::budget::{Action, Source};
 use crate::counter::Tally;
 use crate::entry::{Fact, Phase};
 use crate::limits::{RowRef, Slot};
+use crate::policy::Policy;
 use crate::scope::Ref;
-use crate::signal::{Attempt, Cause, Channel, CounterAt, Proof};
+use crate::signal::{Cause, Channel, CounterAt, Kill, Proof, Turn};
 use crate::state::Run;
 use crate::window::{Span, Window};
 
@@ -21,19 +22,29 @@ pub const KILLS_PER_DECISION_MAX: usize = 1_000;
 /// The kills of one decision: each run at most once, the whole bounded.
 pub(super) struct Kills<'a> {
     state: &'a State,
+    now: Timestamp,
     killed: BTreeSet<u32>,
 }
 
 impl<'a> Kills<'a> {
-    pub(super) fn of(state: &'a State) -> Self {
-        Self { state, killed: BTreeSet::new() }
+    pub(super) fn of(state: &'a State, now: Timestamp) -> Self {
+        Self { state, now, killed: BTreeSet::new() }
     }
 
-    /// Fences a run that is live and not fenced.
-    pub(super) fn kill(&mut self, number: u32, run: &Run, counter: CounterAt, cost: Money, facts: &mut Vec<Fact>) {
+    /// Kills a run that is live and has no kill yet, in the way of the budget whose `policy` it is.
+    pub(super) fn kill(
+        &mut self,
+        number: u32,
+        run: &Run,
+        counter: CounterAt,
+        policy: &Policy,
+        cost: Money,
+        facts: &mut Vec<Fact>,
+    ) {
         let spare = self.killed.len() < KILLS_PER_DECISION_MAX;
-        if spare && run.is_live() && run.execution.kill.is_none() && self.killed.insert(number) {
-            facts.push(fence(self.state, facts, run, Cause::Budget(counter), cost));
+        let untouched = run.execution.kill.is_none() && run.execution.winding.is_none();
+        if spare && run.is_live() && untouched && self.killed.insert(number) {
+            decided(self.state, self.now, run, counter, policy, cost, facts);
         }
     }
 
@@ -47,7 +58,7 @@ impl<'a> Kills<'a> {
             let agent = run.execution.subject.agent.as_ref();
             let bound = slot.row(row).is_some_and(|row| row.share.binds(agent, &slot.budget.by_agent));
             if bound && slot.budget.scope.matches(&run.execution.id, &run.execution.subject) {
-                self.kill(number, run, counter.clone(), run.execution.cost, facts);
+                self.kill(number, run, counter.clone(), &slot.budget.policy, run.execution.cost, facts);
             }
         }
     }
@@ -76,7 +87,7 @@ impl<'a> Kills<'a> {
                 continue;
             }
             if let Some(counter) = self.used_up(now, slot, at, run) {
-                self.kill(number, run, counter, execution.cost, facts);
+                self.kill(number, run, counter, &slot.budget.policy, execution.cost, facts);
             }
         }
     }
@@ -120,6 +131,11 @@ pub(super) fn operator(
     if !run.is_live() {
         return Verdict::AlreadyEnded(run.execution.phase);
     }
+    // An operator does not wait for the turn of a run that is winding down.
+    if let Some(kill) = run.execution.winding.as_ref().and_then(|kill| state.kill(kill)) {
+        facts.push(fenced(kill, run.execution.cost));
+        return Verdict::Killed { kill: kill.id.clone() };
+    }
     let kill = kill_id(state, facts);
     facts.push(Fact::Killed {
         kill: kill.clone(),
@@ -130,19 +146,47 @@ pub(super) fn operator(
     Verdict::Killed { kill }
 }
 
-/// A delivery attempt was made.
-pub(super) fn sent(
+/// A fact about a kill that is known.
+pub(super) fn known(
     state: &State,
     kill: Arc<str>,
-    channel: Channel,
-    attempt: Attempt,
     facts: &mut Vec<Fact>,
+    fact: impl FnOnce(Arc<str>) -> Fact,
 ) -> Verdict {
     if state.kill(&kill).is_none() {
         return Verdict::UnknownKill;
     }
-    facts.push(Fact::KillSent { kill, channel, attempt });
+    facts.push(fact(kill));
     Verdict::Done
+}
+
+/// A fact about a kill that is not closed.
+pub(super) fn open(
+    state: &State,
+    kill: Arc<str>,
+    facts: &mut Vec<Fact>,
+    fact: impl FnOnce(Arc<str>) -> Fact,
+) -> Verdict {
+    if state.kill(&kill).is_some_and(|known| known.state.is_closed()) {
+        return Verdict::Unchanged;
+    }
+    known(state, kill, facts, fact)
+}
+
+/// The turn of a run is over: the fence.
+pub(super) fn end_turn(state: &State, kill: Arc<str>, facts: &mut Vec<Fact>) -> Verdict {
+    let Some(known) = state.kill(&kill) else { return Verdict::UnknownKill };
+    if known.fenced_at.is_some() || known.state.is_closed() {
+        return Verdict::Unchanged;
+    }
+    let cost = state.execution(&known.execution).map_or(known.cost_at_decision, |run| run.cost);
+    facts.push(fenced(known, cost));
+    Verdict::Done
+}
+
+/// The fact that ends the turn of a run.
+pub(super) fn fenced(kill: &Kill, cost: Money) -> Fact {
+    Fact::Fenced { kill: kill.id.clone(), execution: kill.execution.clone(), cause: kill.cause.clone(), cost }
 }
 
 /// The agent acknowledged a kill of its own run.
@@ -173,9 +217,31 @@ pub(super) fn confirm(state: &State, kill: Arc<str>, proof: Proof, facts: &mut V
     Verdict::Done
 }
 
-/// The fact that fences a run, as the next one of `facts`.
-fn fence(state: &State, facts: &[Fact], run: &Run, cause: Cause, cost: Money) -> Fact {
-    Fact::Killed { kill: kill_id(state, facts), execution: run.execution.id.clone(), cause, cost }
+/// Writes a budget's kill of a run as the next fact: fenced at once, or after one bounded turn.
+fn decided(
+    state: &State,
+    now: Timestamp,
+    run: &Run,
+    counter: CounterAt,
+    policy: &Policy,
+    cost: Money,
+    facts: &mut Vec<Fact>,
+) {
+    let kill = kill_id(state, facts);
+    let execution = run.execution.id.clone();
+    let cause = Cause::Budget(counter);
+    let turn = policy.wind_down.filter(|wind_down| wind_down.grace_ms > 0);
+    facts.push(match turn {
+        None => Fact::Killed { kill: kill.clone(), execution, cause, cost },
+        Some(wind_down) => {
+            let grace = i64::try_from(wind_down.grace_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+            let turn = Turn { allowance: wind_down.allowance, until: now.saturating_add(grace) };
+            Fact::WindDown { kill: kill.clone(), execution, cause, cost, turn }
+        }
+    });
+    if !policy.kill_plan.is_empty() {
+        facts.push(Fact::KillPlanned { kill, steps: policy.kill_plan.clone() });
+    }
 }
 
 /// The id of a kill that is the next fact: its entry follows those of the state and of the facts before it.

@@ -26,7 +26,7 @@ pub(super) fn apply(state: &State, now: Timestamp, mut applied: Applied, facts: 
     }
     number(&mut applied, generation.saturating_add(1));
     facts.push(Fact::Applied(applied.clone()));
-    let mut kills = Kills::of(state);
+    let mut kills = Kills::of(state, now);
     for budget in applied.budgets.into_iter().filter(|budget| budget.on_hard_limit == Action::Terminate) {
         if budget.source == Source::Execution {
             let execution = budget.scope.execution.clone().unwrap_or_else(|| applied.id.clone());

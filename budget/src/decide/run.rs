@@ -7,7 +7,7 @@ use super::{State, Verdict};
 use crate::entry::{Fact, Opened, Phase};
 use crate::limits::{OWN, Slot};
 use crate::scope::Ref;
-use crate::signal::Proof;
+use crate::signal::{Process, Proof};
 
 /// Opens a run, or changes what is known of one that is not over. A budget of its own that is used up already fences
 /// it at once, if that budget terminates. What a description leaves out stays; a parent is named once.
@@ -50,7 +50,7 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
     });
     facts.push(Fact::Opened(opened));
     if let Some(slot) = &changed {
-        Kills::of(state).over(now, slot, OWN, [(number, run)], facts);
+        Kills::of(state, now).over(now, slot, OWN, [(number, run)], facts);
     }
     Verdict::Done
 }
@@ -64,9 +64,23 @@ pub(super) fn end(state: &State, execution: Ref, phase: Phase, facts: &mut Vec<F
     if !run.is_live() || !phase.is_terminal() {
         return Verdict::Unchanged;
     }
-    let open = run.execution.kill.as_ref().and_then(|kill| state.kill(kill)).filter(|kill| kill.confirmed_at.is_none());
+    let kill = run.execution.kill.as_ref().or(run.execution.winding.as_ref());
+    let open = kill.and_then(|kill| state.kill(kill)).filter(|kill| kill.confirmed_at.is_none());
     let confirmed = open.map(|kill| Fact::KillConfirmed { kill: kill.id.clone(), proof: Proof::PhaseTerminal });
     facts.push(Fact::Ended { execution, phase });
     facts.extend(confirmed);
+    Verdict::Done
+}
+
+/// A process registers as the worker of a run, in the place of one that registered before.
+pub(super) fn register(state: &State, execution: Ref, process: Process, facts: &mut Vec<Fact>) -> Verdict {
+    let Some((_, run)) = state.find(&execution) else { return Verdict::UnknownExecution };
+    if !run.is_live() {
+        return Verdict::AlreadyEnded(run.execution.phase);
+    }
+    if state.process(&execution) == Some(&process) {
+        return Verdict::Unchanged;
+    }
+    facts.push(Fact::Registered { execution, process });
     Verdict::Done
 }

@@ -2,13 +2,14 @@
 
 use pricing::{Money, Timestamp};
 
-use super::kill::{Kills, is_used_up};
+use super::kill::{Kills, fenced, is_used_up};
 use super::{State, Verdict};
 use crate::budget::{Action, Fraction, Unit};
 use crate::charge::{Charge, Moved};
 use crate::counter::Tally;
 use crate::entry::{Fact, Opened};
 use crate::limits::RowRef;
+use crate::policy::Policy;
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::state::{Bound, Run, Who};
@@ -20,7 +21,7 @@ pub(super) struct Effects<'a> {
     warned: Vec<(CounterAt, Fraction)>,
     reached: Vec<CounterAt>,
     /// The first terminating counter that is used up.
-    cause: Option<CounterAt>,
+    cause: Option<(CounterAt, &'a Policy)>,
     /// Terminating shared counters that this charge used up.
     shared: Vec<(Bound<'a>, CounterAt)>,
 }
@@ -131,12 +132,14 @@ impl<'a> Booking<'a> {
             return Some(());
         }
         if effects.cause.is_none() && is_used_up(after, bound.cap.amount) {
-            effects.cause = bound.slot.counter_at(bound.row, window, after);
+            let counter = bound.slot.counter_at(bound.row, window, after);
+            effects.cause = counter.map(|counter| (counter, &bound.slot.budget.policy));
         } else if effects.cause.is_none() && self.time > self.now && !self.adjusts {
             // A call dated into a later window was judged there; the window that runs holds as well.
             let (window, standing, _) = self.state.judged(self.run, &bound, self.now, self.now);
             if bound.row.window != Window::Run && is_used_up(standing, bound.cap.amount) {
-                effects.cause = bound.slot.counter_at(bound.row, window, standing);
+                let counter = bound.slot.counter_at(bound.row, window, standing);
+                effects.cause = counter.map(|counter| (counter, &bound.slot.budget.policy));
             }
         }
         Some(())
@@ -172,17 +175,21 @@ impl<'a> Booking<'a> {
         let warned = warned.into_iter();
         facts.extend(warned.map(|(counter, level)| Fact::Warned { execution: execution.clone(), counter, level }));
         facts.extend(reached.into_iter().map(|counter| Fact::Reached { execution: execution.clone(), counter }));
-        let mut kills = Kills::of(self.state);
-        let mut fenced = self.run.execution.kill.is_some();
-        if let Some(counter) = cause {
-            fenced |= self.run.is_live();
+        let mut kills = Kills::of(self.state, self.now);
+        let mut is_fenced = self.run.execution.kill.is_some();
+        let cost = self.run.execution.cost.checked_add(self.moved.cost).unwrap_or(self.run.execution.cost);
+        if let Some(kill) = self.state.turn_used_up(&self.run.execution, cost) {
+            facts.push(fenced(kill, cost));
+            is_fenced = true;
+        } else if let Some((counter, policy)) = cause {
+            let before = facts.len();
             // A run that this charge opens gets the next number, which no other run has.
-            let cost = self.run.execution.cost.checked_add(self.moved.cost).unwrap_or(self.run.execution.cost);
-            kills.kill(number.unwrap_or(u32::MAX), self.run, counter, cost, facts);
+            kills.kill(number.unwrap_or(u32::MAX), self.run, counter, policy, cost, facts);
+            is_fenced |= facts.get(before..).into_iter().flatten().any(|fact| matches!(fact, Fact::Killed { .. }));
         }
         for (Bound { slot, at: RowRef { row, .. }, .. }, counter) in shared {
             kills.sharing(slot, row, &counter, facts);
         }
-        fenced
+        is_fenced
     }
 }

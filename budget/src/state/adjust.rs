@@ -87,10 +87,10 @@ impl State {
         self.remember(seq, adjustment);
     }
 
-    /// Was this charge booked after its run was fenced? A kill is named after its entry.
+    /// Was this charge booked after its run was fenced?
     fn is_after_fence(&self, number: u32, charge: u64) -> bool {
         let kill = self.run(number).and_then(|run| run.execution.kill.as_deref());
-        let fence: Option<u64> = kill.and_then(|kill| kill.strip_prefix("kill-")?.parse().ok());
+        let fence = kill.and_then(|kill| self.kill(kill)?.fence_seq);
         fence.is_some_and(|fence| charge > fence)
     }
 

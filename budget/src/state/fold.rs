@@ -11,7 +11,7 @@ use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced};
 use crate::entry::{Applied, Entry, Fact, Opened, Phase};
 use crate::scope::Ref;
-use crate::signal::{ATTEMPTS_KEPT_MAX, Attempt, Cause, Kill, KillState, Proof};
+use crate::signal::{COLLATERAL_MAX, Cause, Kill, Tried};
 
 /// An entry's place.
 #[derive(Clone, Copy)]
@@ -46,27 +46,30 @@ impl State {
                 self.name(at, execution, |run| run.execution.hard_limit = Some((counter.budget.clone(), at.time)));
             }
             Fact::Killed { kill, execution, cause, cost } => {
-                debug_assert_eq!(**kill, *format!("kill-{}", entry.seq), "a kill is named after its entry");
-                self.killed(
-                    at,
-                    Kill {
-                        id: kill.clone(),
-                        execution: execution.clone(),
-                        cause: cause.clone(),
-                        state: KillState::Fenced,
-                        decided_at: at.time,
-                        sent_at: None,
-                        acked_at: None,
-                        acked_by: None,
-                        confirmed_at: None,
-                        cost_at_decision: *cost,
-                        attempts: Vec::new(),
-                    },
-                );
+                let mut new = Kill::new(kill.clone(), execution.clone(), cause.clone(), at.time, *cost);
+                new.fence(at.time, at.seq);
+                self.killed(at, new);
             }
-            Fact::KillSent { .. } | Fact::KillAcked { .. } | Fact::KillConfirmed { .. } => {
-                self.signalled(at, &entry.fact)
+            Fact::WindDown { kill, execution, cause, cost, turn } => {
+                let mut new = Kill::new(kill.clone(), execution.clone(), cause.clone(), at.time, *cost);
+                new.turn = Some(*turn);
+                self.killed(at, new);
             }
+            Fact::Registered { execution, process } => {
+                if let Some(number) = self.number(execution) {
+                    self.truth.processes.insert(number, process.clone());
+                }
+                self.name(at, execution, |_| {});
+            }
+            Fact::KillSent { kill, .. }
+            | Fact::KillAcked { kill, .. }
+            | Fact::KillConfirmed { kill, .. }
+            | Fact::Fenced { kill, .. }
+            | Fact::KillPlanned { kill, .. }
+            | Fact::KillEscalated { kill, .. }
+            | Fact::KillManual { kill }
+            | Fact::KillCollateral { kill, .. } => self.signalled(at, kill, &entry.fact),
+            Fact::Audited(_) => {}
         }
     }
 
@@ -149,6 +152,7 @@ impl State {
     fn ended(&mut self, at: At, execution: &Ref, phase: Phase) {
         if let Some(number) = self.number(execution) {
             self.index.live.remove(&number);
+            self.truth.processes.remove(&number);
         }
         self.name(at, execution, |run| {
             run.execution.phase = phase;
@@ -185,9 +189,12 @@ impl State {
     }
 
     fn killed(&mut self, at: At, kill: Kill) {
+        debug_assert_eq!(*kill.id, *format!("kill-{}", at.seq), "a kill is named after its entry");
         self.index.add_kill(&kill.id, self.truth.kills.len());
+        let fenced = kill.fenced_at.is_some();
         self.name(at, &kill.execution, |run| {
-            run.execution.kill = Some(kill.id.clone());
+            let place = if fenced { &mut run.execution.kill } else { &mut run.execution.winding };
+            *place = Some(kill.id.clone());
             if let Cause::Budget(counter) = &kill.cause {
                 run.execution.hard_limit = Some((counter.budget.clone(), at.time));
             }
@@ -196,34 +203,32 @@ impl State {
     }
 
     /// A kill only moves forward; what comes late is noted and changes no state.
-    fn signalled(&mut self, at: At, fact: &Fact) {
-        let (Fact::KillSent { kill: id, .. } | Fact::KillAcked { kill: id, .. } | Fact::KillConfirmed { kill: id, .. }) =
-            fact
-        else {
-            return;
-        };
-        let Some(kill) = self.index.kill(id).and_then(|kill| self.truth.kills.get_mut(kill)) else { return };
+    fn signalled(&mut self, at: At, id: &str, fact: &Fact) {
+        let Some(number) = self.index.kill(id) else { return };
+        let Some(kill) = self.truth.kills.get_mut(number) else { return };
         match fact {
-            Fact::KillSent { channel, attempt, .. } => {
-                if kill.attempts.len() >= ATTEMPTS_KEPT_MAX {
-                    kill.attempts.remove(0);
-                }
-                kill.attempts.push((at.time, *channel, attempt.clone()));
-                if *attempt == Attempt::Delivered {
-                    kill.sent_at.get_or_insert(at.time);
-                    kill.state = kill.state.max(KillState::Sent);
-                }
+            Fact::KillSent { channel, attempt, took_us, .. } => {
+                kill.tried(Tried { at: at.time, channel: *channel, attempt: attempt.clone(), took_us: *took_us });
             }
-            Fact::KillAcked { channel, .. } => {
-                kill.acked_at.get_or_insert(at.time);
-                kill.acked_by.get_or_insert(*channel);
-                kill.state = kill.state.max(KillState::Acked);
+            Fact::KillAcked { channel, .. } => kill.acked(at.time, *channel),
+            Fact::KillConfirmed { proof, .. } => {
+                kill.confirmed(at.time, *proof);
+                self.index.open_kills.remove(&number);
             }
-            Fact::KillConfirmed { proof, .. } if kill.confirmed_at.is_none() => {
-                kill.confirmed_at = Some(at.time);
-                // A run that ended before any transport took its kill ended by itself.
-                let moot = *proof == Proof::PhaseTerminal && kill.state == KillState::Fenced;
-                kill.state = if moot { KillState::Moot } else { KillState::Confirmed };
+            Fact::KillPlanned { steps, .. } => kill.plan.clone_from(steps),
+            Fact::KillEscalated { to, .. } => kill.escalated(at.time, *to),
+            Fact::KillManual { .. } => kill.manual(),
+            Fact::KillCollateral { executions, .. } => {
+                let room = COLLATERAL_MAX.saturating_sub(kill.collateral.len());
+                kill.collateral.extend(executions.iter().take(room).cloned());
+            }
+            Fact::Fenced { .. } => {
+                kill.fence(at.time, at.seq);
+                let (id, execution) = (kill.id.clone(), kill.execution.clone());
+                self.name(at, &execution, |run| {
+                    run.execution.winding = None;
+                    run.execution.kill = Some(id);
+                });
             }
             _ => {}
         }

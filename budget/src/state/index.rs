@@ -19,6 +19,8 @@ const NONE: u32 = u32::MAX;
 pub(super) struct Index {
     pub(super) runs: FxHashMap<Ref, u32>,
     kills: FxHashMap<Arc<str>, usize>,
+    /// Kills that are not closed.
+    pub(super) open_kills: BTreeSet<usize>,
     /// Runs that are not over.
     pub(super) live: BTreeSet<u32>,
     /// Children of runs that are not known yet.
@@ -49,6 +51,9 @@ impl Index {
         }
         for (number, kill) in truth.kills.iter().enumerate() {
             index.add_kill(&kill.id, number);
+            if kill.state.is_closed() {
+                index.open_kills.remove(&number);
+            }
         }
         index.adjusted = truth.prices.recent.iter().map(|(seq, (charge, _))| (*charge, *seq)).collect();
         index
@@ -62,6 +67,7 @@ impl Index {
 
     pub(super) fn add_kill(&mut self, id: &Arc<str>, number: usize) {
         self.kills.insert(Arc::clone(id), number);
+        self.open_kills.insert(number);
     }
 
     pub(super) fn kill(&self, id: &str) -> Option<usize> {

@@ -68,6 +68,7 @@ impl Run {
             cost_after_fence: Money::ZERO,
             tables: Vec::new(),
             kill: None,
+            winding: None,
             soft_limit: None,
             hard_limit: None,
             last_seq: 0,

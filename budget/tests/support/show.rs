@@ -49,6 +49,7 @@ fn fact(fact: &Fact) -> String {
         Fact::Applied(applied) => format!("applied g{}", applied.generation),
         Fact::Removed { id, .. } => format!("removed {}", name(id)),
         Fact::Pinned(table) => format!("pinned {}", table.name),
+        Fact::Audited(audit) => format!("audited {} {}", audit.principal, audit.action),
         Fact::Opened(opened) => format!("opened {}", name(&opened.execution)),
         Fact::Ended { execution, phase } => format!("ended {} {}", name(execution), phase.as_str()),
         Fact::Charged(charge) => format!("charged {}", name(&charge.execution)),
@@ -66,6 +67,24 @@ fn fact(fact: &Fact) -> String {
         }
         Fact::KillSent { kill, attempt: Attempt::Delivered, .. } => format!("delivered {kill}"),
         Fact::KillSent { kill, attempt: Attempt::Failed(why), .. } => format!("not delivered {kill}: {why}"),
+        Fact::WindDown { kill, execution, cause, cost, turn } => {
+            let cause = match cause {
+                Cause::Budget(at) => counter(at),
+                Cause::Operator { reason, by } => format!("{by}, {reason}"),
+            };
+            let turn = format!("${} until {}", turn.allowance, turn.until);
+            format!("winding down {} as {kill} at ${cost} by {cause}: {turn}", name(execution))
+        }
+        Fact::Fenced { kill, execution, cost, .. } => format!("fenced {} by {kill} at ${cost}", name(execution)),
+        Fact::KillPlanned { kill, steps } => {
+            let steps: Vec<&str> = steps.iter().map(|step| step.channel.as_str()).collect();
+            format!("{kill} goes by {}", steps.join(", "))
+        }
+        Fact::KillEscalated { kill, to: Some(to) } => format!("{kill} goes on by {}", to.as_str()),
+        Fact::KillEscalated { kill, to: None } => format!("{kill} reaches nobody"),
+        Fact::KillManual { kill } => format!("{kill} calls a person"),
+        Fact::KillCollateral { kill, executions } => format!("{kill} took {} with it", executions.len()),
+        Fact::Registered { execution, process } => format!("{} is process {}", name(execution), process.pid),
         Fact::KillAcked { kill, .. } => format!("acked {kill}"),
         Fact::KillConfirmed { kill, proof } => format!("confirmed {kill} {proof:?}"),
     }
@@ -92,6 +111,10 @@ pub fn allowance(allowance: Option<&Allowance>) -> String {
         Some(Denial::Fenced(kill)) => format!("deny: fenced by {kill}"),
         Some(Denial::Ended(phase)) => format!("deny: {}", phase.as_str()),
         Some(Denial::Limit(at)) => format!("deny: {}", counter(at)),
+    };
+    let decision = match &allowance.turn {
+        Some(turn) => format!("{decision}, a turn of ${} before {}", turn.left, turn.kill),
+        None => decision,
     };
     let counters: Vec<String> = allowance.counters.iter().map(counter).collect();
     if counters.is_empty() { decision } else { format!("{decision} | {}", counters.join(" | ")) }

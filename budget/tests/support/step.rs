@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use budget::charge::Called;
 use budget::entry::{Origin, Phase};
+use budget::policy::{KillStep, WindDown};
 use budget::signal::{Attempt, Channel, Proof};
 use budget::{Action, Budget, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
 use pricing::{Money, UsageKey};
@@ -32,7 +33,10 @@ pub fn perform(world: &mut World, step: &str) -> Fallible<String> {
         "end" => Command::End { execution: reference(name), phase: phase(rest[0])? },
         "kill" => Command::Kill { execution: reference(name), reason: rest.join(" ").into(), by: "admin".into() },
         "ack" => Command::Ack { execution: reference(name), kill: rest[0].into(), channel: Channel::Stream },
-        "sent" => Command::Sent { kill: name.into(), channel: Channel::Stream, attempt: attempt(rest) },
+        "sent" => sent(name, rest)?,
+        "fence" => Command::Fence { kill: name.into() },
+        "escalate" => Command::Escalate { kill: name.into(), to: rest.first().map(|to| channel(to)).transpose()? },
+        "manual" => Command::Manual { kill: name.into() },
         "gone" => Command::Confirm { kill: name.into(), proof: Proof::ProcessGone },
         "allowance" => {
             let allowance = allowance(&world.state, world.now, &reference(name));
@@ -180,6 +184,16 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
             "agent" => budget.scope.agents.push(value.into()),
             "env" => budget.scope.environments.push(value.into()),
             "ns" => budget.scope.namespaces.push(value.into()),
+            "turn" => {
+                let (allowance, grace) = value.split_once('/').ok_or("turn=$amount/seconds")?;
+                let grace_ms = grace.parse::<u64>().map_err(|why| format!("{why}"))? * 1_000;
+                budget.policy.wind_down = Some(WindDown { allowance: money(allowance)?, grace_ms });
+            }
+            "plan" => {
+                for step in value.split(',') {
+                    budget.policy.kill_plan.push(KillStep { channel: channel(step)?, grace_ms: None });
+                }
+            }
             "share" => {
                 let (agent, share) = value.split_once(':').ok_or("share=agent:percent")?;
                 budget.by_agent.push((agent.into(), percent(share)?));
@@ -233,6 +247,15 @@ fn phase(text: &str) -> Fallible<Phase> {
     all.into_iter().find(|phase| phase.as_str() == text).ok_or_else(|| format!("unknown phase {text}"))
 }
 
-fn attempt(words: &[&str]) -> Attempt {
-    if words.is_empty() { Attempt::Delivered } else { Attempt::Failed(words.join(" ").into()) }
+/// `sent kill-9 [by=webhook] [why it failed]`
+fn sent(kill: &str, words: &[&str]) -> Fallible<Command> {
+    let by = words.first().and_then(|word| word.strip_prefix("by="));
+    let words = words.get(usize::from(by.is_some())..).unwrap_or_default();
+    let attempt = if words.is_empty() { Attempt::Delivered } else { Attempt::Failed(words.join(" ").into()) };
+    Ok(Command::Sent { kill: kill.into(), channel: channel(by.unwrap_or("stream"))?, attempt, took_us: 0 })
+}
+
+fn channel(text: &str) -> Fallible<Channel> {
+    let found = Channel::ALL.into_iter().find(|channel| channel.as_str() == text);
+    found.ok_or_else(|| format!("unknown channel {text}"))
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{Form, typed};
+use super::caller::Caller;
 use super::extract::{Path, Query};
 use crate::reconcile::kill_json;
 use crate::resource::budget_document;
@@ -26,11 +27,13 @@ pub(super) struct Params {
 
 pub(super) async fn list(
     State(app): State<App>,
+    caller: Caller,
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let now = app.clock.now();
-    let wanted = |namespace: &str| params.namespace.as_deref().is_none_or(|only| only == namespace);
+    let wanted =
+        |namespace: &str| caller.0.sees(namespace) && params.namespace.as_deref().is_none_or(|only| only == namespace);
     let items = app.view.read_fresh(|state| {
         let budgets =
             state.resources().filter(|resource| &*resource.kind == "Budget" && wanted(&resource.id.namespace));
@@ -59,11 +62,12 @@ pub(super) async fn get(
     Ok(Form::of(params.format.as_deref(), &headers).answer(&document))
 }
 
-pub(super) async fn kills(State(app): State<App>, Query(params): Query<Params>) -> Response {
+pub(super) async fn kills(State(app): State<App>, caller: Caller, Query(params): Query<Params>) -> Response {
     let kills = app.view.read_fresh(|state| {
         let newest = state.kills().rev();
+        let seen = newest.filter(|kill| caller.0.sees(&kill.execution.namespace));
         let wanted =
-            newest.filter(|kill| params.namespace.as_deref().is_none_or(|only| only == &*kill.execution.namespace));
+            seen.filter(|kill| params.namespace.as_deref().is_none_or(|only| only == &*kill.execution.namespace));
         wanted.take(KILLS_MAX).map(kill_json).collect::<Vec<Value>>()
     });
     typed(StatusCode::OK, "application/json", json!({ "kills": kills.await }).to_string())

@@ -9,6 +9,7 @@ use budget::Ref;
 
 use super::App;
 use super::answer::typed;
+use super::caller::Caller;
 use super::extract::Query;
 use crate::rollup::{Answer, NotAQuestion, Params, Question};
 use crate::server::problem::Problem;
@@ -17,7 +18,15 @@ use crate::sink::clickhouse::{ClickHouseSink, SinkError};
 /// A question to ClickHouse waits at most so long for it to catch up.
 const CAUGHT_UP_MAX: Duration = Duration::from_secs(20);
 
-pub(super) async fn get(State(app): State<App>, Query(params): Query<Params>) -> Result<Response, Problem> {
+pub(super) async fn get(
+    State(app): State<App>,
+    caller: Caller,
+    Query(params): Query<Params>,
+) -> Result<Response, Problem> {
+    match &params.namespace {
+        Some(namespace) => caller.0.namespace(namespace)?,
+        None => caller.0.everywhere()?,
+    }
     let question = Question::parse(&params, app.clock.now())?;
     let answer = match params.source.as_deref().unwrap_or("auto") {
         "ledger" => from_ledger(&app, question).await?,

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::App;
 use super::answer::{Form, typed};
+use super::caller::Caller;
 use super::extract::{Path, Query};
 use crate::reconcile::{cost_of, entry_json};
 use crate::resource::print::Json;
@@ -52,6 +53,7 @@ impl Params {
 
 pub(super) async fn put(
     State(app): State<App>,
+    caller: Caller,
     Path((namespace, name)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
@@ -59,6 +61,10 @@ pub(super) async fn put(
     let raw = read(body, app.body).await?;
     let opened = execution_from_json(&namespace, &name, &raw)
         .map_err(|problems| super::resources::refused(StatusCode::BAD_REQUEST, "invalid_execution", &problems))?;
+    // A run that exists has its agent already, and the door has asked for it.
+    if let Some(agent) = &opened.subject.agent {
+        caller.0.agent(Some(agent))?;
+    }
     if let Verdict::AlreadyEnded(phase) = app.meter.command(Command::Open(opened)).await? {
         return Err(ended(&namespace, &name, phase));
     }
@@ -83,7 +89,7 @@ async fn answer_one(app: &App, id: &Ref, form: Form) -> Result<Response, Problem
     let now = app.clock.now();
     let document = app.view.read_fresh(|state| {
         let run = state.execution(id)?;
-        let kill = run.kill.as_deref().and_then(|kill| state.kill(kill));
+        let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
         Some(execution_document_with_kill(run, kill, now))
     });
     document.await.map(|document| form.answer(&document)).ok_or_else(|| unknown(id))
@@ -95,22 +101,30 @@ fn unknown(id: &Ref) -> Problem {
 
 pub(super) async fn list(
     State(app): State<App>,
+    caller: Caller,
     Path(namespace): Path<String>,
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    page(&app, Some(&namespace), &params, &headers).await
+    page(&app, &caller, Some(&namespace), &params, &headers).await
 }
 
 pub(super) async fn list_all(
     State(app): State<App>,
+    caller: Caller,
     Query(params): Query<Params>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    page(&app, None, &params, &headers).await
+    page(&app, &caller, None, &params, &headers).await
 }
 
-async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &HeaderMap) -> Result<Response, Problem> {
+async fn page(
+    app: &App,
+    caller: &Caller,
+    namespace: Option<&str>,
+    params: &Params,
+    headers: &HeaderMap,
+) -> Result<Response, Problem> {
     let parse = |name: &'static str, text: &Option<String>| match text {
         None => Ok(None),
         Some(text) => text
@@ -131,7 +145,8 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
         .transpose()
         .map_err(|error| Problem::bad_request("invalid_parameter", format!("over_usd: {error}")))?;
     let wanted = |run: &Execution| {
-        namespace.is_none_or(|namespace| *run.id.namespace == *namespace)
+        caller.0.sees(&run.id.namespace)
+            && namespace.is_none_or(|namespace| *run.id.namespace == *namespace)
             && params.phase.as_deref().is_none_or(|phase| run.phase.as_str().eq_ignore_ascii_case(phase))
             && params.agent.as_deref().is_none_or(|agent| run.subject.agent.as_deref() == Some(agent))
             && since.is_none_or(|since| run.started_at >= since)
@@ -148,7 +163,7 @@ async fn page(app: &App, namespace: Option<&str>, params: &Params, headers: &Hea
                 next = Some(index);
                 break;
             }
-            let kill = run.kill.as_deref().and_then(|kill| state.kill(kill));
+            let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
             items.push(execution_document_with_kill(run, kill, now));
         }
         (items, next)
@@ -200,6 +215,7 @@ struct KillBody {
 
 pub(super) async fn kill(
     State(app): State<App>,
+    caller: Caller,
     Path((namespace, name)): Path<(String, String)>,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -216,7 +232,7 @@ pub(super) async fn kill(
         let detail = format!("the reason has {} bytes; at most {REASON_BYTES_MAX} are kept", reason.len());
         return Err(Problem::bad_request("too_long", detail).at("/reason"));
     }
-    let command = Command::Kill { execution: id.clone(), reason, by: super::LOCAL_TENANT.into() };
+    let command = Command::Kill { execution: id.clone(), reason, by: Arc::clone(caller.0.name()) };
     match app.meter.command(command).await? {
         Verdict::Killed { kill } => Ok(typed(
             StatusCode::ACCEPTED,
@@ -239,11 +255,16 @@ pub(super) async fn allowance(
     app.metrics.decided(&allowance);
     let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
     let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
-    let remaining = tightest.and_then(Money::from_scaled).map(|money| money.to_string());
+    let tightest = tightest.and_then(Money::from_scaled);
+    // In the last turn before a kill the turn's allowance is the limit.
+    let remaining = allowance.turn.as_ref().map(|turn| turn.left).or(tightest).map(|money| money.to_string());
     let mut answer = json!({
         "execution": name, "namespace": namespace,
         "decision": if allowance.denial.is_none() { "allow" } else { "deny" },
         "remainingUsd": remaining,
+        "windDown": allowance.turn.as_ref().map(|turn| json!({
+            "kill": turn.kill, "allowanceUsd": turn.left, "until": turn.until,
+        })),
         "budgets": allowance.counters.iter().map(counter_json).collect::<Vec<Value>>(),
     });
     if let (Some(answer), Some(denial)) = (answer.as_object_mut(), &allowance.denial) {

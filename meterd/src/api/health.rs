@@ -47,6 +47,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     let answer = json!({
         "ready": ready,
         "ledger": match stopped {
+            None if !app.meter.has_room() => "no_room",
             None => "up",
             Some(Refused::DiskFull) => "disk_full",
             Some(_) => "stopped",

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
 
+use super::access::{self, Reach};
 use super::answer::typed;
 
 /// One operation.
@@ -38,6 +39,12 @@ const WRITE_FAILS: [(u16, &str); 3] = [
     (408, "The body was not complete in time: nothing was taken, send it again."),
     (503, "The queue is full or the ledger has stopped: nothing was taken, send it again after `Retry-After`."),
     (507, "The disk is full: nothing was taken, send it again when there is room."),
+];
+/// What everybody can be told at the door, where it is not open.
+const DOOR_FAILS: [(u16, &str); 3] = [
+    (401, "No credential, or one that nobody is known by."),
+    (403, "The principal has not the role, or may not speak for this namespace, agent or execution."),
+    (429, "More requests than the principal's rate; never about money."),
 ];
 const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
@@ -403,7 +410,10 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
-        "components": { "schemas": { "Problem": problem_schema() } },
+        "components": {
+            "schemas": { "Problem": problem_schema() },
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+        },
     })
 }
 
@@ -429,7 +439,18 @@ impl Operation {
             let problem = json!({ "description": meaning, "content": { form: content } });
             responses.insert(status.to_string(), problem);
         }
+        let access = access::of(self.method, self.path);
+        let open = access.reach == Reach::Open;
+        if !open {
+            for (status, meaning) in DOOR_FAILS {
+                let content = json!({ "schema": { "$ref": "#/components/schemas/Problem" } });
+                let problem = json!({ "description": meaning, "content": { "application/problem+json": content } });
+                responses.entry(status.to_string()).or_insert(problem);
+            }
+        }
+        let roles: Vec<&str> = access.roles.iter().map(|role| role.as_str()).collect();
         let mut operation = json!({
+            "x-roles": roles, "security": if open { json!([]) } else { json!([{ "token": [] }]) },
             "operationId": self.id, "summary": self.summary, "parameters": self.parameters(), "responses": responses,
         });
         if let (false, Some(operation)) = (self.takes.is_empty(), operation.as_object_mut()) {

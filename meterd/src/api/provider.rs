@@ -6,16 +6,22 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 
 use super::App;
+use super::caller::Caller;
 use super::usage::{answer, decompressed};
 use crate::ingest::json::{Batch, BodyKind};
 use crate::ingest::provider::{Defaults, decode};
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
 
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn post(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
     let Batch { items } = decode(&plain, kind, &Defaults::default())?;
-    answer(&app, items, &plain, "provider").await
+    answer(&app, &caller, items, &plain, "provider").await
 }

@@ -8,12 +8,14 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use budget::adjust::Quarantined;
+use pricing::book::Layers;
 use pricing::{PriceBook, PriceTable, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::App;
 use super::answer::typed;
+use super::caller::Caller;
 use super::extract::Query;
 use super::usage::to_json;
 use crate::reconcile::quarantined_json;
@@ -46,15 +48,18 @@ impl Params {
 }
 
 /// One page, oldest first; with the first page, how many there are of each kind.
-pub(super) async fn list(State(app): State<App>, Query(params): Query<Params>) -> Response {
+pub(super) async fn list(State(app): State<App>, caller: Caller, Query(params): Query<Params>) -> Response {
     let limit = params.limit.unwrap_or(PAGE_DEFAULT).clamp(1, PAGE_MAX);
     let from = params.next.unwrap_or(0);
+    let sees = |quarantined: &Quarantined| caller.0.sees(&quarantined.execution.namespace);
     let answer = app.view.read_fresh(|state| {
-        let mut page = state.quarantine(from).filter(|(_, quarantined)| params.wants(quarantined));
+        let mut page = state.quarantine(from).filter(|(_, quarantined)| sees(quarantined) && params.wants(quarantined));
         let items: Vec<Value> =
             page.by_ref().take(limit).map(|(seq, quarantined)| quarantined_json(seq, quarantined)).collect();
         let next = page.next().map(|(seq, _)| seq.to_string());
-        let counts = params.next.is_none().then(|| counts(state.quarantine(0).map(|(_, quarantined)| quarantined)));
+        let counts = params.next.is_none().then(|| {
+            counts(state.quarantine(0).map(|(_, quarantined)| quarantined).filter(|quarantined| sees(quarantined)))
+        });
         json!({
             "items": items, "counts": counts, "total": state.quarantined(),
             "not_listed": state.quarantine_beyond().count, "continue": next,
@@ -116,12 +121,13 @@ pub(super) async fn reprice(State(app): State<App>, body: Body) -> Result<Respon
 
 /// A book of these files; what is wrong in one is told with its name.
 fn prices_of(files: &[File]) -> Result<PriceBook, Problem> {
-    let mut tables: Vec<Arc<PriceTable>> = Vec::new();
+    let (mut tables, mut books): (Vec<Arc<PriceTable>>, _) = (Vec::new(), Vec::new());
     for (place, file) in files.iter().enumerate() {
-        let (read, _) = PriceTable::parse(&file.text).map_err(|problems| {
+        let (read, layers) = Layers::parse_all(&file.text).map_err(|problems| {
             super::resources::refused(StatusCode::BAD_REQUEST, "invalid_price_table", &problems)
                 .with("file", file.name.clone().into())
         })?;
+        books.extend(layers);
         for table in read {
             let name = &table.reference().name;
             if tables.iter().any(|other| other.reference().name == *name) {
@@ -134,7 +140,12 @@ fn prices_of(files: &[File]) -> Result<PriceBook, Problem> {
     if tables.is_empty() {
         return Err(Problem::bad_request("no_price_table", "no price table is given").at("/tables"));
     }
-    Ok(PriceBook::new(tables))
+    PriceBook::layered(tables, &books).map_err(|problems| {
+        let first = problems.first().map(|found| found.resource.to_string()).unwrap_or_default();
+        let problems: Vec<_> = problems.into_iter().map(|found| found.problem).collect();
+        super::resources::refused(StatusCode::BAD_REQUEST, "invalid_price_table", &problems)
+            .with("resource", first.into())
+    })
 }
 
 impl From<Cut> for Problem {

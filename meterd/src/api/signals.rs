@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use budget::signal::{Attempt, Channel, Proof};
+use budget::signal::{Attempt, Channel, Kill, Proof};
 use budget::{Command, Ref, Verdict};
 use bytes::Bytes;
 use hyper::body::Frame;
@@ -77,12 +77,15 @@ pub(super) async fn get(
 
 /// Without an id: the kill that still stands. With one: everything after it.
 async fn past_signals(app: &App, execution: &Ref, after: Option<u64>) -> Result<Vec<Signal>, Problem> {
-    let known = app.view.read_fresh(|state| state.execution(execution).map(|run| (run.last_seq, run.kill.clone())));
+    let known = app.view.read_fresh(|state| {
+        let run = state.execution(execution)?;
+        let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
+        Some((run.last_seq, kill.and_then(standing)))
+    });
     let Some((last, kill)) = known.await else { return Ok(Vec::new()) };
     let from = match after {
         Some(seq) => seq.saturating_add(1),
-        // The kill's id holds the number of its entry.
-        None => match kill.and_then(|kill| kill.strip_prefix("kill-")?.parse().ok()) {
+        None => match kill {
             Some(seq) => seq,
             None => return Ok(Vec::new()),
         },
@@ -103,6 +106,11 @@ async fn past_signals(app: &App, execution: &Ref, after: Option<u64>) -> Result<
         Ok::<_, crate::ledger::LedgerError>(found)
     });
     looked.await.map_err(|_| Problem::unavailable("stopping", "the daemon is going down"))?.map_err(Problem::from)
+}
+
+/// The entry of what stands: the fence, or the turn before it, which the kill's id holds the number of.
+fn standing(kill: &Kill) -> Option<u64> {
+    kill.fence_seq.or_else(|| kill.id.strip_prefix("kill-")?.parse().ok())
 }
 
 async fn long_poll(app: App, mut signals: Vec<Signal>, mut live: Listener, reached: u64, wait: Duration) -> Response {
@@ -210,7 +218,7 @@ fn report_delivered(app: &App, signal: &Signal) {
     let Some(kill) = signal.kill.clone() else { return };
     let meter = app.meter.clone();
     tokio::spawn(async move {
-        let command = Command::Sent { kill, channel: Channel::Stream, attempt: Attempt::Delivered };
+        let command = Command::Sent { kill, channel: Channel::Stream, attempt: Attempt::Delivered, took_us: 0 };
         if let Err(error) = meter.command(command).await {
             tracing::warn!(%error, "a kill's delivery was not recorded");
         }

@@ -2,6 +2,7 @@
 
 mod budgets;
 mod description;
+mod door;
 mod executions;
 mod failing;
 mod streams;
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::{App, Readiness, router};
+use crate::auth::{Auth, Registry};
 use crate::clock::Clock;
 use crate::event::charge::tests::sample::{START, book};
 use crate::follow::follow;
@@ -92,6 +94,8 @@ impl Api {
             future_skew_max: Duration::from_secs(300),
             metrics: DaemonMetrics::new().unwrap(),
             ledger_metrics,
+            auth: Auth::new(Registry::open()),
+            open_to_all: false,
             readiness: Readiness::default(),
             stop: CancellationToken::new(),
         };

@@ -10,17 +10,24 @@ use serde_json::json;
 
 use super::App;
 use super::answer::typed;
+use super::caller::Caller;
 use super::usage::{decompressed, take};
 use crate::ingest::otlp::{self, Encoding};
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
 
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn post(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let encoding = Encoding::from_content_type(header_text(&headers, &header::CONTENT_TYPE))?;
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let batch = otlp::decode_traces(&plain, encoding, &otlp::Defaults::default())?;
-    let outcome = take(&app, batch.items, "otlp").await.map_err(Problem::for_otlp)?;
+    let outcome = take(&app, &caller, batch.items, "otlp").await.map_err(Problem::for_otlp)?;
+    outcome.all_forbidden()?;
     let refused = outcome.rejected + outcome.conflict;
     let why = outcome.results.iter().find(|result| matches!(result.status, "rejected" | "conflict"));
     let message = why.and_then(|result| result.message.clone()).unwrap_or_default();

@@ -1,7 +1,10 @@
 //! `POST /v1/usage`: native events, one, an array or NDJSON; and the path that every other source joins.
 
+mod reach;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -13,8 +16,9 @@ use pricing::Timestamp;
 use pricing::cost::Unpriced;
 use serde::Serialize;
 
-use super::{App, LOCAL_TENANT};
-use crate::event::{Rejection, UsageEvent, charge::charge};
+use super::App;
+use super::caller::Caller;
+use crate::event::{Rejection, UsageEvent, charge::charge_for};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::json::{self, Batch, BodyKind};
@@ -22,6 +26,9 @@ use crate::ledger::LedgerError;
 use crate::meter::Booked;
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
+
+/// The code of what the caller's credential does not allow.
+pub(super) const FORBIDDEN: &str = "forbidden";
 
 /// What became of one event.
 #[derive(Debug, Serialize)]
@@ -54,21 +61,33 @@ pub(super) struct Outcome {
     pub(super) quarantined: usize,
 }
 
-pub(super) async fn post(State(app): State<App>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+pub(super) async fn post(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
     let Batch { items } = json::decode(&plain, kind)?;
-    answer(&app, items, &plain, "api").await
+    answer(&app, &caller, items, &plain, "api").await
 }
 
 /// Books decoded events and says what became of each; a lone event that was not taken is a problem of its own.
-pub(super) async fn answer(app: &App, items: Vec<Item>, plain: &[u8], via: &'static str) -> Result<Response, Problem> {
+pub(super) async fn answer(
+    app: &App,
+    caller: &Caller,
+    items: Vec<Item>,
+    plain: &[u8],
+    via: &'static str,
+) -> Result<Response, Problem> {
     let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
-    let outcome = take(app, items, via).await?;
+    let outcome = take(app, caller, items, via).await?;
     if single {
         single_problem(&outcome)?;
     }
+    outcome.all_forbidden()?;
     let status = if outcome.rejected > 0 && outcome.rejected == outcome.results.len() {
         StatusCode::BAD_REQUEST
     } else {
@@ -99,25 +118,30 @@ fn single_problem(outcome: &Outcome) -> Result<(), Problem> {
         "rejected" => {
             let code = result.reason.unwrap_or("rejected");
             let pointer = result.pointer.clone().unwrap_or_default();
-            Err(Problem::bad_request(code, detail).at(pointer))
+            let status = if code == FORBIDDEN { StatusCode::FORBIDDEN } else { StatusCode::BAD_REQUEST };
+            Err(Problem::new(status, code, detail).at(pointer))
         }
         _ => Ok(()),
     }
 }
 
 /// Prices and books decoded events together; results come in the order of the items.
-pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Result<Outcome, Problem> {
+pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'static str) -> Result<Outcome, Problem> {
+    let items = reach::within(app, &caller.0, items).await;
     let now = app.clock.now();
     let book = app.prices.load_full();
+    let mut teams = if book.by_team() { teams_of(app, &items).await } else { Vec::new() }.into_iter();
     let mut outcome = Outcome::default();
     let mut slots = Vec::new();
     let mut charges: Vec<Charge> = Vec::new();
     let mut shown: Vec<Shown> = Vec::new();
     for item in items {
         let id = item.id.map(|id| id.to_string());
+        let team = teams.next().flatten();
         match item.event.and_then(|event| in_time(app, now, event)) {
             Ok(event) => {
-                let charge = charge(&book, event, LOCAL_TENANT, via);
+                let team = event.team.clone().or(team);
+                let charge = charge_for(&book, event, team.as_deref(), caller.0.tenant(), via);
                 shown.push(Shown {
                     id,
                     execution: charge.execution.clone(),
@@ -153,6 +177,22 @@ pub(super) async fn take(app: &App, items: Vec<Item>, via: &'static str) -> Resu
         outcome.results.push(result);
     }
     Ok(outcome)
+}
+
+/// The teams of the runs of events that name none: a contract may be for some teams only.
+async fn teams_of(app: &App, items: &[Item]) -> Vec<Option<Arc<str>>> {
+    let run_of = |item: &Item| {
+        let event = item.event.as_ref().ok().filter(|event| event.team.is_none())?;
+        Some(Ref { namespace: event.namespace.clone(), name: event.execution.clone() })
+    };
+    let runs: Vec<Option<Ref>> = items.iter().map(run_of).collect();
+    if runs.iter().all(Option::is_none) {
+        return Vec::new();
+    }
+    let team = |state: &budget::State, run: &Ref| state.execution(run)?.subject.team.clone();
+    app.view
+        .read_fresh(move |state| runs.iter().map(|run| run.as_ref().and_then(|run| team(state, run))).collect())
+        .await
 }
 
 /// What is needed to answer for an event once it is booked.
@@ -201,6 +241,20 @@ async fn first_times(app: &App, booked: &[Booked]) -> Result<FirstTimes, Problem
 }
 
 impl Outcome {
+    /// A request of which the caller may say nothing at all is refused whole.
+    pub(super) fn all_forbidden(&self) -> Result<(), Problem> {
+        let mut results = self.results.iter();
+        let all = !self.results.is_empty() && results.all(|result| result.reason == Some(FORBIDDEN));
+        match self.results.first().filter(|_| all) {
+            None => Ok(()),
+            Some(first) => {
+                let detail = first.message.clone().unwrap_or_default();
+                Err(Problem::new(StatusCode::FORBIDDEN, FORBIDDEN, detail)
+                    .at(first.pointer.clone().unwrap_or_default()))
+            }
+        }
+    }
+
     fn count(&mut self, result: &EventResult) {
         match result.status {
             "accepted" => self.accepted += 1,

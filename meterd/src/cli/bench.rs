@@ -1,6 +1,7 @@
-//! `meterd bench`: how fast its parts are on this machine, in this process, on one core. Prints figures, judges none.
+//! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod ledger;
 mod mix;
 mod price;
 
@@ -17,12 +18,15 @@ use super::{Failure, say};
 pub(super) enum Bench {
     /// Price calls over and over on one core, with all price tables loaded
     Price(price::BenchPrice),
+    /// Book events durably, as fast as the disk takes them and at half that load
+    Ledger(ledger::BenchLedger),
 }
 
 impl Bench {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Price(price) => price.run(),
+            Self::Ledger(ledger) => ledger.run(),
         }
     }
 }

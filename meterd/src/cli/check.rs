@@ -157,7 +157,7 @@ impl Found {
 }
 
 fn is_price_table(node: &Node) -> bool {
-    node.get("kind").and_then(Node::text) == Some("PriceTable")
+    matches!(node.get("kind").and_then(Node::text), Some("PriceTable" | "PriceBook"))
 }
 
 /// No kind and no apiVersion, but a key of the configuration.

@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use hyper::header::{AUTHORIZATION, HeaderValue};
+use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -22,6 +24,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) struct Client {
     base: String,
     http: Http<HttpConnector, Full<Bytes>>,
+    /// `Bearer …`, where `METERD_TOKEN` is set.
+    authorization: Option<HeaderValue>,
 }
 
 /// An answer, read whole.
@@ -37,7 +41,20 @@ impl Client {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(5)));
         let http = Http::builder(TokioExecutor::new()).build(connector);
-        Self { base: base.trim_end_matches('/').to_owned(), http }
+        let token = std::env::var("METERD_TOKEN").ok().filter(|token| !token.trim().is_empty());
+        let authorization = token.and_then(|token| {
+            let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
+            value.set_sensitive(true);
+            Some(value)
+        });
+        Self { base: base.trim_end_matches('/').to_owned(), http, authorization }
+    }
+
+    fn signed(&self, request: request::Builder) -> request::Builder {
+        match &self.authorization {
+            Some(authorization) => request.header(AUTHORIZATION, authorization),
+            None => request,
+        }
     }
 
     pub(super) fn base(&self) -> &str {
@@ -78,7 +95,8 @@ impl Client {
 
     /// Opens the stream of signals to a run, after the last one seen.
     pub(super) async fn signals(&self, path: &str, last_id: Option<u64>) -> anyhow::Result<Response<Incoming>> {
-        let mut request = Request::get(format!("{}{path}", self.base)).header("accept", "text/event-stream");
+        let mut request =
+            self.signed(Request::get(format!("{}{path}", self.base))).header("accept", "text/event-stream");
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
@@ -100,7 +118,7 @@ impl Client {
         body: Option<(&'static str, String)>,
         max: Duration,
     ) -> anyhow::Result<Answer> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        let mut request = self.signed(Request::builder().method(method).uri(format!("{}{path}", self.base)));
         let mut bytes = Bytes::new();
         if let Some((content_type, text)) = body {
             request = request.header("content-type", content_type);

@@ -61,7 +61,7 @@ async fn live(client: &Client, namespace: &str, name: &str) -> anyhow::Result<(J
 
 fn at_rest(data: &AtRest, id: &Ref) -> anyhow::Result<(Json, Vec<Json>)> {
     let run = data.state.execution(id).ok_or_else(|| anyhow::anyhow!("no execution {id} in this ledger"))?;
-    let kill = run.kill.as_deref().and_then(|kill| data.state.kill(kill));
+    let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| data.state.kill(kill));
     let document = execution_document_with_kill(run, kill, Clock::wall().now());
     let mut entries = Vec::new();
     data.reader.scan(1, |entry| {

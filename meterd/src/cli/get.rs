@@ -160,7 +160,9 @@ impl Get {
                         && self.over_usd.is_none_or(|over| run.cost > over)
                         && since.is_none_or(|since| run.started_at >= since)
                 });
-                let kill = |run: &budget::state::Execution| run.kill.as_deref().and_then(|kill| state.kill(kill));
+                let kill = |run: &budget::state::Execution| {
+                    run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill))
+                };
                 runs.map(|run| execution_document_with_kill(run, kill(run), now)).collect()
             }
             Kind::Budgets => {

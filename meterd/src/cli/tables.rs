@@ -38,6 +38,12 @@ pub(super) enum Tables {
         /// When (RFC 3339, or a date for its midnight in UTC); by default now
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
+        /// For calls of this namespace: layers may be for some only
+        #[arg(short, long, value_name = "NS", default_value = crate::event::DEFAULT_NAMESPACE)]
+        namespace: String,
+        /// For calls of this team
+        #[arg(long, value_name = "TEAM")]
+        team: Option<String>,
         #[command(flatten)]
         book: Book,
         #[command(flatten)]
@@ -80,14 +86,14 @@ impl Tables {
                 let book = book.load()?;
                 form.print(&if *models { models_of(&book) } else { tables_of(&book) })?;
             }
-            Self::Show { model, at, book, form } => {
+            Self::Show { model, at, namespace, team, book, form } => {
                 let at = at.as_deref().map_or_else(|| Ok(Clock::wall().now()), instant)?;
                 let (provider, name) = model
                     .split_once(':')
                     .ok_or_else(|| anyhow!("{model:?} has no provider: write PROVIDER:MODEL, such as openai:gpt-5"))?;
                 let explained = book
                     .load()?
-                    .explain(provider, name, at)
+                    .explain(provider, name, at, namespace, team.as_deref())
                     .map_err(|reason| anyhow!("{model} has no price at {at}: {reason}"))?;
                 print(&show::text(&explained, model, at, form.output))?;
             }

@@ -29,17 +29,17 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 43] = [
+pub(crate) const KEYS: [KeySpec; 44] = [
     key("listen.api"),
     key("listen.metrics"),
-    fixed("listen.otlpGrpc", "null"),
+    key("listen.otlpGrpc"),
     fixed("listen.unixSocket", "null"),
-    fixed("listen.tls", "null"),
+    key("listen.tls"),
     key("dataDir"),
     key("prices.dirs"),
     key("prices.seed"),
-    fixed("prices.unmatched.model", "\"quarantine\""),
-    fixed("prices.unmatched.tool", "\"zero_with_flag\""),
+    key("prices.unmatched.model"),
+    key("prices.unmatched.tool"),
     key("resources.dir"),
     key("ingest.queueEventsMax"),
     key("ingest.bodyBytesMax"),
@@ -63,9 +63,10 @@ pub(crate) const KEYS: [KeySpec; 43] = [
     key("sinks.clickhouse.rollupTtl"),
     key("sinks.clickhouse.cluster"),
     key("sinks.clickhouse.replicated"),
-    fixed("auth.tokens", "[]"),
-    fixed("auth.unixPeers", "[]"),
-    fixed("auth.mtls", "null"),
+    key("auth.tokens"),
+    key("auth.unixPeers"),
+    key("auth.mtls"),
+    key("auth.allowUnauthenticated"),
     key("metrics.seriesMax"),
     key("metrics.agentsMax"),
     key("metrics.modelsPerProviderMax"),

@@ -5,11 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pricing::document::{Node, Problem, Value};
+use pricing::table::{Unmatched, UnmatchedPolicy};
 
+use super::auth::{self, Auth, Tls};
 use super::problem::FileProblem;
 use super::raw::{KEYS, Origin, Raw, Setting};
 use super::sinks::{self, ClickHouse};
 use super::{Config, Ingest, Listen, Metrics, Prices, Resources, Server, Sinks};
+use crate::resource::fields::Report;
 
 /// What is wrong with a value, and the way out.
 type Refused = (String, Option<String>);
@@ -28,6 +31,10 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
         prices: Prices {
             dirs: reader.paths("prices.dirs").unwrap_or(default.prices.dirs),
             seed: reader.one("prices.seed", flag).unwrap_or(default.prices.seed),
+            unmatched: UnmatchedPolicy {
+                model: reader.one("prices.unmatched.model", unmatched).or(default.prices.unmatched.model),
+                tool: reader.one("prices.unmatched.tool", unmatched).or(default.prices.unmatched.tool),
+            },
         },
         resources: Resources { dir: reader.path("resources.dir").or(default.resources.dir) },
         ingest: Ingest {
@@ -53,7 +60,10 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
             body_timeout: reader.timeout("server.bodyTimeout", default.server.body_timeout),
             drain_timeout: reader.timeout("server.drainTimeout", default.server.drain_timeout),
         },
+        auth: reader.auth(),
+        file: None,
     };
+    reader.open_to_strangers(&config);
     (config, reader.raw.problems)
 }
 
@@ -91,7 +101,65 @@ impl Reader {
                 self.raw.problems.push(found);
             }
         }
-        Listen { api, metrics }
+        let otlp_grpc = self.one("listen.otlpGrpc", address);
+        let tls: Option<Tls> = self.read("listen.tls", |read, node, path| read.tls(node, path)).flatten();
+        Listen { api, metrics, otlp_grpc, tls }
+    }
+
+    fn auth(&mut self) -> Auth {
+        Auth {
+            tokens: self.read("auth.tokens", |read, node, path| read.tokens(node, path)).unwrap_or_default(),
+            unix_peers: self.read("auth.unixPeers", |read, node, path| read.unix_peers(node, path)).unwrap_or_default(),
+            mtls: self.read("auth.mtls", |read, node, path| read.mtls(node, path)).flatten(),
+            allow_unauthenticated: self.one("auth.allowUnauthenticated", flag).unwrap_or(false),
+        }
+    }
+
+    /// A key that is more than one value, by the reader of its part.
+    fn read<T>(&mut self, key: &'static str, part: impl Fn(&mut auth::Read<'_>, &Node, &str) -> T) -> Option<T> {
+        let setting = self.raw.settings.get(key)?;
+        if setting.value.is_null() {
+            return None;
+        }
+        let mut report = Report::default();
+        let base = base(setting);
+        let value = part(&mut auth::Read { base: base.as_deref(), report: &mut report }, &setting.value, key);
+        let file = match &setting.origin {
+            Origin::File(file) => file.clone(),
+            Origin::Outside(name) => PathBuf::from(name),
+        };
+        self.raw.problems.extend(FileProblem::in_file(&file, report.problems));
+        Some(value)
+    }
+
+    /// What only holds for the whole: strangers are let in on loopback only, unless that is said; tenants share nothing.
+    fn open_to_strangers(&mut self, config: &Config) {
+        let mut found = Vec::new();
+        let addresses = [("listen.api", Some(config.listen.api)), ("listen.otlpGrpc", config.listen.otlp_grpc)];
+        let open = config.auth.is_open() && !config.auth.allow_unauthenticated;
+        for (key, address) in addresses {
+            let Some(address) = address.filter(|address| open && !address.ip().is_loopback()) else { continue };
+            let Some(setting) = self.raw.settings.get(key) else { continue };
+            let message = format!("{address} can be reached from outside, and nobody would have to say who they are");
+            let hint = "set auth.tokens, auth.mtls or auth.unixPeers, or listen on 127.0.0.1; \
+                        auth.allowUnauthenticated: true lets everybody in";
+            found.push(problem(setting, key, (message, Some(hint.to_owned()))));
+        }
+        if let (Some(_), None, Some(setting)) =
+            (&config.auth.mtls, &config.listen.tls, self.raw.settings.get("auth.mtls"))
+        {
+            let hint = "set listen.tls: { certFile, keyFile }".to_owned();
+            found.push(problem(setting, "auth.mtls", ("client certificates need TLS".to_owned(), Some(hint))));
+        }
+        if let Some((one, other, namespace)) = auth::shared_namespace(&config.auth) {
+            let key = ["auth.tokens", "auth.unixPeers", "auth.mtls"];
+            if let Some((key, setting)) = key.iter().find_map(|key| Some((*key, self.raw.settings.get(key)?))) {
+                let message = format!("{one} and {other} are of different tenants and share namespace {namespace}");
+                let hint = "what one tenant may see, no other may: give each its own namespaces".to_owned();
+                found.push(problem(setting, key, (message, Some(hint))));
+            }
+        }
+        self.raw.problems.extend(found);
     }
 
     /// ClickHouse, when its URL is given.
@@ -227,6 +295,15 @@ fn flag(text: &str) -> Result<bool, Refused> {
         "false" => Ok(false),
         _ => Err((format!("{text:?} is neither true nor false"), None)),
     }
+}
+
+fn unmatched(text: &str) -> Result<Unmatched, Refused> {
+    Unmatched::parse(text).ok_or_else(|| {
+        (
+            format!("unknown word {text:?}"),
+            Some("write quarantine, or zero_with_flag to book nothing for it".to_owned()),
+        )
+    })
 }
 
 fn count(text: &str, min: usize, max: usize) -> Result<usize, Refused> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Config;
+use super::auth::{Client, Grant, Secret, Token, UnixPeer};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,18 +19,139 @@ struct Shown {
     sinks: Sinks,
     metrics: Metrics,
     server: Server,
+    auth: Auth,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Listen {
     api: String,
     metrics: String,
+    otlp_grpc: Option<String>,
+    tls: Option<Tls>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Tls {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Auth {
+    tokens: Vec<Principal>,
+    unix_peers: Vec<Principal>,
+    mtls: Option<Mtls>,
+    allow_unauthenticated: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Mtls {
+    client_ca_file: PathBuf,
+    required: bool,
+    clients: Vec<Principal>,
+}
+
+/// Anyone who may come in: how they are known, and what they may do.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Principal {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_env: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    san: Option<String>,
+    tenant: String,
+    roles: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    namespaces: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    agents: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    executions: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests_per_second: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    burst: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    executions_max: Option<u32>,
+}
+
+impl From<&Grant> for Principal {
+    fn from(grant: &Grant) -> Self {
+        let texts = |names: &[std::sync::Arc<str>]| names.iter().map(ToString::to_string).collect();
+        Self {
+            name: grant.name.to_string(),
+            tenant: grant.tenant.to_string(),
+            roles: grant.roles.iter().map(|role| role.as_str()).collect(),
+            namespaces: texts(&grant.namespaces),
+            agents: texts(&grant.agents),
+            executions: texts(&grant.executions),
+            requests_per_second: grant.requests_per_second,
+            burst: grant.burst,
+            executions_max: grant.executions_max,
+            ..Self::default()
+        }
+    }
+}
+
+impl From<&Token> for Principal {
+    fn from(token: &Token) -> Self {
+        let (token_file, token_env) = match &token.secret {
+            Secret::File(file) => (Some(file.clone()), None),
+            Secret::Env(name) => (None, Some(name.clone())),
+        };
+        Self { token_file, token_env, ..Self::from(&token.grant) }
+    }
+}
+
+impl From<&UnixPeer> for Principal {
+    fn from(peer: &UnixPeer) -> Self {
+        Self { uid: peer.uid, gid: peer.gid, ..Self::from(&peer.grant) }
+    }
+}
+
+impl From<&Client> for Principal {
+    fn from(client: &Client) -> Self {
+        Self { san: Some(client.san.to_string()), ..Self::from(&client.grant) }
+    }
+}
+
+impl From<&super::auth::Auth> for Auth {
+    fn from(auth: &super::auth::Auth) -> Self {
+        Self {
+            tokens: auth.tokens.iter().map(Principal::from).collect(),
+            unix_peers: auth.unix_peers.iter().map(Principal::from).collect(),
+            mtls: auth.mtls.as_ref().map(|mtls| Mtls {
+                client_ca_file: mtls.client_ca_file.clone(),
+                required: mtls.required,
+                clients: mtls.clients.iter().map(Principal::from).collect(),
+            }),
+            allow_unauthenticated: auth.allow_unauthenticated,
+        }
+    }
 }
 
 #[derive(Serialize)]
 struct Prices {
     dirs: Vec<PathBuf>,
     seed: bool,
+    unmatched: Unmatched,
+}
+
+#[derive(Serialize)]
+struct Unmatched {
+    model: Option<&'static str>,
+    tool: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -107,12 +229,28 @@ struct Server {
 }
 
 impl Config {
-    /// The settings in force as YAML, with units as a file writes them. Holds no secret: there is no key for one.
+    /// The settings in force as YAML, with units as a file writes them. Holds no secret: they are only referred to.
     pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
         serde_yaml::to_string(&Shown {
-            listen: Listen { api: self.listen.api.to_string(), metrics: self.listen.metrics.to_string() },
+            listen: Listen {
+                api: self.listen.api.to_string(),
+                metrics: self.listen.metrics.to_string(),
+                otlp_grpc: self.listen.otlp_grpc.map(|address| address.to_string()),
+                tls: self
+                    .listen
+                    .tls
+                    .as_ref()
+                    .map(|tls| Tls { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() }),
+            },
             data_dir: self.data_dir.clone(),
-            prices: Prices { dirs: self.prices.dirs.clone(), seed: self.prices.seed },
+            prices: Prices {
+                dirs: self.prices.dirs.clone(),
+                seed: self.prices.seed,
+                unmatched: Unmatched {
+                    model: self.prices.unmatched.model.map(|word| word.as_str()),
+                    tool: self.prices.unmatched.tool.map(|word| word.as_str()),
+                },
+            },
             resources: Resources { dir: self.resources.dir.clone() },
             ingest: Ingest {
                 queue_events_max: self.ingest.queue_events_max,
@@ -132,6 +270,7 @@ impl Config {
                 body_timeout: text(self.server.body_timeout),
                 drain_timeout: text(self.server.drain_timeout),
             },
+            auth: Auth::from(&self.auth),
         })
     }
 }

@@ -37,7 +37,12 @@ fn the_shown_configuration_reads_back_to_itself() {
     check(
         yaml(
             "dataDir: /var/lib/meterd\nprices: { dirs: [/etc/a, /etc/b], seed: false }\nresources: { dir: /etc/r }\n\
-             ingest: { dedupHorizon: 36h, futureSkewMax: 1500ms }\nserver: { headerTimeout: 90s }\n",
+             ingest: { dedupHorizon: 36h, futureSkewMax: 1500ms }\nserver: { headerTimeout: 90s }\n\
+             listen: { otlpGrpc: '127.0.0.1:4317', tls: { certFile: /c, keyFile: /k } }\nauth:\n\
+             \x20 tokens: [{ name: a, tokenEnv: T, roles: [ingest, kill], tenant: x, namespaces: [n-*], agents: [b], executions: [e],\
+             requestsPerSecond: 5, burst: 9, executionsMax: 3 }, { name: f, tokenFile: /t, roles: [admin] }]\n\
+             \x20 unixPeers: [{ name: p, uid: 1, gid: 2, roles: [read] }]\n\
+             \x20 mtls: { clientCaFile: /ca, required: true, clients: [{ name: m, san: s.example, roles: [reserve] }] }\n",
         )
         .unwrap()
         .config,
@@ -94,7 +99,7 @@ fn a_flag_beats_the_environment_beats_the_file() {
     assert_eq!(config.prices.dirs, [Path::new("/etc/meterd/p"), Path::new("/etc/meterd/q"), Path::new("/r")]);
     let environment = environment_of(&[("METERD_PRICES_DIRS", "a:/b"), ("METERD_PRICES_SEED", "False")]);
     let prices = resolve(file, &environment, &[]).unwrap().config.prices;
-    assert_eq!(prices, Prices { dirs: vec![PathBuf::from("a"), PathBuf::from("/b")], seed: false });
+    assert_eq!((prices.dirs, prices.seed), (vec![PathBuf::from("a"), PathBuf::from("/b")], false));
 }
 
 #[test]
@@ -124,8 +129,10 @@ kind: Budget
 meterd.yaml:1:16: error: "localhost:80" is no socket address (listen.api)
   hint: write an address and a port, such as 127.0.0.1:80
 meterd.yaml:1:39: error: must be a single value, not a list (listen.metrics)
-meterd.yaml:1:49: error: listen.tls is not supported by this version (listen.tls)
-  hint: remove it: only null is supported
+meterd.yaml:1:49: error: needs the path of a PEM file (listen.tls.certFile)
+meterd.yaml:1:49: error: needs the path of a PEM file (listen.tls.keyFile)
+meterd.yaml:1:51: error: unknown key (listen.tls.cert)
+  hint: known keys here: certFile, keyFile
 meterd.yaml:2:1: error: unknown key (ingst)
   hint: did you mean "ingest"?
 meterd.yaml:3:25: error: "35" is not a duration (ingest.dedupHorizon)
@@ -140,8 +147,7 @@ meterd.yaml:4:17: error: must be a list of paths (prices.dirs)
   hint: write [/p]
 meterd.yaml:4:27: error: "maybe" is neither true nor false (prices.seed)
 meterd.yaml:5:10: error: the path is empty (dataDir)
-meterd.yaml:6:17: error: auth.tokens is not supported by this version (auth.tokens)
-  hint: remove it: only [] is supported
+meterd.yaml:6:18: error: must be a mapping of keys to values, not text (auth.tokens[0])
 meterd.yaml:7:29: error: "x" is no URL of ClickHouse's HTTP interface (sinks.clickhouse.url)
   hint: write http://HOST:8123 or https://HOST:8443
 meterd.yaml:9:1: error: the configuration is one document; this is a second
@@ -155,7 +161,7 @@ meterd.yaml:9:1: error: the configuration is one document; this is a second
     check_refused("- a", "meterd.yaml:1:1: error: must be a mapping of keys to values, not a list");
     check_refused(
         "prices: { unmatched: { tool: free, toool: 1 } }",
-        "meterd.yaml:1:30: error: prices.unmatched.tool is not supported by this version (prices.unmatched.tool)\n  hint: remove it: only \"zero_with_flag\" is supported\nmeterd.yaml:1:36: error: unknown key (prices.unmatched.toool)\n  hint: did you mean \"tool\"?",
+        "meterd.yaml:1:30: error: unknown word \"free\" (prices.unmatched.tool)\n  hint: write quarantine, or zero_with_flag to book nothing for it\nmeterd.yaml:1:36: error: unknown key (prices.unmatched.toool)\n  hint: did you mean \"tool\"?",
     );
     assert!(yaml("a: [").unwrap_err().to_string().starts_with("meterd.yaml:"));
 }
@@ -167,8 +173,7 @@ fn problems_from_outside_the_file_name_their_variable_or_flag() {
     let flags = [("listen.metrics", "z".to_owned())];
     let expected = r#"--metrics-listen: error: "z" is no socket address (listen.metrics)
   hint: write an address and a port, such as 127.0.0.1:7460
-METERD_AUTH_TOKENS: error: auth.tokens is not supported by this version (auth.tokens)
-  hint: remove it: only [] is supported
+METERD_AUTH_TOKENS: error: must be a list, not text (auth.tokens)
 METERD_DATADIR: warning: no setting has this variable, so it has no effect
   hint: did you mean METERD_DATA_DIR?
 METERD_LISTEN_API: error: "x" is no socket address (listen.api)

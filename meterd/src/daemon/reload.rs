@@ -11,7 +11,7 @@ use pricing::PriceBook;
 
 use super::{first_problem, tell, warn_all};
 use crate::api::App;
-use crate::config::Config;
+use crate::config::{Config, Prices};
 use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
@@ -21,9 +21,8 @@ use crate::watch::{self, FileProblem, WatchError, WatchGuard};
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
 /// table that `verify` could not find again (I7). What is quarantined settles with the new book.
 pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> Result<(), LedgerError> {
-    for table in book.tables() {
-        let reference = table.reference();
-        settle::pin(dir, table)?;
+    settle::pin(dir, &book)?;
+    for (reference, _) in book.pins() {
         tell(app, Command::Pin(reference.clone())).await?;
     }
     let infos = book.tables().iter().map(|table| TableInfo {
@@ -79,7 +78,7 @@ pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Resu
         let (app, dir, prices, runtime) = (app.clone(), dir.clone(), config.prices.clone(), runtime.clone());
         let dirs = prices.dirs.clone();
         guards.push(watch::spawn(dirs, watch::DEBOUNCE, move || {
-            runtime.block_on(reload_prices(&app, &dir, watch::load_prices(&prices.dirs, prices.seed)));
+            runtime.block_on(reload_prices(&app, &dir, load_prices(&prices)));
         })?);
     }
     if let Some(resources) = config.resources.dir.clone() {
@@ -88,13 +87,20 @@ pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Resu
             runtime.block_on(reload_resources(&app, watch::load_resources(&resources)));
         })?);
     }
+    guards.extend(super::credentials::watch(app, config)?);
     if !config.prices.dirs.is_empty() {
-        reload_prices(app, dir, watch::load_prices(&config.prices.dirs, config.prices.seed)).await;
+        reload_prices(app, dir, load_prices(&config.prices)).await;
     }
     if let Some(resources) = &config.resources.dir {
         reload_resources(app, watch::load_resources(resources)).await;
     }
     Ok(guards)
+}
+
+/// The book that the configuration asks for.
+pub(super) fn load_prices(prices: &Prices) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    let (book, warnings) = watch::load_prices(&prices.dirs, prices.seed)?;
+    Ok((book.with_unmatched(prices.unmatched), warnings))
 }
 
 async fn reload_prices(app: &App, dir: &DataDir, loaded: Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>>) {

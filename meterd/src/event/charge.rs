@@ -19,6 +19,14 @@ use super::UsageEvent;
 /// event.
 #[must_use]
 pub fn charge(book: &PriceBook, event: UsageEvent, tenant: &str, via: &'static str) -> Charge {
+    let team = event.team.clone();
+    charge_for(book, event, team.as_deref(), tenant, via)
+}
+
+/// The same for an event that is its run's team's: `team` picks the price and leaves what the event says as it is, so
+/// that the event sent again is the same event.
+#[must_use]
+pub fn charge_for(book: &PriceBook, event: UsageEvent, team: Option<&str>, tenant: &str, via: &'static str) -> Charge {
     let key = key(&[tenant, &event.source, &event.id]);
     let response_key = match &event.called {
         Called::Model { provider, response_id: Some(response), .. } => {
@@ -27,7 +35,7 @@ pub fn charge(book: &PriceBook, event: UsageEvent, tenant: &str, via: &'static s
         _ => None,
     };
     let body = body_hash(&event);
-    let priced = priced(book, &event);
+    let priced = priced(book, &event, team);
     let execution = Ref { namespace: Arc::clone(&event.namespace), name: event.execution };
     let parent = event.parent_execution.map(|name| Ref { namespace: event.namespace, name });
     Charge {
@@ -67,7 +75,7 @@ pub fn price_again(book: &PriceBook, charge: &Charge) -> Outcome {
     call.ask(book)
 }
 
-fn priced(book: &PriceBook, event: &UsageEvent) -> Priced {
+fn priced(book: &PriceBook, event: &UsageEvent, team: Option<&str>) -> Priced {
     let Some(usage) = &event.usage else {
         return match event.outcome {
             CallOutcome::Ok => Priced::Unpriced(Unpriced::MissingUsage),
@@ -82,14 +90,18 @@ fn priced(book: &PriceBook, event: &UsageEvent) -> Priced {
         attrs: &event.attrs,
         outcome: event.outcome,
         namespace: &event.namespace,
-        team: event.team.as_deref(),
+        team,
     };
     match question.ask(book) {
         Outcome::Priced(cost) => Priced::Cost(cost),
-        Outcome::Unpriced(Unpriced::UnknownTool) if book.unmatched_tool() == Unmatched::ZeroWithFlag => {
+        Outcome::Unpriced(Unpriced::UnknownTool)
+            if book.unmatched_tool(&event.namespace, team) == Unmatched::ZeroWithFlag =>
+        {
             Priced::Zero(Zero::UnlistedTool)
         }
-        Outcome::Unpriced(Unpriced::UnknownModel) if book.unmatched_model() == Unmatched::ZeroWithFlag => {
+        Outcome::Unpriced(Unpriced::UnknownModel | Unpriced::UnknownProvider)
+            if book.unmatched_model(&event.namespace, team) == Unmatched::ZeroWithFlag =>
+        {
             Priced::Zero(Zero::UnlistedModel)
         }
         Outcome::Unpriced(reason) => Priced::Unpriced(reason),

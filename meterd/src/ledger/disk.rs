@@ -47,6 +47,9 @@ pub trait Disk: Debug + Send + Sync {
     /// The next call of this kind to a segment fails.
     #[cfg(test)]
     fn fail(&self, _fault: Fault) {}
+    /// From now on nobody can set room aside, or can again.
+    #[cfg(test)]
+    fn fill(&self, _full: bool) {}
 }
 
 /// An open file. Reading has no position of its own, so readers can share one.

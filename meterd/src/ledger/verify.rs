@@ -4,6 +4,7 @@
 //! sum; every adjustment the difference between its charge's newest prices; every execution's cost equal to the sum of
 //! its entries; the newest snapshot equal to the fold of the entries.
 
+mod pinned;
 #[cfg(test)]
 mod tests;
 
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use budget::charge::Priced;
 use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, State};
 use pricing::cost::TableRef;
-use pricing::{Money, Outcome, PriceBook, PriceTable, document};
+use pricing::{Money, Outcome, PriceBook};
 
 use super::format::{GENESIS, HEADER_LEN, Hash};
 use super::frames::{Frames, segments_of};
@@ -285,10 +286,10 @@ impl Audit<'_> {
         Err(Difference::Cost { seq, event: Arc::clone(&charge.event_id), booked: cost.total, again })
     }
 
-    /// A book of just the pinned table.
+    /// A book of just the pinned table, or of those that stand over each other.
     fn book(&mut self, seq: u64, table: &TableRef) -> Result<&PriceBook, Difference> {
         if !self.books.contains_key(&table.digest) {
-            let book = pinned(self.dir, table).map_err(|what| Difference::Table {
+            let book = pinned::book(self.dir, table).map_err(|what| Difference::Table {
                 seq,
                 name: Arc::clone(&table.name),
                 digest: Arc::clone(&table.digest),
@@ -321,19 +322,4 @@ impl Audit<'_> {
         self.proof.tables = self.books.len();
         Ok(self.proof)
     }
-}
-
-/// Reads a pinned table back and checks that its content is what its digest says.
-fn pinned(dir: &DataDir, table: &TableRef) -> Result<PriceBook, String> {
-    let path = dir.prices().join(format!("{}.json", table.digest));
-    let text =
-        dir.read(&path).map_err(|error| format!("whose pinned copy {} cannot be read: {error}", path.display()))?;
-    let unreadable = || format!("whose pinned copy {} is not a price table", path.display());
-    let text = String::from_utf8(text).map_err(|_| unreadable())?;
-    let nodes = document::parse(&text).map_err(|_| unreadable())?;
-    let (read, _) = PriceTable::from_node(nodes.first().ok_or_else(unreadable)?).map_err(|_| unreadable())?;
-    if read.reference() != table {
-        return Err(format!("whose pinned copy {} has digest {}", path.display(), read.reference().digest));
-    }
-    Ok(PriceBook::new(vec![Arc::new(read)]))
 }

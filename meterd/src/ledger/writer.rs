@@ -1,5 +1,6 @@
 //! The one writer: a batch is one write and one fsync; after the first failure nothing more is written.
 
+use std::io;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,10 @@ use super::format::{HEADER_LEN, Hash, Header, encode_frame};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
 
+/// Room on the disk that only what ends or settles something may use, so that it still can when the disk is full.
+const RESERVE_BYTES: u64 = 8 << 20;
+/// Room is set aside in steps of this, beyond the reserve.
+const STEP_BYTES: u64 = 4 << 20;
 /// A segment that has grown past this is closed and the next one begun.
 const SEGMENT_BYTES_MAX: u64 = 256 << 20;
 
@@ -21,6 +26,7 @@ pub struct Writer {
     reader: Reader,
     active: Option<Active>,
     segment_bytes_max: u64,
+    reserve_bytes: u64,
     chain: Hash,
     next_seq: u64,
     bytes: u64,
@@ -33,6 +39,8 @@ struct Active {
     file: Box<dyn DiskFile>,
     path: PathBuf,
     len: u64,
+    /// The disk has room for the file up to here.
+    allocated: u64,
 }
 
 /// Where the log ends, as recovery found it.
@@ -50,7 +58,7 @@ impl Writer {
         let active = match end.active {
             Some((path, len)) => {
                 let file = dir.disk().open_append(&path).map_err(LedgerError::io("open", &path))?;
-                Some(Active { file, path, len })
+                Some(Active { file, path, len, allocated: len })
             }
             None => None,
         };
@@ -60,6 +68,7 @@ impl Writer {
             reader,
             active,
             segment_bytes_max: SEGMENT_BYTES_MAX,
+            reserve_bytes: RESERVE_BYTES,
             chain: end.chain,
             next_seq: end.next_seq,
             bytes: end.bytes,
@@ -104,7 +113,7 @@ impl Writer {
         let Some(first) = entries.first().map(|entry| entry.seq) else { return Ok(Duration::ZERO) };
         debug_assert_eq!(first, self.next_seq, "entries are numbered without gaps");
         if self.active.as_ref().is_none_or(|active| active.len >= self.segment_bytes_max) {
-            self.begin_segment()?;
+            self.next_segment()?;
         }
         let Some(active) = &mut self.active else { return Err(LedgerError::Stopped) };
         self.buffer.clear();
@@ -126,6 +135,53 @@ impl Writer {
         Ok(took)
     }
 
+    /// Sees to it that the disk has room for so many bytes more and for the reserve behind them. `false`: it has not, so
+    /// that only what may use the reserve can be written.
+    pub fn make_room(&mut self, bytes: u64) -> Result<bool, LedgerError> {
+        let Some(active) = &mut self.active else {
+            // The first segment is made with the first batch.
+            let folder = self.dir.segments();
+            let free =
+                self.dir.disk().free_bytes(&folder).map_err(LedgerError::io("ask for the free room of", folder))?;
+            return Ok(free >= bytes.saturating_add(self.reserve_bytes));
+        };
+        let wanted = active.len.saturating_add(bytes).saturating_add(self.reserve_bytes);
+        if active.allocated >= wanted {
+            return Ok(true);
+        }
+        // A step ahead, or if there is no room for that, just what is wanted.
+        for len in [wanted.saturating_add(STEP_BYTES), wanted] {
+            match active.file.allocate(len) {
+                Ok(()) => {
+                    active.allocated = len;
+                    return Ok(true);
+                }
+                Err(error) if is_full(&error) => {}
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                    let path = &active.path;
+                    let free =
+                        self.dir.disk().free_bytes(path).map_err(LedgerError::io("ask for the free room of", path))?;
+                    return Ok(free >= bytes.saturating_add(self.reserve_bytes));
+                }
+                Err(error) => return Err(LedgerError::io("set room aside for", &active.path)(error)),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes on in a new segment, or in the one there is while the disk has no room for a new one's reserve.
+    fn next_segment(&mut self) -> Result<(), LedgerError> {
+        let Some(active) = &self.active else { return self.begin_segment() };
+        let folder = self.dir.segments();
+        let free = self.dir.disk().free_bytes(&folder).map_err(LedgerError::io("ask for the free room of", folder))?;
+        if free < self.reserve_bytes.saturating_add(STEP_BYTES) {
+            return Ok(());
+        }
+        // What was set aside behind its end is given back.
+        active.file.set_len(active.len).map_err(LedgerError::io("give back room of", &active.path))?;
+        self.begin_segment()
+    }
+
     fn begin_segment(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
         let mut file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
@@ -135,9 +191,13 @@ impl Writer {
         self.dir.sync(&self.dir.segments())?;
         self.bytes += HEADER_LEN as u64;
         self.reader.add_segment(self.next_seq, path.clone());
-        self.active = Some(Active { file, path, len: HEADER_LEN as u64 });
+        self.active = Some(Active { file, path, len: HEADER_LEN as u64, allocated: HEADER_LEN as u64 });
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 #[cfg(test)]

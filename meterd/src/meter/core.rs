@@ -6,6 +6,7 @@ use std::time::Duration;
 use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
 use pricing::Timestamp;
 
+use super::room;
 use super::snapshot::{self, Saver};
 use super::{Booked, Commit, Dedup, OnCommit, Restored, Rules};
 use crate::clock::Clock;
@@ -28,6 +29,8 @@ pub enum Answer {
     Charges(Vec<Booked>),
     /// Of a command.
     Command(Verdict),
+    /// The disk has room only for what ends or settles something; nothing of it was decided.
+    NoRoom,
 }
 
 /// Everything that decides and writes, without a thread of its own.
@@ -44,6 +47,10 @@ pub struct Core {
     since_snapshot: u64,
     on_commit: OnCommit,
     entries: Vec<Entry>,
+    /// Bytes that the batch may take, about.
+    wanted: u64,
+    /// The disk had no room for new work when it was last asked for.
+    scarce: bool,
 }
 
 impl Core {
@@ -71,11 +78,16 @@ impl Core {
             since_snapshot: restored.replayed,
             on_commit,
             entries: Vec::new(),
+            wanted: 0,
+            scarce: false,
         }
     }
 
     /// Decides one thing. The answer holds once [`Core::commit`] has returned without an error; it must not be told before.
     pub fn decide(&mut self, ask: Ask) -> Answer {
+        if !self.has_room_for(&ask) {
+            return Answer::NoRoom;
+        }
         match ask {
             Ask::Charges(charges) => Answer::Charges(charges.into_iter().map(|charge| self.charge(charge)).collect()),
             Ask::Command(command) => Answer::Command(self.command(*command)),
@@ -92,6 +104,7 @@ impl Core {
             return Err(error);
         }
         let entries = std::mem::take(&mut self.entries);
+        self.wanted = 0;
         if entries.is_empty() {
             return Ok(());
         }
@@ -144,6 +157,12 @@ impl Core {
         self.dedup.wait()
     }
 
+    /// Is there room for new work on the disk, as far as it was asked for?
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.scarce
+    }
+
     /// The state as decided; durable up to the last commit.
     #[must_use]
     pub fn state(&self) -> &State {
@@ -154,6 +173,30 @@ impl Core {
     #[must_use]
     pub fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// New work is only taken while the reserve behind it stays whole.
+    fn has_room_for(&mut self, ask: &Ask) -> bool {
+        self.wanted = self.wanted.saturating_add(room::wanted(ask));
+        if room::may_use_reserve(ask) {
+            return true;
+        }
+        let scarce = match self.writer.make_room(self.wanted) {
+            Ok(room) => !room,
+            Err(error) => {
+                self.broken.get_or_insert(error);
+                false
+            }
+        };
+        if scarce && !self.scarce {
+            tracing::error!(
+                "the disk is full: new work is refused until there is room; runs can still be settled and ended"
+            );
+        } else if !scarce && self.scarce {
+            tracing::info!("the disk has room again: new work is taken");
+        }
+        self.scarce = scarce;
+        !scarce
     }
 
     fn charge(&mut self, charge: Charge) -> Booked {

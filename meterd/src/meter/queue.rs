@@ -2,7 +2,7 @@
 //! durable. Full means refused at once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use budget::{Charge, Command, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -23,8 +23,9 @@ pub enum Refused {
     /// The ledger has stopped, or the daemon is going down.
     #[error("the ledger takes nothing more; the daemon must be restarted")]
     Stopped,
-    /// The ledger has stopped because the disk is full.
-    #[error("the disk is full; the ledger takes nothing more until there is room and the daemon is restarted")]
+    /// The disk is full: it takes new work again when there is room. A write that failed for want of room has stopped the
+    /// ledger besides, until a restart.
+    #[error("the disk is full; nothing new is taken until there is room")]
     DiskFull,
 }
 
@@ -40,8 +41,8 @@ enum Message {
 }
 
 pub(super) enum Work {
-    Charges(Vec<Charge>, oneshot::Sender<Vec<Booked>>),
-    Command(Box<Command>, oneshot::Sender<Verdict>),
+    Charges(Vec<Charge>, oneshot::Sender<Result<Vec<Booked>, Refused>>),
+    Command(Box<Command>, oneshot::Sender<Result<Verdict, Refused>>),
 }
 
 /// Sends work to the meter; cheap to clone.
@@ -58,6 +59,8 @@ pub(super) struct Shared {
     capacity: usize,
     /// One of the states below; it only rises.
     state: Arc<AtomicU8>,
+    /// The disk has no room for new work.
+    scarce: Arc<AtomicBool>,
 }
 
 const UP: u8 = 0;
@@ -74,6 +77,11 @@ impl Shared {
     pub(super) fn fail(&self, error: &LedgerError) {
         let state = if error.is_disk_full() { DISK_FULL } else { STOPPED };
         self.state.fetch_max(state, Ordering::SeqCst);
+    }
+
+    /// Says whether the disk has room for new work.
+    pub(super) fn room(&self, has_room: bool) {
+        self.scarce.store(!has_room, Ordering::Relaxed);
     }
 
     /// Why work is refused, if it is.
@@ -95,7 +103,12 @@ pub(super) struct Receiver {
 pub(super) fn channel(capacity: usize) -> (Handle, Receiver) {
     let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS);
     let (sender, receiver) = mpsc::unbounded_channel();
-    let shared = Shared { room: Arc::new(Semaphore::new(capacity)), capacity, state: Arc::new(AtomicU8::new(UP)) };
+    let shared = Shared {
+        room: Arc::new(Semaphore::new(capacity)),
+        capacity,
+        state: Arc::new(AtomicU8::new(UP)),
+        scarce: Arc::default(),
+    };
     (Handle { sender, shared }, Receiver { receiver, closed: false })
 }
 
@@ -135,16 +148,18 @@ impl Receiver {
 
 /// Who waits for an answer. One that is dropped tells its caller that nothing was acknowledged.
 pub(super) enum Reply {
-    Charges(oneshot::Sender<Vec<Booked>>),
-    Command(oneshot::Sender<Verdict>),
+    Charges(oneshot::Sender<Result<Vec<Booked>, Refused>>),
+    Command(oneshot::Sender<Result<Verdict, Refused>>),
 }
 
 impl Reply {
     /// A caller that has gone away finds its entries in the ledger all the same.
     pub(super) fn send(self, answer: Answer) {
         match (self, answer) {
-            (Self::Charges(reply), Answer::Charges(booked)) => drop(reply.send(booked)),
-            (Self::Command(reply), Answer::Command(verdict)) => drop(reply.send(verdict)),
+            (Self::Charges(reply), Answer::Charges(booked)) => drop(reply.send(Ok(booked))),
+            (Self::Command(reply), Answer::Command(verdict)) => drop(reply.send(Ok(verdict))),
+            (Self::Charges(reply), Answer::NoRoom) => drop(reply.send(Err(Refused::DiskFull))),
+            (Self::Command(reply), Answer::NoRoom) => drop(reply.send(Err(Refused::DiskFull))),
             // An answer has the shape of its question.
             (Self::Charges(_), Answer::Command(_)) | (Self::Command(_), Answer::Charges(_)) => {}
         }
@@ -174,7 +189,7 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let permit = self.room(charges.len().max(1))?;
         self.send(Work::Charges(charges, reply), permit)?;
-        answer.await.map_err(|_| self.refused())
+        answer.await.map_err(|_| self.refused())?
     }
 
     /// Carries out one command; answers once its facts are durable.
@@ -182,7 +197,7 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let permit = self.room(1)?;
         self.send(Work::Command(Box::new(command), reply), permit)?;
-        answer.await.map_err(|_| self.refused())
+        answer.await.map_err(|_| self.refused())?
     }
 
     /// The same for the daemon's own commands, which nobody would send again: waits for room.
@@ -190,7 +205,7 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let permit = Arc::clone(&self.shared.room).acquire_owned().await.map_err(|_| self.refused())?;
         self.send(Work::Command(Box::new(command), reply), permit)?;
-        answer.await.map_err(|_| self.refused())
+        answer.await.map_err(|_| self.refused())?
     }
 
     /// Carries out commands in their order, which are likely to share one fsync. From the first that is refused on all
@@ -209,7 +224,7 @@ impl Handle {
         let mut verdicts = Vec::new();
         for sent in sent.collect::<Vec<_>>() {
             verdicts.push(match sent {
-                Ok(answer) => answer.await.map_err(|_| self.refused()),
+                Ok(answer) => answer.await.map_err(|_| self.refused()).and_then(|verdict| verdict),
                 Err(refused) => Err(refused),
             });
         }
@@ -226,6 +241,12 @@ impl Handle {
     #[must_use]
     pub fn stopped(&self) -> Option<Refused> {
         self.shared.refused().or_else(|| self.sender.is_closed().then_some(Refused::Stopped))
+    }
+
+    /// Does the disk have room for new work? Without it the meter still ends and settles.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        !self.shared.scarce.load(Ordering::Relaxed)
     }
 
     /// Charges and commands that wait or are being written, and how many may.

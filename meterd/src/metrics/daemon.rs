@@ -69,6 +69,8 @@ pub const REJECTIONS: [&str; 37] = [
 ];
 /// HTTP methods that have a label value of their own.
 const METHODS: [&str; 8] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", OTHER];
+/// Why a request was not let in: the label `reason`.
+pub const AUTH_REFUSALS: [&str; 6] = ["missing", "invalid", "forbidden", "rate", "foreign_origin", OTHER];
 /// Journal operations: the label `op`.
 pub const JOURNAL_OPS: [&str; 6] = ["open", "append", "fsync", "read", "snapshot", OTHER];
 /// Queues: the label `queue`.
@@ -89,6 +91,7 @@ struct Families {
     ingest_rejected: IntCounterVec,
     ingest_lag: HistogramVec,
     ingest_last_event: GaugeVec,
+    auth_refused: IntCounterVec,
     queue_depth: IntGaugeVec,
     queue_capacity: IntGaugeVec,
     queue_dropped: IntCounterVec,
@@ -142,6 +145,11 @@ impl DaemonMetrics {
     pub fn rejected(&self, source: &'static str, reason: &str) {
         self.ingest(source, "rejected");
         count(&self.0.ingest_rejected, &[within(&SOURCES, source), within(&REJECTIONS, reason)], 1);
+    }
+
+    /// A request was not let in.
+    pub fn auth_refused(&self, reason: &str) {
+        count(&self.0.auth_refused, &[within(&AUTH_REFUSALS, reason)], 1);
     }
 
     /// A usage event of time `event` was accepted at `now`.

@@ -73,7 +73,7 @@ impl LedgerMetrics {
         match &entry.fact {
             Fact::Applied(applied) => self.applied(applied),
             Fact::Removed { kind, id } => self.removed(kind, id),
-            Fact::Pinned(_) => {}
+            Fact::Pinned(_) | Fact::Audited(_) => {}
             Fact::Opened(opened) => self.opened(at, opened),
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
@@ -81,14 +81,27 @@ impl LedgerMetrics {
             Fact::Warned { counter, .. } => self.crossed(counter, false),
             Fact::Reached { counter, .. } => self.crossed(counter, true),
             Fact::Killed { kill, execution, cause, .. } => self.killed(at, kill, execution, cause),
-            Fact::KillSent { kill, channel, attempt } => self.kill_sent(kill, *channel, attempt),
+            Fact::KillSent { kill, channel, attempt, .. } => self.kill_sent(kill, *channel, attempt),
             Fact::KillAcked { kill, channel } => self.kill_acked(at, kill, *channel),
             Fact::KillConfirmed { kill, proof } => self.kill_confirmed(at, kill, *proof),
+            // Decided and not fenced yet: what is spent until the stop counts from here.
+            Fact::WindDown { kill, execution, cause, .. } => self.killed(at, kill, execution, cause),
+            Fact::Fenced { .. }
+            | Fact::KillPlanned { .. }
+            | Fact::KillEscalated { .. }
+            | Fact::KillManual { .. }
+            | Fact::KillCollateral { .. }
+            | Fact::Registered { .. } => {}
         }
         let before_a_kill = |fact: &Fact| {
             matches!(
                 fact,
-                Fact::Charged(_) | Fact::Adjusted(_) | Fact::Warned { .. } | Fact::Reached { .. } | Fact::Killed { .. }
+                Fact::Charged(_)
+                    | Fact::Adjusted(_)
+                    | Fact::Warned { .. }
+                    | Fact::Reached { .. }
+                    | Fact::Killed { .. }
+                    | Fact::WindDown { .. }
             )
         };
         if !before_a_kill(&entry.fact) {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use budget::signal::{Attempt, CounterAt, Kill, KillState};
+use budget::signal::{Attempt, CounterAt, Kill, Tried};
 use budget::{Budget, Ref, Source, State, Unit};
 use pricing::Timestamp;
 
@@ -186,7 +186,7 @@ fn kills<'a>(kills: impl Iterator<Item = &'a Kill>, writer: &mut Writer) {
     for channel in words::CHANNELS.into_iter().chain([words::NO_CHANNEL]) {
         pending.insert(channel, (0, None));
     }
-    for kill in kills.filter(|kill| matches!(kill.state, KillState::Fenced | KillState::Sent)) {
+    for kill in kills.filter(|kill| kill.state.is_unanswered()) {
         for (channel, since) in taken(kill) {
             let (count, oldest) = pending.entry(channel).or_default();
             *count = count.saturating_add(1);
@@ -207,7 +207,7 @@ fn kills<'a>(kills: impl Iterator<Item = &'a Kill>, writer: &mut Writer) {
 /// The channels that took a kill and when each did first; before that, `none` and the decision.
 fn taken(kill: &Kill) -> BTreeMap<&'static str, Timestamp> {
     let mut taken = BTreeMap::new();
-    for (at, channel, attempt) in &kill.attempts {
+    for Tried { at, channel, attempt, .. } in &kill.attempts {
         if *attempt == Attempt::Delivered {
             let first = taken.entry(channel.as_str()).or_insert(*at);
             *first = (*at).min(*first);

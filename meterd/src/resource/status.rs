@@ -177,13 +177,35 @@ fn kill_status(kill: &Kill) -> Json {
         ("state", Json::text(kill_state(kill.state))),
         ("decidedAt", Json::text(kill.decided_at)),
     ]);
-    for (key, at) in [("sentAt", kill.sent_at), ("ackedAt", kill.acked_at), ("confirmedAt", kill.confirmed_at)] {
+    let times = [
+        ("fencedAt", kill.fenced_at),
+        ("sentAt", kill.sent_at),
+        ("ackedAt", kill.acked_at),
+        ("confirmedAt", kill.confirmed_at),
+    ];
+    for (key, at) in times {
         if let Some(at) = at {
             status.set(key, Json::text(at));
         }
     }
+    if let Some(turn) = kill.turn {
+        status.set("allowanceUsd", Json::usd(turn.allowance));
+        status.set("turnUntil", Json::text(turn.until));
+    }
     if let Some(channel) = kill.acked_by {
         status.set("ackedBy", Json::text(channel.as_str()));
+    }
+    if let Some(proof) = kill.proof {
+        status.set("proof", Json::text(proof.as_str()));
+    }
+    for (key, until) in [("msToFence", kill.fenced_at), ("msToAck", kill.acked_at), ("msToConfirm", kill.confirmed_at)]
+    {
+        if let Some(until) = until {
+            status.set(key, Json::count(until.since(kill.decided_at) / 1_000_000));
+        }
+    }
+    if !kill.collateral.is_empty() {
+        status.set("collateral", Json::List(kill.collateral.iter().map(Json::text).collect()));
     }
     status.set("attempts", Json::count(i128::try_from(kill.attempts.len()).unwrap_or(i128::MAX)));
     status.set("cause", Json::text(cause(&kill.cause)));
@@ -198,6 +220,10 @@ const fn kill_state(state: KillState) -> &'static str {
         KillState::Acked => "Acked",
         KillState::Confirmed => "Confirmed",
         KillState::Moot => "Moot",
+        KillState::WindDown => "WindDown",
+        KillState::Escalated => "Escalated",
+        KillState::Unreachable => "Unreachable",
+        KillState::Manual => "Manual",
     }
 }
 

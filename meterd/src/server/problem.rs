@@ -2,7 +2,7 @@
 //! offending field, and whether trying again can help.
 
 use axum::body::Body;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -14,6 +14,7 @@ pub struct Problem {
     detail: String,
     pointer: Option<String>,
     retry_after_seconds: Option<u32>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
     more: Map<String, Value>,
 }
 
@@ -21,7 +22,15 @@ impl Problem {
     /// A problem of `status` with a stable `code` and a sentence that names the way out.
     #[must_use]
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), pointer: None, retry_after_seconds: None, more: Map::new() }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            pointer: None,
+            retry_after_seconds: None,
+            header: None,
+            more: Map::new(),
+        }
     }
 
     /// 400.
@@ -72,6 +81,25 @@ impl Problem {
         self
     }
 
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
+        self
+    }
+
+    /// What is wrong and the way out.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -101,6 +129,10 @@ impl IntoResponse for Problem {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(header) = self.header {
+            let (name, value) = *header;
+            headers.insert(name, value);
         }
         response
     }

@@ -113,9 +113,7 @@ pub async fn reprice(
     let run = run_id(asked);
     let mut report = Report { run: run.clone(), dry_run: booker.is_none(), ..Report::default() };
     if let Some((_, dir)) = booker {
-        for table in asked.prices.tables() {
-            pin(dir, table)?;
-        }
+        pin(dir, &asked.prices)?;
     }
     let mut sums = Sums::default();
     let (reader, run): (_, Arc<str>) = (reader.clone(), run.into());
@@ -230,8 +228,8 @@ fn month_of(now: Timestamp) -> Timestamp {
 /// The same tables give the same id, so a repeat and a wider time belong to it.
 fn run_id(asked: &Asked) -> String {
     let mut hasher = Sha256::new();
-    for table in asked.prices.tables() {
-        hasher.update(table.reference().digest.as_bytes());
+    for (reference, _) in asked.prices.pins() {
+        hasher.update(reference.digest.as_bytes());
     }
     let digest: [u8; 32] = hasher.finalize().into();
     let hex: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();

@@ -52,7 +52,7 @@ impl House {
 
     fn put(&self, table: &str) {
         let book = book_of(table);
-        book.tables().iter().for_each(|table| super::pin(&self.dir, table).unwrap());
+        super::pin(&self.dir, &book).unwrap();
         self.settler.put(book);
     }
 

@@ -88,7 +88,7 @@ fn kills_and_limits_are_signals_and_nothing_else_is() {
         })
         .collect();
     let events: Vec<&str> = signals.iter().map(|signal| signal.event).collect();
-    assert_eq!(events, ["budget_warning", "budget_warning", "kill", "kill"]);
+    assert_eq!(events, ["budget_warning", "budget_warning", "kill", "kill", "wind_down", "kill"]);
     assert_eq!((&signals[0].data["level"], &signals[1].data["level"]), (&json!("0.8"), &json!("1")));
     let budget = json!({
         "name": "team", "namespace": "ns", "source": "Budget", "generation": 2, "window": "day", "unit": "usd",
@@ -106,6 +106,13 @@ fn kills_and_limits_are_signals_and_nothing_else_is() {
         (&signals[3].data["reason"], &signals[3].data["message"]),
         (&json!("operator"), &json!("killed by me: loop"))
     );
+    let turn = &signals[4].data;
+    assert_eq!((&turn["id"], &turn["type"]), (&json!("kill-16"), &json!("wind_down")));
+    assert_eq!(
+        (&turn["allowanceUsd"], &turn["until"], &turn["costUsd"]),
+        (&json!("0.25"), &json!("2026-11-22T10:01:00Z"), &json!("0.5"))
+    );
+    assert_eq!((&signals[5].data["id"], &signals[5].data["costUsd"]), (&json!("kill-16"), &json!("0.75")));
 }
 
 #[test]

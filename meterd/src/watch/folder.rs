@@ -64,6 +64,19 @@ pub(super) fn digest_of(dirs: &[PathBuf]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// A digest of single files; one that cannot be read has the digest of its problem.
+pub(super) fn digest_of_files(files: &[PathBuf]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for file in files {
+        add(&mut hash, file.as_os_str().as_encoded_bytes());
+        match load_file(file) {
+            Ok(text) => add(&mut hash, text.as_bytes()),
+            Err(problem) => add(&mut hash, problem.to_string().as_bytes()),
+        }
+    }
+    hash.finalize().into()
+}
+
 /// With its length, so that no two lists of parts run together to the same bytes.
 fn add(hash: &mut Sha256, part: &[u8]) {
     hash.update((part.len() as u64).to_be_bytes());

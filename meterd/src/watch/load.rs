@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use budget::Ref;
-use pricing::document::{self, Place, Problem, Severity};
+use pricing::book::{LayerProblem, Layers};
+use pricing::document::{self, Node, Place, Problem, Severity};
 use pricing::{PriceBook, PriceTable};
 
 use super::folder::{EXTENSIONS, load_dir};
@@ -50,38 +51,73 @@ pub fn prices_from(
     files: &[(PathBuf, String)],
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
     let mut problems = Vec::new();
-    let lowest = tables(built_in, &mut problems);
-    let upper = tables(files, &mut problems);
+    let lowest = documents(built_in, &mut problems);
+    let upper = documents(files, &mut problems);
     if problems.iter().any(FileProblem::is_error) {
         return Err(problems);
     }
-    let replaced = |table: &PriceTable| upper.iter().any(|other| other.reference().name == table.reference().name);
-    let mut book: Vec<Arc<PriceTable>> = lowest.into_iter().filter(|table| !replaced(table)).collect();
-    book.extend(upper.iter().cloned());
-    Ok((PriceBook::new(book), problems))
-}
-
-/// Every table of these files; two of one name are an error.
-fn tables(files: &[(PathBuf, String)], problems: &mut Vec<FileProblem>) -> Vec<Arc<PriceTable>> {
-    let mut tables: Vec<Arc<PriceTable>> = Vec::new();
-    let mut places: BTreeMap<Arc<str>, (&Path, Place)> = BTreeMap::new();
-    for ((file, _), read) in files.iter().zip(read_all(files)) {
-        problems.extend(FileProblem::in_file(file, read.problems));
-        for (table, place) in read.tables {
-            let name = table.reference().name.clone();
-            if let Some((other, first)) = places.insert(name.clone(), (file, place)) {
-                problems.push(given_twice(&format!("price table {name}"), (file, place), (other, first)));
-            }
-            tables.push(Arc::new(table));
+    let replaced =
+        |table: &PriceTable| upper.tables.iter().any(|other| other.reference().name == table.reference().name);
+    let mut tables: Vec<Arc<PriceTable>> = lowest.tables.into_iter().filter(|table| !replaced(table)).collect();
+    tables.extend(upper.tables.iter().cloned());
+    match PriceBook::layered(tables, &upper.books) {
+        Ok(book) => Ok((book, problems)),
+        Err(found) => {
+            problems.extend(upper.placed(found));
+            Err(problems)
         }
     }
-    tables
+}
+
+/// What files hold, and in which file each table and book stood.
+#[derive(Default)]
+struct Documents<'a> {
+    tables: Vec<Arc<PriceTable>>,
+    books: Vec<Layers>,
+    /// By name, and whether it is a table.
+    files: BTreeMap<(Arc<str>, bool), (&'a Path, Place)>,
+}
+
+/// Every table and book of these files; two of one kind and name are an error.
+fn documents<'a>(files: &'a [(PathBuf, String)], problems: &mut Vec<FileProblem>) -> Documents<'a> {
+    let mut documents = Documents::default();
+    for ((file, _), read) in files.iter().zip(read_all(files)) {
+        problems.extend(FileProblem::in_file(file, read.problems));
+        let mut note = |name: &Arc<str>, is_table: bool, place: Place| {
+            if let Some(first) = documents.files.insert((Arc::clone(name), is_table), (file, place)) {
+                let what = if is_table { "price table" } else { "price book" };
+                problems.push(given_twice(&format!("{what} {name}"), (file, place), first));
+            }
+        };
+        for (table, place) in read.tables {
+            note(&table.reference().name, true, place);
+            documents.tables.push(Arc::new(table));
+        }
+        for (book, place) in read.books {
+            note(book.name(), false, place);
+            documents.books.push(book);
+        }
+    }
+    documents
+}
+
+impl Documents<'_> {
+    /// Problems of layers, in the files of the documents that they are about.
+    fn placed(&self, problems: Vec<LayerProblem>) -> Vec<FileProblem> {
+        let place = |LayerProblem { resource, is_table, problem }| {
+            let file = self.files.get(&(Arc::clone(&resource), is_table)).map(|(file, _)| *file);
+            let file = file.unwrap_or(Path::new("built-in"));
+            FileProblem { file: file.to_owned(), problem }
+        };
+        problems.into_iter().map(place).collect()
+    }
 }
 
 /// What one file holds.
 #[derive(Default)]
 struct Read {
     tables: Vec<(PriceTable, Place)>,
+    books: Vec<(Layers, Place)>,
     problems: Vec<Problem>,
 }
 
@@ -121,8 +157,15 @@ fn read(text: &str) -> Read {
         Err(problems) => return Read { problems, ..read },
     };
     for node in &nodes {
+        if node.get("kind").and_then(Node::text) == Some("PriceBook") {
+            match Layers::from_node(node) {
+                Ok(book) => read.books.push((book, node.place)),
+                Err(found) => read.problems.extend(found),
+            }
+            continue;
+        }
         if let Some(kind) = node.get("kind").filter(|kind| kind.text().is_some_and(|kind| kind != "PriceTable")) {
-            let message = format!("{:?} is not a PriceTable", kind.text().unwrap_or_default());
+            let message = format!("{:?} is not a PriceTable or a PriceBook", kind.text().unwrap_or_default());
             let found = Problem::error(kind.place, "kind", message).with_hint("other kinds go to resources.dir");
             read.problems.push(found);
             continue;

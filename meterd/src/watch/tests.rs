@@ -92,7 +92,7 @@ fn prices_name_every_problem() {
     let text = text_of(&load_prices(&dirs, false).unwrap_err(), dir.path());
     assert!(
         text.contains(
-            "DIR/a.yaml:2:7: error: \"Budget\" is not a PriceTable (kind)\n  hint: other kinds go to resources.dir"
+            "DIR/a.yaml:2:7: error: \"Budget\" is not a PriceTable or a PriceBook (kind)\n  hint: other kinds go to resources.dir"
         ),
         "{text}"
     );

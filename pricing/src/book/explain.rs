@@ -1,45 +1,64 @@
-//! Why a model has the price that it has at some time: the table, the entry, the name that it answers to, rule by rule.
+//! Why a model has the price that it has at some time: the tables, the entries, the name that they answer to, rule by rule.
 
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::{Match, PriceBook};
-use crate::cost::{TableRef, Unpriced};
+use super::PriceBook;
+use crate::cost::{Call, TableRef, Target, Unpriced};
 use crate::document::{self, Node};
 use crate::model::Rank;
+use crate::table::Part;
 use crate::time::Timestamp;
-use crate::usage::UsageKey;
+use crate::usage::{Attrs, Usage, UsageKey};
 
 /// What answers for a model.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
-    /// The table.
+    /// The table, or the pile of tables, that costs are named after.
     pub table: TableRef,
-    /// The provider as the table spells it.
+    /// The provider as the lowest table spells it.
     pub provider: Arc<str>,
-    /// The entry.
+    /// The entry there.
     pub id: Arc<str>,
-    /// How the entry claims the name.
+    /// How that entry claims the name.
     pub rank: Rank,
-    /// The name, prefix or glob by which it does.
+    /// The name, prefix, glob or regular expression by which it does.
     pub pattern: String,
-    /// Its rules, in order: for each unit, the last one that applies wins.
+    /// The entries that price the model together, the lowest layer first.
+    pub layers: Vec<ExplainedLayer>,
+    /// Their rules, in order: for each unit, the last one that applies wins.
     pub rules: Vec<ExplainedRule>,
-    /// What the entry says beside its rules, as canonical JSON: factors, minimums, increments, caps.
+}
+
+/// One entry of those that price a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedLayer {
+    /// Its table.
+    pub table: TableRef,
+    /// What its rates are in, such as `USD`.
+    pub currency: Arc<str>,
+    /// What the entry says beside its rules, as canonical JSON: factors, minimums, increments, caps, allowances; and the
+    /// table's exchange rates.
     pub beside: Vec<(&'static str, String)>,
 }
 
 /// One rule of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExplainedRule {
+    /// Which of the layers it stands in.
+    pub layer: usize,
+    /// Its index in the entry.
+    pub index: usize,
     /// Its conditions as canonical JSON; empty where it always applies.
     pub when: String,
     /// Does it forget what earlier rules set?
     pub reset: bool,
+    /// Does it leave tiers alone?
+    pub base_only: bool,
     /// Is it in force?
     pub force: Force,
-    /// Unit, USD a block, block.
+    /// Unit, price of a block in the layer's currency, block.
     pub rates: Vec<(UsageKey, Decimal, u32)>,
 }
 
@@ -70,45 +89,91 @@ impl Force {
 }
 
 impl PriceBook {
-    /// What prices a model at that time, and why.
-    pub fn explain(&self, provider: &str, model: &str, at: Timestamp) -> Result<Explained, Unpriced> {
-        let Match { table, entry, answer } = self.model(provider, model, None, Some(at))?;
-        let answer = answer.ok_or(Unpriced::UnknownModel)?;
-        let source = source(&table.canonical_json(), answer.entry);
-        let rules = entry.rules_at(at).enumerate().map(|(index, rule)| {
-            let written = source.as_ref().and_then(|entry| entry.get("rates")?.as_list()?.get(index)?.get("when"));
+    /// What prices a model at that time for a namespace and a team, and why.
+    pub fn explain(
+        &self,
+        provider: &str,
+        model: &str,
+        at: Timestamp,
+        namespace: &str,
+        team: Option<&str>,
+    ) -> Result<Explained, Unpriced> {
+        let (usage, attrs) = (Usage::new(), Attrs::new());
+        let target = Target::Model { provider, model, request_model: None };
+        let found = self.lookup(&Call { target, at, usage: &usage, attrs: &attrs, namespace, team })?;
+        let answer = found.answer.ok_or(Unpriced::UnknownModel)?;
+        let first = found.parts().first().ok_or(Unpriced::UnknownModel)?;
+        let (mut layers, mut rules) = (Vec::new(), Vec::new());
+        for (layer, part) in found.parts().iter().enumerate() {
+            let source = Source::of(part);
+            layers.push(source.layer(part));
+            rules.extend(source.rules(part, layer, at));
+        }
+        replaced(&mut rules);
+        Ok(Explained {
+            table: found.reference.clone(),
+            provider: Arc::clone(&first.entry.provider),
+            id: Arc::clone(&first.entry.id),
+            rank: answer.rank,
+            pattern: answer.pattern.to_owned(),
+            layers,
+            rules,
+        })
+    }
+}
+
+/// Rules before the last one that forgets for everybody.
+fn replaced(rules: &mut [ExplainedRule]) {
+    if let Some(last) = rules.iter().rposition(|rule| rule.reset && rule.force == Force::Yes) {
+        for rule in rules.iter_mut().take(last).filter(|rule| rule.force != Force::NotNow) {
+            rule.force = Force::Replaced;
+        }
+    }
+}
+
+/// An entry as its table wrote it.
+struct Source {
+    spec: Option<Node>,
+    entry: Option<Node>,
+}
+
+impl Source {
+    fn of(part: &Part<'_>) -> Self {
+        let documents = document::parse(&part.table.canonical_json()).unwrap_or_default();
+        let spec = documents.first().and_then(|document| document.get("spec")).cloned();
+        let is_it = |node: &&Node| {
+            let text = |field: &str| node.get(field).and_then(Node::text).unwrap_or_default();
+            text("id") == &*part.entry.id && *crate::model::normal(text("provider")) == *part.entry.provider
+        };
+        let models = spec.as_ref().and_then(|spec| spec.get("models")?.as_list());
+        let entry = models.and_then(|models| models.iter().find(is_it)).cloned();
+        Self { spec, entry }
+    }
+
+    fn layer(&self, part: &Part<'_>) -> ExplainedLayer {
+        let beside = ["adjust", "minimum", "increment", "cap", "allowances"];
+        let beside = beside.into_iter().filter_map(|field| Some((field, self.entry.as_ref()?.get(field)?.to_json())));
+        let fx = self.spec.as_ref().and_then(|spec| Some(("fx", spec.get("fx")?.to_json())));
+        let currency = part.table.exchange().and_then(|exchange| exchange.currency().cloned());
+        ExplainedLayer {
+            table: part.table.reference().clone(),
+            currency: currency.unwrap_or_else(|| Arc::from("USD")),
+            beside: beside.chain(fx).collect(),
+        }
+    }
+
+    fn rules(&self, part: &Part<'_>, layer: usize, at: Timestamp) -> Vec<ExplainedRule> {
+        let written = |index: usize| self.entry.as_ref()?.get("rates")?.as_list()?.get(index)?.get("when");
+        let rules = part.entry.rules_at(at).enumerate().map(|(index, rule)| {
             let force = match (rule.in_time, rule.depends) {
                 (false, _) => Force::NotNow,
                 (true, true) => Force::Depends,
                 (true, false) => Force::Yes,
             };
             let rates = rule.set.iter().map(|(unit, rate)| (*unit, rate.amount, rate.per)).collect();
-            ExplainedRule { when: written.map(Node::to_json).unwrap_or_default(), reset: rule.reset, force, rates }
+            let when = written(index).map(Node::to_json).unwrap_or_default();
+            ExplainedRule { layer, index, when, reset: rule.reset, base_only: rule.base_only, force, rates }
         });
-        let mut rules: Vec<ExplainedRule> = rules.collect();
-        if let Some(last) = rules.iter().rposition(|rule| rule.reset && rule.force == Force::Yes) {
-            for rule in rules.iter_mut().take(last).filter(|rule| rule.force != Force::NotNow) {
-                rule.force = Force::Replaced;
-            }
-        }
-        let beside = ["adjust", "minimum", "increment", "cap"]
-            .into_iter()
-            .filter_map(|field| Some((field, source.as_ref()?.get(field)?.to_json())));
-        Ok(Explained {
-            table: table.reference().clone(),
-            provider: Arc::clone(&entry.provider),
-            id: Arc::clone(&entry.id),
-            rank: answer.rank,
-            pattern: answer.pattern.to_owned(),
-            rules,
-            beside: beside.collect(),
-        })
+        rules.collect()
     }
-}
-
-/// The entry as the table wrote it. Its place there is its index.
-fn source(json: &str, index: u32) -> Option<Node> {
-    let documents = document::parse(json).ok()?;
-    let models = documents.first()?.get("spec")?.get("models")?.as_list()?;
-    models.get(usize::try_from(index).ok()?).cloned()
 }

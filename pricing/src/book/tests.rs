@@ -1,7 +1,12 @@
 //! Books: layers, provider names, model names in two places, pinned tables.
 
+mod layers;
+
 use super::*;
+use crate::cost::Target;
 use crate::table::UnmatchedPolicy;
+use crate::time::Timestamp;
+use crate::usage::{Attrs, Usage};
 
 fn table(name: &str, spec: &str) -> Arc<PriceTable> {
     let text = format!(
@@ -30,8 +35,12 @@ fn check(asked: &str, expected: &str) {
     let (provider, names) = asked.split_once(':').unwrap();
     let (model, request_model) = names.split_once('<').map_or((names, None), |(model, request)| (model, Some(request)));
     let book = book();
-    let found = match book.lookup(Target::Model { provider, model, request_model }, Timestamp::from_nanos(0)) {
-        Ok(found) => format!("{}/{}", found.table.reference().name, found.entry.id),
+    let target = Target::Model { provider, model, request_model };
+    let (usage, attrs) = (Usage::new(), Attrs::new());
+    let at = Timestamp::from_nanos(0);
+    let call = Call { target, at, usage: &usage, attrs: &attrs, namespace: "default", team: None };
+    let found = match book.lookup(&call) {
+        Ok(found) => format!("{}/{}", found.reference.name, found.parts()[0].entry.id),
         Err(reason) => reason.to_string(),
     };
     assert_eq!(found, expected, "{asked}");
@@ -65,9 +74,12 @@ fn a_book_knows_its_tables_models_and_policies() {
     assert!(book.find(&newest.reference().digest).is_some_and(|found| Arc::ptr_eq(found, newest)));
     assert!(book.find("00").is_none());
     assert!(book.has_model("xai", "grok-5") && !book.has_model("openai", "gpt-7"));
-    assert_eq!((book.unmatched_model(), book.unmatched_tool()), (Unmatched::Quarantine, Unmatched::ZeroWithFlag));
+    assert_eq!(
+        (book.unmatched_model("n", None), book.unmatched_tool("n", None)),
+        (Unmatched::Quarantine, Unmatched::ZeroWithFlag)
+    );
     let strict = PriceBook::new(vec![table("a", "unmatched: { tool: quarantine }"), table("b", "models: []")]);
-    assert_eq!(strict.unmatched_tool(), Unmatched::Quarantine);
+    assert_eq!(strict.unmatched_tool("n", None), Unmatched::Quarantine);
     assert_eq!(strict.tables()[1].unmatched(), UnmatchedPolicy::default());
     assert_eq!(strict.tables()[0].entries(), 0);
     assert_eq!(newest.models().collect::<Vec<_>>(), [("openai", "gpt-6")]);

@@ -1,6 +1,6 @@
-//! `quantity × rate × multiplier ÷ per` as a count of 10⁻¹⁸ USD: every digit kept until the one rounding at the end.
+//! `quantity × rate × multiplier × fx ÷ per` as a count of 10⁻¹⁸ USD: every digit kept until the one rounding at the end.
 //!
-//! Almost every call fits 128 bits; what does not takes 384, which hold any three decimals.
+//! Almost every call fits 128 bits; what does not takes 512, which hold any four decimals.
 
 use rust_decimal::Decimal;
 
@@ -15,20 +15,28 @@ pub(crate) enum Rounding {
     Up,
 }
 
+/// What a line's amount is the product of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Factors {
+    pub(crate) quantity: Decimal,
+    /// In the table's currency, per block.
+    pub(crate) rate: Decimal,
+    /// Of the adjustments.
+    pub(crate) multiplier: Option<Decimal>,
+    /// US dollars for one unit of the table's currency.
+    pub(crate) fx: Option<Decimal>,
+}
+
 /// One line's amount; `None` if a factor is negative, `per` is zero, or 38 digits cannot hold the amount.
-pub(crate) fn amount(
-    quantity: Decimal,
-    rate: Decimal,
-    multiplier: Option<Decimal>,
-    per: u32,
-    rounding: Rounding,
-) -> Option<Money> {
-    let multiplier = multiplier.unwrap_or(Decimal::ONE);
-    let factors = [mantissa(quantity)?, mantissa(rate)?, mantissa(multiplier)?];
+pub(crate) fn amount(of: &Factors, per: u32, rounding: Rounding) -> Option<Money> {
+    let multiplier = of.multiplier.unwrap_or(Decimal::ONE);
+    let fx = of.fx.unwrap_or(Decimal::ONE);
+    let factors = [mantissa(of.quantity)?, mantissa(of.rate)?, mantissa(multiplier)?, mantissa(fx)?];
     if factors.contains(&0) {
         return Some(Money::ZERO);
     }
-    let places = quantity.scale().checked_add(rate.scale())?.checked_add(multiplier.scale())?;
+    let places =
+        [of.quantity, of.rate, multiplier, fx].iter().try_fold(0u32, |sum, part| sum.checked_add(part.scale()))?;
     // A block that is a power of ten only moves the point.
     let tens = per.checked_ilog10()?;
     let (places, per) = if 10u32.checked_pow(tens)? == per { (places.checked_add(tens)?, 1) } else { (places, per) };
@@ -58,7 +66,7 @@ fn mantissa(decimal: Decimal) -> Option<u128> {
 }
 
 /// Dividend and divisor, where 128 bits hold both.
-fn narrow(factors: [u128; 3], shift: u32, drop: u32, per: u32) -> Option<(u128, u128)> {
+fn narrow(factors: [u128; 4], shift: u32, drop: u32, per: u32) -> Option<(u128, u128)> {
     let product = factors.into_iter().try_fold(10u128.checked_pow(shift)?, u128::checked_mul)?;
     Some((product, 10u128.checked_pow(drop)?.checked_mul(u128::from(per))?))
 }
@@ -77,7 +85,7 @@ fn divide(product: u128, divisor: u128, rounding: Rounding) -> Option<u128> {
     if up { quotient.checked_add(1) } else { Some(quotient) }
 }
 
-fn wide(factors: [u128; 3], shift: u32, drop: u32, per: u64, rounding: Rounding) -> Option<u128> {
+fn wide(factors: [u128; 4], shift: u32, drop: u32, per: u64, rounding: Rounding) -> Option<u128> {
     let mut number = Wide::ONE;
     for factor in factors {
         number = number.times(factor)?;
@@ -100,22 +108,22 @@ fn wide(factors: [u128; 3], shift: u32, drop: u32, per: u64, rounding: Rounding)
     if up { quotient.checked_add(1) } else { Some(quotient) }
 }
 
-/// An unsigned integer of 384 bits, the lowest limb first.
+/// An unsigned integer of 512 bits, the lowest limb first.
 #[derive(Clone, Copy)]
-struct Wide([u64; 6]);
+struct Wide([u64; 8]);
 
 impl Wide {
-    const ONE: Self = Self([1, 0, 0, 0, 0, 0]);
+    const ONE: Self = Self([1, 0, 0, 0, 0, 0, 0, 0]);
 
     fn times(self, factor: u128) -> Option<Self> {
         let (low, high) = split(factor);
         let mut sum = self.times_limb(low)?;
         if high > 0 {
-            let [a, b, c, d, e, f] = self.times_limb(high)?.0;
-            if f > 0 {
+            let [a, b, c, d, e, f, g, h] = self.times_limb(high)?.0;
+            if h > 0 {
                 return None;
             }
-            sum = sum.plus(Self([0, a, b, c, d, e]))?;
+            sum = sum.plus(Self([0, a, b, c, d, e, f, g]))?;
         }
         Some(sum)
     }
@@ -154,7 +162,7 @@ impl Wide {
     /// The number, if it fits 128 bits.
     fn low(self) -> Option<u128> {
         match self.0 {
-            [low, high, 0, 0, 0, 0] => Some((u128::from(high) << 64) | u128::from(low)),
+            [low, high, 0, 0, 0, 0, 0, 0] => Some((u128::from(high) << 64) | u128::from(low)),
             _ => None,
         }
     }

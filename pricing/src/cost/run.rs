@@ -1,12 +1,14 @@
 //! From a call to its lines: find the entry, run its rules, shape the leaves, price each leaf once.
 
+use std::sync::Arc;
+
 use rust_decimal::Decimal;
 
-use super::exact::{Rounding, amount, whole_amount};
+use super::exact::{Factors, Rounding, amount, whole_amount};
 use super::{Call, Cost, Line, Outcome, Target, Unpriced};
 use crate::book::{Match, PriceBook};
 use crate::money::Money;
-use crate::table::{Cascade, Entry, Shape};
+use crate::table::{Cascade, Circumstances, Part, Shape};
 use crate::usage::{Leaves, Quantity, UsageKey};
 
 pub(super) fn run(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Outcome {
@@ -17,31 +19,40 @@ pub(super) fn run(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Outc
 }
 
 fn cost(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Result<Cost, Unpriced> {
-    let Match { table, entry, .. } = book.lookup(call.target, call.at)?;
+    let found = book.lookup(call)?;
     let mut lines = Vec::new();
-    if !is_free_by_outcome(entry, call) {
-        price_leaves(entry, call, rounding, &mut lines)?;
+    if !is_free_by_outcome(&found, call) {
+        price_leaves(found.parts(), call, rounding, &mut lines)?;
     }
     let total = Money::checked_sum(lines.iter().map(|line| line.amount)).ok_or(Unpriced::OutOfRange)?;
-    Ok(Cost { total, lines, table: table.reference().clone() })
+    Ok(Cost { total, lines, table: found.reference.clone() })
 }
 
-fn is_free_by_outcome(entry: &Entry, call: &Call<'_>) -> bool {
-    matches!(call.target, Target::Tool { outcome, .. } if !entry.bills(outcome))
+/// Which outcomes are billed is for the highest layer that says so.
+fn is_free_by_outcome(found: &Match<'_>, call: &Call<'_>) -> bool {
+    let Target::Tool { outcome, .. } = call.target else { return false };
+    let stated = found.parts().iter().rev().find(|part| part.entry.bill_on.is_some());
+    stated.is_some_and(|part| !part.entry.bills(outcome))
 }
 
-fn price_leaves(entry: &Entry, call: &Call<'_>, rounding: Rounding, lines: &mut Vec<Line>) -> Result<(), Unpriced> {
+fn price_leaves(
+    parts: &[Part<'_>],
+    call: &Call<'_>,
+    rounding: Rounding,
+    lines: &mut Vec<Line>,
+) -> Result<(), Unpriced> {
     if call.usage.is_empty() {
         return Err(Unpriced::MissingUsage);
     }
     let mut leaves = Leaves::NONE;
     call.usage.leaves_into(&mut leaves).map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
-    let cascade = entry.cascade(call.at, call.usage, call.attrs);
+    let circumstances = Circumstances { at: call.at, usage: call.usage, attrs: call.attrs };
+    let cascade = Cascade::run(parts, circumstances);
     if !cascade.has_rates() {
         return Err(Unpriced::NoRateAtTime);
     }
     imply_request(&cascade, call, &mut leaves)?;
-    for shape in &entry.shapes {
+    for shape in cascade.shapes() {
         apply(shape, &mut leaves)?;
     }
     lines.reserve_exact(leaves.iter().filter(|leaf| !leaf.1.is_zero()).count());
@@ -50,7 +61,7 @@ fn price_leaves(entry: &Entry, call: &Call<'_>, rounding: Rounding, lines: &mut 
         if quantity.is_zero() {
             continue;
         }
-        match line(entry, &cascade, call, unit, quantity, rounding) {
+        match line(&cascade, circumstances, unit, quantity, rounding) {
             Err(Unpriced::NoRateForUnit(unit)) if is_measured_only(call) => unrated = unrated.or(Some(unit)),
             line => lines.push(line?),
         }
@@ -99,28 +110,39 @@ fn apply(shape: &Shape, leaves: &mut Leaves) -> Result<(), Unpriced> {
 }
 
 fn line(
-    entry: &Entry,
     cascade: &Cascade<'_>,
-    call: &Call<'_>,
+    circumstances: Circumstances<'_>,
     unit: UsageKey,
     quantity: Quantity,
     rounding: Rounding,
 ) -> Result<Line, Unpriced> {
     let found = cascade.of_leaf(unit).ok_or(Unpriced::NoRateForUnit(unit))?;
-    let multiplier = entry.multiplier(found.unit.family(), call.at, call.usage, call.attrs);
+    let multiplier = cascade.multiplier(found.unit.family(), circumstances);
     let (factor, text) = multiplier.ok_or(Unpriced::OutOfRange)?.unzip();
-    let amount = match (quantity.as_u64(), found.rate.unit_scaled, factor) {
-        (Some(count), Some(unit), None) => whole_amount(count, unit),
-        _ => amount(quantity.decimal(), found.rate.amount, factor, found.rate.per, rounding),
+    let fx = match found.part.table.exchange() {
+        None => None,
+        Some(exchange) => Some(exchange.at(circumstances).ok_or(Unpriced::NoRateAtTime)?),
     };
+    let amount = match (quantity.as_u64(), found.rate.unit_scaled, factor, fx) {
+        (Some(count), Some(unit), None, None) => whole_amount(count, unit),
+        _ => {
+            let (quantity, rate) = (quantity.decimal(), found.rate.amount);
+            let factors = Factors { quantity, rate, multiplier: factor, fx: fx.map(|fx| fx.usd) };
+            amount(&factors, found.rate.per, rounding)
+        }
+    };
+    let free = cascade.allowance(unit, circumstances).and_then(|allowance| allowance.at(circumstances.at));
     Ok(Line {
         unit,
         quantity,
         rate_unit: found.unit,
         rate: found.rate.amount,
         per: found.rate.per,
+        layer: found.layer,
         rule: found.rule,
         multiplier: text,
+        fx: fx.cloned(),
+        free: free.map(Arc::new),
         amount: amount.ok_or(Unpriced::OutOfRange)?,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::exact::{Rounding, amount};
+use super::exact::{Factors, Rounding};
 use super::*;
 use crate::table::PriceTable;
 
@@ -204,9 +204,15 @@ fn estimates_round_up() {
     assert_eq!(cost.total.to_string(), "0.000339166666666667");
 }
 
+fn amount(quantity: &str, rate: &str, multiplier: Option<&str>, fx: Option<&str>, per: u32) -> Option<Money> {
+    let decimal = |text: &str| Decimal::from_str_exact(text).unwrap();
+    let (multiplier, fx) = (multiplier.map(decimal), fx.map(decimal));
+    let factors = Factors { quantity: decimal(quantity), rate: decimal(rate), multiplier, fx };
+    super::exact::amount(&factors, per, Rounding::HalfEven)
+}
+
 #[test]
 fn amounts_round_half_even_once() {
-    let decimal = |text: &str| Decimal::from_str_exact(text).unwrap();
     for (quantity, rate, factor, per, expected) in [
         ("1", "0.000000000000000001", None, 1, "0.000000000000000001"),
         ("0.5", "0.000000000000000001", None, 1, "0"),
@@ -227,14 +233,23 @@ fn amounts_round_half_even_once() {
         ),
         ("0.000000000001", "0.000000000000000001", Some("0.000000000001"), 1, "0"),
     ] {
-        let found = amount(decimal(quantity), decimal(rate), factor.map(decimal), per, Rounding::HalfEven);
+        let found = amount(quantity, rate, factor, None, per);
         assert_eq!(found.map(|money| money.to_string()).as_deref(), Some(expected), "{quantity} × {rate} ÷ {per}");
     }
-    let beyond =
-        amount(decimal("1000000000000000"), decimal("1000000000"), Some(decimal("1000000")), 1, Rounding::HalfEven);
-    assert_eq!(beyond, None);
-    assert_eq!(amount(decimal("-1"), decimal("1"), None, 1, Rounding::HalfEven), None);
-    assert_eq!(amount(decimal("1"), decimal("1"), None, 0, Rounding::HalfEven), None);
+    // An exchange rate is one more factor of the same one rounding; worked out with Python's integers.
+    let foreign =
+        |quantity, rate, factor, fx| amount(quantity, rate, factor, Some(fx), 3_600).map(|money| money.to_string());
+    assert_eq!(foreign("3601", "1.5", Some("1.1"), "1.0837").as_deref(), Some("1.788601695833333333"));
+    let widest = foreign(
+        "999999999999999.999999999999",
+        "0.123456789012345678",
+        Some("1.000000000000000001"),
+        "1.083712345678901234",
+    );
+    assert_eq!(widest.as_deref(), Some("37164346225.153981998873799529"));
+    assert_eq!(amount("1000000000000000", "1000000000", Some("1000000"), None, 1), None);
+    assert_eq!(amount("-1", "1", None, None, 1), None);
+    assert_eq!(amount("1", "1", None, None, 0), None);
 }
 
 #[test]
@@ -245,5 +260,5 @@ fn lines_serialise_exactly_in_both_forms() {
     assert_eq!(postcard::from_bytes::<Cost>(&bytes).unwrap(), cost);
     let json = serde_json::to_string(&cost).unwrap();
     assert_eq!(serde_json::from_str::<Cost>(&json).unwrap(), cost);
-    assert!(json.contains(r#"{"unit":"input_tokens","quantity":10,"rate_unit":"input_tokens","rate":"0.1","per":1000000,"rule":0,"multiplier":"1.1","amount":"0.0000011"}"#), "{json}");
+    assert!(json.contains(r#"{"unit":"input_tokens","quantity":10,"rate_unit":"input_tokens","rate":"0.1","per":1000000,"layer":0,"rule":0,"multiplier":"1.1","fx":null,"free":null,"amount":"0.0000011"}"#), "{json}");
 }

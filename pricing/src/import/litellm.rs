@@ -16,8 +16,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::draft::{Model, Provenance, Table};
+use super::draft::{Model, Provenance, Rule, Table};
 use super::{Import, ImportError, LeftOut, Options, hex, yaml};
+use crate::usage::UsageKey;
 pub use mcp::convert_mcp;
 use names::Names;
 use source::Fields;
@@ -69,11 +70,29 @@ fn model(provider: &str, seller: &str, key: &str, fields: &Fields, report: &mut 
     Ok(Model {
         provider: provider.to_owned(),
         id: key.to_owned(),
-        rates: rates.rules,
+        rates: joined(rates.rules),
         adjusts: rates.adjusts,
         cap: rates.cap,
         ..Model::default()
     })
+}
+
+/// LiteLLM bills what was read from a cache at the cache's rate, whatever it is. Where the modality has a rate too, that
+/// is said.
+fn joined(mut rules: Vec<Rule>) -> Vec<Rule> {
+    let has = |rules: &[Rule], key: UsageKey| rules.iter().any(|rule| rule.set.contains_key(&key));
+    for key in UsageKey::ALL.iter().copied() {
+        let [cache, modality, _] = key.wider() else { continue };
+        if has(&rules, key) || !has(&rules, *modality) {
+            continue;
+        }
+        for rule in &mut rules {
+            if let Some(rate) = rule.set.get(cache).copied() {
+                rule.set.insert(key, rate);
+            }
+        }
+    }
+    rules
 }
 
 fn table(provider: &str, options: &Options, sha256: String, models: Vec<Model>) -> Table {

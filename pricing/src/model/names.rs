@@ -1,9 +1,9 @@
 //! The names of one provider's models, compiled: hash lookups for exact names and aliases, a search for prefixes,
-//! a list of globs.
+//! lists of globs and of regular expressions.
 
 use rustc_hash::FxHashMap;
 
-use super::Glob;
+use super::{Glob, Regex};
 use crate::time::Timestamp;
 
 /// Which entry answers to a name.
@@ -15,6 +15,8 @@ pub(crate) struct Names {
     prefixes: Vec<(Box<str>, u32)>,
     /// The longest first.
     globs: Vec<(Glob, u32)>,
+    /// The longest first.
+    regexes: Vec<(Regex, u32)>,
 }
 
 /// How an entry claims a name, the strongest first.
@@ -28,6 +30,8 @@ pub enum Rank {
     Prefix,
     /// A pattern; the longest goes first.
     Glob,
+    /// A regular expression for the whole name; the longest goes first.
+    Regex,
 }
 
 impl Rank {
@@ -39,6 +43,7 @@ impl Rank {
             Self::Alias => "alias",
             Self::Prefix => "prefix",
             Self::Glob => "glob",
+            Self::Regex => "regex",
         }
     }
 }
@@ -82,8 +87,11 @@ impl Names {
         if let Some((pattern, entry)) = self.longest_prefix(name.as_bytes()) {
             return Some(Answer { entry: *entry, rank: Rank::Prefix, pattern });
         }
-        let (glob, entry) = self.globs.iter().find(|(glob, _)| glob.covers(name))?;
-        Some(Answer { entry: *entry, rank: Rank::Glob, pattern: glob.as_str() })
+        if let Some((glob, entry)) = self.globs.iter().find(|(glob, _)| glob.covers(name)) {
+            return Some(Answer { entry: *entry, rank: Rank::Glob, pattern: glob.as_str() });
+        }
+        let (regex, entry) = self.regexes.iter().find(|(regex, _)| regex.covers(name))?;
+        Some(Answer { entry: *entry, rank: Rank::Regex, pattern: regex.as_str() })
     }
 
     pub(crate) fn add_exact(&mut self, name: &str, entry: u32) -> Result<(), Clash> {
@@ -144,6 +152,20 @@ impl Names {
         }
         let gap = self.globs.partition_point(|(other, _)| other.rank() >= glob.rank());
         self.globs.insert(gap, (glob, entry));
+        Ok(())
+    }
+
+    pub(crate) fn add_regex(&mut self, regex: Regex, entry: u32) -> Result<(), Clash> {
+        let len = regex.as_str().len();
+        let rival = self
+            .regexes
+            .iter()
+            .find(|(other, owner)| *owner != entry && other.as_str().len() == len && !other.is_apart_from(&regex));
+        if let Some((other, owner)) = rival {
+            return Err(Clash { entry: *owner, pattern: Some(other.as_str().to_owned()) });
+        }
+        let gap = self.regexes.partition_point(|(other, _)| other.as_str().len() >= len);
+        self.regexes.insert(gap, (regex, entry));
         Ok(())
     }
 }

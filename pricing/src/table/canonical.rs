@@ -8,10 +8,10 @@ use crate::document::{Key, Node, Value};
 
 /// Fields whose scalars, at any depth, are exact decimals.
 const DECIMAL_FIELDS: &[&str] =
-    &["set", "per", "multiply", "usage", "gt", "gte", "minimum", "increment", "cap", "scale"];
+    &["set", "per", "multiply", "usage", "gt", "gte", "minimum", "increment", "cap", "scale", "usd", "free"];
 
 /// The tree with every scalar but truth values as text, decimals in their shortest form, and nothing that is null.
-pub(super) fn canonical(node: &Node) -> Node {
+pub(crate) fn canonical(node: &Node) -> Node {
     convert(node, false)
 }
 
@@ -48,7 +48,7 @@ fn scalar(node: &Node, text: &str, quoted: bool, decimals: bool) -> Value {
 }
 
 /// sha256 in 64 hex digits.
-pub(super) fn digest(json: &str) -> String {
+pub(crate) fn digest(json: &str) -> String {
     let mut hex = String::with_capacity(64);
     for byte in Sha256::digest(json.as_bytes()) {
         for nibble in [byte >> 4, byte & 15] {

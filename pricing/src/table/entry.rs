@@ -1,20 +1,22 @@
-//! One priced thing, compiled: its rules, adjustments and shapes, and what they come to for one call.
+//! One priced thing, compiled: its rules, adjustments, shapes and allowances.
 
 use std::sync::Arc;
 
+use jiff::civil;
+use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 
 use super::when::When;
-use crate::cost::exact;
+use crate::cost::{Free, exact};
 use crate::time::Timestamp;
-use crate::usage::{Attrs, Family, Usage, UsageKey};
+use crate::usage::{Family, Quantity, UsageKey};
 
 /// Rules of one entry; their index is kept in 16 bits.
 pub(crate) const RULES_MAX: usize = 1_000;
 /// Adjustments of one entry.
 pub(crate) const ADJUSTS_MAX: usize = 8;
 /// The highest code of a usage key, with room to spare.
-const CODES_MAX: usize = 128;
+pub(super) const CODES_MAX: usize = 128;
 
 /// A model, a tool or an approval with its rates.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(crate) struct Entry {
     pub(super) rules: Vec<Rule>,
     pub(super) adjusts: Vec<Adjust>,
     pub(crate) shapes: Vec<Shape>,
+    pub(super) allowances: Vec<Allowance>,
     /// Outcomes that are billed; `None` bills all.
     pub(crate) bill_on: Option<Vec<Box<str>>>,
 }
@@ -36,6 +39,8 @@ pub(super) struct Rule {
     pub(super) when: When,
     /// Forgets what earlier rules set.
     pub(super) reset: bool,
+    /// Leaves alone what a rule with conditions set (`appliesTo: base`).
+    pub(super) base_only: bool,
     pub(super) set: Vec<(UsageKey, Rate)>,
 }
 
@@ -63,6 +68,7 @@ pub(crate) struct RuleAt<'a> {
     pub(crate) in_time: bool,
     pub(crate) depends: bool,
     pub(crate) reset: bool,
+    pub(crate) base_only: bool,
     pub(crate) set: &'a [(UsageKey, Rate)],
 }
 
@@ -85,22 +91,44 @@ pub(crate) struct Shape {
     pub(crate) cap: Option<Decimal>,
 }
 
-/// A factor and its text, where one applies.
-pub(crate) type Multiplier = Option<(Decimal, Arc<str>)>;
-
-/// Which rule set each unit's rate for one call.
-pub(crate) struct Cascade<'a> {
-    entry: &'a Entry,
-    /// By the key's code: 0 for none, else the rule's index plus one.
-    winners: [u16; CODES_MAX],
-    any: bool,
+/// A quantity that is free in each period.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    pub(super) name: Arc<str>,
+    pub(super) group: Arc<str>,
+    pub(super) unit: UsageKey,
+    pub(super) quota: Quantity,
+    pub(super) period: Period,
+    pub(super) tz: TimeZone,
+    pub(super) when: When,
 }
 
-/// A rate and where it came from.
-pub(crate) struct Found {
-    pub(crate) unit: UsageKey,
-    pub(crate) rate: Rate,
-    pub(crate) rule: u16,
+/// How often an allowance begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Period {
+    /// Each civil day.
+    Day,
+    /// Each civil month.
+    Month,
+}
+
+impl Allowance {
+    /// The allowance in the period that holds `at`.
+    pub(crate) fn at(&self, at: Timestamp) -> Option<Free> {
+        let date = self.tz.to_datetime(at.jiff()).date();
+        let (first, next) = match self.period {
+            Period::Day => (date, date.tomorrow().ok()?),
+            Period::Month => (date.first_of_month(), date.last_of_month().tomorrow().ok()?),
+        };
+        let instant = |date: civil::Date| Some(Timestamp::from_jiff(date.to_zoned(self.tz.clone()).ok()?.timestamp()));
+        Some(Free {
+            name: Arc::clone(&self.name),
+            group: Arc::clone(&self.group),
+            quota: self.quota,
+            start: instant(first)?,
+            end: instant(next)?,
+        })
+    }
 }
 
 impl Entry {
@@ -115,47 +143,9 @@ impl Entry {
             in_time: rule.when.holds_at(at),
             depends: rule.when.depends_on_the_call(),
             reset: rule.reset,
+            base_only: rule.base_only,
             set: &rule.set,
         })
-    }
-
-    /// Runs the rules for one call.
-    pub(crate) fn cascade(&self, at: Timestamp, usage: &Usage, attrs: &Attrs) -> Cascade<'_> {
-        let mut cascade = Cascade { entry: self, winners: [0; CODES_MAX], any: false };
-        for (number, rule) in (1u16..).zip(&self.rules) {
-            if !rule.when.holds(at, usage, attrs) {
-                continue;
-            }
-            if rule.reset {
-                cascade.winners = [0; CODES_MAX];
-                cascade.any = false;
-            }
-            for (key, _) in &rule.set {
-                if let Some(winner) = cascade.winners.get_mut(usize::from(key.code())) {
-                    *winner = number;
-                    cascade.any = true;
-                }
-            }
-        }
-        cascade
-    }
-
-    /// The product of the adjustments that apply to a family, and its text; inside, `None` if none applies.
-    pub(crate) fn multiplier(&self, family: Family, at: Timestamp, usage: &Usage, attrs: &Attrs) -> Option<Multiplier> {
-        let mut product: Multiplier = None;
-        for adjust in &self.adjusts {
-            if !adjust.families.contains(&family) || !adjust.when.holds(at, usage, attrs) {
-                continue;
-            }
-            product = Some(match product {
-                None => (adjust.multiply, Arc::clone(&adjust.text)),
-                Some((earlier, _)) => {
-                    let both = multiply_exactly(earlier, adjust.multiply)?;
-                    (both, Arc::from(both.to_string()))
-                }
-            });
-        }
-        Some(product)
     }
 }
 
@@ -164,25 +154,4 @@ pub(super) fn multiply_exactly(left: Decimal, right: Decimal) -> Option<Decimal>
     let mantissa = left.mantissa().checked_mul(right.mantissa())?;
     let scale = left.scale().checked_add(right.scale())?;
     Decimal::try_from_i128_with_scale(mantissa, scale).ok().map(|product| product.normalize())
-}
-
-impl Cascade<'_> {
-    /// Is any rate in force?
-    pub(crate) const fn has_rates(&self) -> bool {
-        self.any
-    }
-
-    /// The rate of exactly this unit.
-    pub(crate) fn own(&self, unit: UsageKey) -> Option<Found> {
-        let number = self.winners.get(usize::from(unit.code())).copied().filter(|number| *number > 0)?;
-        let index = number.checked_sub(1)?;
-        let rule = self.entry.rules.get(usize::from(index))?;
-        let (_, rate) = rule.set.iter().find(|(key, _)| *key == unit)?;
-        Some(Found { unit, rate: *rate, rule: index })
-    }
-
-    /// The rate of a leaf: its own, or that of the nearest wider unit that has one.
-    pub(crate) fn of_leaf(&self, leaf: UsageKey) -> Option<Found> {
-        self.own(leaf).or_else(|| leaf.wider().iter().find_map(|wider| self.own(*wider)))
-    }
 }

@@ -1,5 +1,8 @@
 //! A tree → a compiled PriceTable, or every problem found in it.
 
+mod allowances;
+mod fx;
+mod lint;
 mod models;
 mod rates;
 mod tools;
@@ -14,15 +17,42 @@ use super::reader::{Path, Reader};
 use super::when::Calendar;
 use super::{PriceTable, Unmatched, UnmatchedPolicy, canonical};
 use crate::cost::TableRef;
-use crate::document::{Key, Node, Problem, Severity, Value, nearest};
+use crate::document::{Key, Node, Place, Problem, Severity, Value, nearest};
 use crate::usage::Family;
 
 /// The API versions under which a PriceTable is known; the group may have a prefix.
-const API_GROUP_VERSION: &str = "joch.dev/v1alpha1";
-const SPEC_FIELDS: &[&str] =
-    &["version", "currency", "per", "rounding", "provenance", "calendars", "models", "tools", "approvals", "unmatched"];
+pub(crate) const API_GROUP_VERSION: &str = "joch.dev/v1alpha1";
+const SPEC_FIELDS: &[&str] = &[
+    "version",
+    "currency",
+    "fx",
+    "per",
+    "rounding",
+    "provenance",
+    "calendars",
+    "models",
+    "tools",
+    "approvals",
+    "unmatched",
+];
 /// The largest block of a rate.
 const PER_MAX: u32 = 1_000_000_000;
+
+/// Bare rules that are remembered of one table.
+const BARE_MAX: usize = 64;
+
+/// A rule that holds for every call and does not say whether it means the tiers too: fine in a list, not in a contract.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bare {
+    /// Where it stands.
+    pub(crate) place: Place,
+    /// `models` or `tools`.
+    pub(crate) list: &'static str,
+    /// The entry's index there.
+    pub(crate) entry: u32,
+    /// The rule's index in the entry.
+    pub(crate) rule: u32,
+}
 
 /// What the parts of a spec need of each other.
 pub(super) struct Context {
@@ -65,6 +95,7 @@ fn resource(reader: &mut Reader, node: &Node) -> Option<PriceTable> {
     let version = version.and_then(|version| reader.text(version, &Path::Key(&path, "version")));
     check_constants(reader, spec, &path);
     let context = Context { pers: pers(reader, spec, &path), calendars: when::calendars(reader, spec, &path) };
+    let exchange = fx::exchange(reader, &context, spec, &path);
     let (models, providers) = models::models(reader, &context, spec, &path);
     let tools = tools::tools(reader, &context, spec, &path);
     let approval = tools::approval(reader, &context, spec, &path);
@@ -74,7 +105,8 @@ fn resource(reader: &mut Reader, node: &Node) -> Option<PriceTable> {
     let (name, version) = (name?, version?);
     let reference = TableRef { name: Arc::from(name), version: Arc::from(version), digest: Arc::from(digest) };
     let json = Arc::from(whole(name, canonical_spec).to_json());
-    Some(PriceTable { reference, json, models, providers, tools, approval, unmatched })
+    let bare = bare(spec);
+    Some(PriceTable { reference, json, models, providers, tools, approval, unmatched, exchange, bare })
 }
 
 fn check_kind(reader: &mut Reader, node: &Node) {
@@ -106,13 +138,6 @@ fn name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
 
 /// What has one value today, and provenance, which is only kept.
 fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
-    if let Some(currency) = spec.get("currency") {
-        let hint = "only USD is booked; convert the rates and name the exchange rate in provenance";
-        if currency.text() != Some("USD") {
-            let found = currency.text().unwrap_or(currency.kind_name());
-            reader.error(currency.place, &Path::Key(path, "currency"), format!("unknown currency {found:?}"), hint);
-        }
-    }
     if let Some(rounding) = spec.get("rounding") {
         let path = Path::Key(path, "rounding");
         reader.fields(rounding, &path, &["scale", "mode", "at"]);
@@ -134,6 +159,26 @@ fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
             }
         }
     }
+}
+
+/// The rules that hold for every call and say nothing of the tiers.
+fn bare(spec: &Node) -> Vec<Bare> {
+    let has = |rule: &Node, field: &str| rule.get(field).is_some_and(|value| !value.is_null());
+    let mut bare = Vec::new();
+    for list in ["models", "tools"] {
+        let entries = spec.get(list).and_then(Node::as_list).unwrap_or(&[]);
+        for (entry, node) in (0u32..).zip(entries) {
+            let rules = node.get("rates").and_then(Node::as_list).unwrap_or(&[]);
+            let found = (0u32..)
+                .zip(rules)
+                .filter(|(_, rule)| has(rule, "set") && !["when", "appliesTo"].iter().any(|field| has(rule, field)));
+            bare.extend(found.map(|(rule, node)| Bare { place: node.place, list, entry, rule }));
+            if bare.len() >= BARE_MAX {
+                return bare;
+            }
+        }
+    }
+    bare
 }
 
 fn pers(reader: &mut Reader, spec: &Node, path: &Path<'_>) -> Vec<(Family, u32)> {
@@ -171,8 +216,8 @@ fn unmatched(reader: &mut Reader, spec: &Node, path: &Path<'_>) -> UnmatchedPoli
     let Some(node) = spec.get("unmatched") else { return UnmatchedPolicy::default() };
     let path = Path::Key(path, "unmatched");
     reader.fields(node, &path, &["model", "tool"]);
-    let words = [("quarantine", Unmatched::Quarantine), ("zero_with_flag", Unmatched::ZeroWithFlag)];
-    let mut read = |field: &str| node.get(field).and_then(|value| reader.word(value, &Path::Key(&path, field), &words));
+    let mut read =
+        |field: &str| node.get(field).and_then(|value| reader.word(value, &Path::Key(&path, field), &Unmatched::WORDS));
     UnmatchedPolicy { model: read("model"), tool: read("tool") }
 }
 

@@ -10,7 +10,7 @@ use crate::time::Timestamp;
 
 /// Where a value stands, built on the way down; turned into text only for a problem.
 #[derive(Clone, Copy)]
-pub(super) enum Path<'a> {
+pub(crate) enum Path<'a> {
     /// The whole document.
     Root,
     /// Under a key.
@@ -32,16 +32,16 @@ impl fmt::Display for Path<'_> {
 
 /// Collects problems while a document is read.
 #[derive(Default)]
-pub(super) struct Reader {
-    pub(super) problems: Vec<Problem>,
+pub(crate) struct Reader {
+    pub(crate) problems: Vec<Problem>,
 }
 
 impl Reader {
-    pub(super) fn error(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn error(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(Problem::error(place, path.to_string(), message).with_hint(hint));
     }
 
-    pub(super) fn warn(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>, hint: impl Into<String>) {
+    pub(crate) fn warn(&mut self, place: Place, path: &Path<'_>, message: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(Problem::warning(place, path.to_string(), message).with_hint(hint));
     }
 
@@ -50,7 +50,7 @@ impl Reader {
     }
 
     /// A mapping whose fields are all among `known`.
-    pub(super) fn fields(&mut self, node: &Node, path: &Path<'_>, known: &[&str]) -> bool {
+    pub(crate) fn fields(&mut self, node: &Node, path: &Path<'_>, known: &[&str]) -> bool {
         let Some(pairs) = node.as_map() else {
             self.expected(node, path, "a mapping", &format!("its fields are {}", known.join(", ")));
             return false;
@@ -68,7 +68,7 @@ impl Reader {
     }
 
     /// A field that must be there.
-    pub(super) fn required<'n>(&mut self, node: &'n Node, path: &Path<'_>, name: &str, hint: &str) -> Option<&'n Node> {
+    pub(crate) fn required<'n>(&mut self, node: &'n Node, path: &Path<'_>, name: &str, hint: &str) -> Option<&'n Node> {
         let found = node.get(name).filter(|value| !value.is_null());
         if found.is_none() {
             self.error(node.place, &Path::Key(path, name), "missing", hint);
@@ -77,7 +77,7 @@ impl Reader {
     }
 
     /// Text that is not empty. A number or a truth value counts as its text.
-    pub(super) fn text<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> Option<&'n str> {
+    pub(crate) fn text<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> Option<&'n str> {
         let text = node.text().map(str::trim).filter(|text| !text.is_empty());
         if text.is_none() {
             self.expected(node, path, "text", "write a word, in quotes if in doubt");
@@ -86,7 +86,7 @@ impl Reader {
     }
 
     /// A list.
-    pub(super) fn list<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [Node] {
+    pub(crate) fn list<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [Node] {
         node.as_list().unwrap_or_else(|| {
             self.expected(node, path, "a list", "write [a, b], or one item a line after a dash");
             &[]
@@ -94,7 +94,7 @@ impl Reader {
     }
 
     /// The pairs of a mapping whose keys are data.
-    pub(super) fn pairs<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [(crate::document::Key, Node)] {
+    pub(crate) fn pairs<'n>(&mut self, node: &'n Node, path: &Path<'_>) -> &'n [(crate::document::Key, Node)] {
         node.as_map().unwrap_or_else(|| {
             self.expected(node, path, "a mapping", "write name: value");
             &[]
@@ -102,7 +102,7 @@ impl Reader {
     }
 
     /// `true` or `false`.
-    pub(super) fn flag(&mut self, node: &Node, path: &Path<'_>) -> Option<bool> {
+    pub(crate) fn flag(&mut self, node: &Node, path: &Path<'_>) -> Option<bool> {
         let flag = node.as_bool();
         if flag.is_none() {
             self.expected(node, path, "true or false", "write true or false without quotes");
@@ -111,7 +111,7 @@ impl Reader {
     }
 
     /// A non-negative decimal within bounds.
-    pub(super) fn decimal(&mut self, node: &Node, path: &Path<'_>) -> Option<Decimal> {
+    pub(crate) fn decimal(&mut self, node: &Node, path: &Path<'_>) -> Option<Decimal> {
         let text = self.text(node, path)?;
         decimal::authored(text)
             .map_err(|refused| self.error(node.place, path, format!("{text:?} {refused}"), refused.hint()))
@@ -119,7 +119,7 @@ impl Reader {
     }
 
     /// An RFC 3339 instant, or a date that stands for its midnight in UTC.
-    pub(super) fn instant(&mut self, node: &Node, path: &Path<'_>) -> Option<Timestamp> {
+    pub(crate) fn instant(&mut self, node: &Node, path: &Path<'_>) -> Option<Timestamp> {
         let text = self.text(node, path)?;
         let instant = text.parse().or_else(|_| format!("{text}T00:00:00Z").parse());
         instant
@@ -131,7 +131,7 @@ impl Reader {
     }
 
     /// One of a few words.
-    pub(super) fn word<T: Copy>(&mut self, node: &Node, path: &Path<'_>, words: &[(&str, T)]) -> Option<T> {
+    pub(crate) fn word<T: Copy>(&mut self, node: &Node, path: &Path<'_>, words: &[(&str, T)]) -> Option<T> {
         let text = self.text(node, path)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, meaning)| *meaning);
         if found.is_none() {

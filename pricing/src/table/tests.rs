@@ -1,5 +1,7 @@
 //! Tables: what is refused and how it is said, the canonical form and its digest, conditions.
 
+mod rates;
+
 use std::sync::Arc;
 
 use super::*;
@@ -49,12 +51,11 @@ fn unknown_fields_and_units_are_named_with_what_was_meant() {
         ],
     );
     check(
-        "per: { token: 1000000, durations: 0 }\ncurrency: EUR\nrounding: { mode: half_up }\nunmatched: { tool: zero }",
+        "per: { token: 1000000, durations: 0 }\ncurrency: eur\nrounding: { mode: half_up }\nunmatched: { tool: zero }",
         &[
             "6:10: error: spec.per.token: unknown unit family \"token\" (did you mean tokens?)",
             "6:37: error: spec.per.durations: not a block: 0 (a whole number from 1 to 10^9)",
-            "7:13: error: spec.currency: unknown currency \"EUR\" (only USD is booked; convert the rates and name the \
-             exchange rate in provenance)",
+            "7:13: error: spec.currency: not a currency: \"eur\" (write it in capitals, such as USD, EUR or DBU)",
             "8:21: error: spec.rounding.mode: this rounding is not offered (write mode: half_even, or leave it out)",
             "9:22: error: spec.unmatched.tool: unknown word \"zero\" (one of quarantine, zero_with_flag)",
         ],

@@ -103,6 +103,16 @@ impl When {
         !self.attrs.is_empty() || !self.usage.is_empty()
     }
 
+    /// Does it ask for nothing but a date?
+    pub(crate) const fn is_base(&self) -> bool {
+        self.windows.is_empty() && !self.depends_on_the_call()
+    }
+
+    /// Does it hold for every call?
+    pub(crate) const fn is_always(&self) -> bool {
+        self.is_base() && self.from.is_none() && self.until.is_none()
+    }
+
     fn is_within_dates(&self, at: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= at) && self.until.is_none_or(|until| at < until)
     }

@@ -31,6 +31,10 @@ fn operation(method: &str, path: &str, operation: &Value) -> String {
     if !taken.is_empty() {
         out.push_str(&format!("Body: {taken}.\n\n"));
     }
+    let roles = operation["x-roles"].as_array().cloned().unwrap_or_default();
+    let roles: Vec<String> = roles.iter().filter_map(Value::as_str).map(code).collect();
+    let who = if roles.is_empty() { "everybody".to_owned() } else { format!("{} or `admin`", roles.join(", ")) };
+    out.push_str(&format!("For: {}.\n\n", who.replace("`admin` or `admin`", "`admin`")));
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     let query: Vec<&Value> = parameters.iter().filter(|parameter| parameter["in"] == "query").collect();
     if !query.is_empty() {

@@ -56,7 +56,7 @@ fn a_selector_that_matches_nothing_is_a_warning() {
 fn every_problem_of_every_kind_of_file_is_listed() {
     let files = [
         ("meterd.yaml", "listen: { api: x }\nprices: { dirs: [none] }\n"),
-        ("other.yaml", "dataDir: d\nlisten: { tls: {} }\n"),
+        ("other.yaml", "dataDir: d\nlisten: { tls: { certFile: c } }\n"),
         ("table.yaml", "kind: PriceTable\nspec: 1\n---\n{a: 1, a: 2}\n"),
         ("r.yaml", "kind: Budgt\napiVersion: joch.dev/v1alpha1\nmetadata: { name: b }\n"),
         ("empty/readme.md", ""),
@@ -67,8 +67,7 @@ DIR/meterd.yaml:1:16: error: \"x\" is no socket address (listen.api)
   hint: write an address and a port, such as 127.0.0.1:7460
 DIR/none.yaml: error: cannot be read: No such file or directory (os error 2)
   hint: check the path
-DIR/other.yaml:2:16: error: listen.tls is not supported by this version (listen.tls)
-  hint: remove it: only null is supported
+DIR/other.yaml:2:16: error: needs the path of a PEM file (listen.tls.keyFile)
 DIR/r.yaml:1:7: warning: unknown kind Budgt: kept, but it has no effect (kind)
   hint: did you mean \"Budget\"?
 DIR/table.yaml:4:8: error: the key is given twice, first on line 4 (a)
@@ -91,7 +90,7 @@ fn the_folders_of_the_configuration_are_checked() {
         ("r/a.yaml", "- 1\n"),
         ("p/a.yaml", "kind: Budget\n"),
     ];
-    let expected = "DIR/p/a.yaml:1:7: error: \"Budget\" is not a PriceTable (kind)
+    let expected = "DIR/p/a.yaml:1:7: error: \"Budget\" is not a PriceTable or a PriceBook (kind)
   hint: other kinds go to resources.dir
 DIR/r/a.yaml:1:1: error: a resource is a mapping with apiVersion, kind, metadata and spec, not a list
 2 errors, 0 warnings in 3 files

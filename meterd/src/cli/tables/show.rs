@@ -27,7 +27,14 @@ fn heads(explained: &Explained, asked: &str, at: Timestamp) -> Heads {
         ("table", format!("{} {}", table.name, table.version)),
         ("digest", table.digest.to_string()),
     ];
-    heads.extend(explained.beside.iter().map(|(field, json)| (*field, json.clone())));
+    let many = explained.layers.len() > 1;
+    for (number, layer) in explained.layers.iter().enumerate() {
+        if many {
+            let table = &layer.table;
+            heads.push(("layer", format!("{number} {} {} {}", table.name, table.version, table.digest)));
+        }
+        heads.extend(layer.beside.iter().map(|(field, json)| (*field, json.clone())));
+    }
     Heads(heads)
 }
 
@@ -39,13 +46,20 @@ impl Heads {
     }
 }
 
-/// One row for each rate of each rule; a rule without rates is a row of its own.
+/// One row for each rate of each rule; a rule without rates is a row of its own. Where tables stand over each other, a
+/// rule's name says in which of them it is.
 fn rules(explained: &Explained) -> Rows {
-    let mut rows = Rows::new(&["rule", "in_force", "unit", "usd", "per", "when"]);
-    for (index, rule) in explained.rules.iter().enumerate() {
+    let currency = |layer: usize| explained.layers.get(layer).map_or("USD", |layer| &*layer.currency);
+    let all_usd = explained.layers.iter().all(|layer| &*layer.currency == "USD");
+    let price = if all_usd { "usd" } else { "price" };
+    let mut rows = Rows::new(&["rule", "in_force", "unit", price, "per", "when"]);
+    let many = explained.layers.len() > 1;
+    for rule in &explained.rules {
+        let number = if many { format!("{}.{}", rule.layer, rule.index) } else { rule.index.to_string() };
         let mut row = |unit: &str, usd: String, per: String| {
             let force = rule.force.as_str().to_owned();
-            rows.rows.push(vec![index.to_string(), force, unit.to_owned(), usd, per, condition(rule)]);
+            let price = if all_usd || usd == "-" { usd } else { format!("{usd} {}", currency(rule.layer)) };
+            rows.rows.push(vec![number.clone(), force, unit.to_owned(), price, per, condition(rule)]);
         };
         if rule.rates.is_empty() {
             row("-", "-".to_owned(), "-".to_owned());
@@ -59,7 +73,11 @@ fn rules(explained: &Explained) -> Rows {
 
 fn condition(rule: &ExplainedRule) -> String {
     let when = if rule.when.is_empty() { "always" } else { &rule.when };
-    if rule.reset { format!("{when}, forgetting all above") } else { when.to_owned() }
+    match (rule.reset, rule.base_only) {
+        (true, _) => format!("{when}, forgetting all above"),
+        (false, true) => format!("{when}, where no conditional rate holds"),
+        (false, false) => when.to_owned(),
+    }
 }
 
 fn document(explained: &Explained, asked: &str, at: Timestamp) -> Json {
@@ -72,9 +90,12 @@ fn document(explained: &Explained, asked: &str, at: Timestamp) -> Json {
         };
         let when = if rule.when.is_empty() { Json::Null } else { parsed(&rule.when) };
         Json::map([
+            ("layer", Json::count(u32::try_from(rule.layer).unwrap_or(u32::MAX))),
+            ("rule", Json::count(u32::try_from(rule.index).unwrap_or(u32::MAX))),
             ("inForce", Json::text(rule.force.as_str())),
             ("when", when),
             ("reset", Json::Bool(rule.reset)),
+            ("baseOnly", Json::Bool(rule.base_only)),
             ("rates", Json::List(rule.rates.iter().map(rate).collect())),
         ])
     };
@@ -96,7 +117,21 @@ fn document(explained: &Explained, asked: &str, at: Timestamp) -> Json {
             ]),
         ),
     ];
-    pairs.extend(explained.beside.iter().map(|(field, json)| (*field, parsed(json))));
+    if let [layer] = &*explained.layers {
+        pairs.extend(layer.beside.iter().map(|(field, json)| (*field, parsed(json))));
+    }
+    let layer = |layer: &pricing::book::ExplainedLayer| {
+        let table = &layer.table;
+        let mut pairs = vec![
+            ("name", Json::text(&table.name)),
+            ("version", Json::text(&table.version)),
+            ("digest", Json::text(&table.digest)),
+            ("currency", Json::text(&layer.currency)),
+        ];
+        pairs.extend(layer.beside.iter().map(|(field, json)| (*field, parsed(json))));
+        Json::map(pairs)
+    };
+    pairs.push(("layers", Json::List(explained.layers.iter().map(layer).collect())));
     pairs.push(("rules", Json::List(explained.rules.iter().map(rule).collect())));
     Json::map(pairs)
 }

@@ -55,7 +55,7 @@ fn a_list_has_tables_or_models() {
 /// How a name was matched.
 fn check_match(name: &str, at: &str, expected: &str) {
     let at = instant(at).unwrap();
-    let explained = book(OLD).explain("p", name, at);
+    let explained = book(OLD).explain("p", name, at, "default", None);
     let found = match &explained {
         Ok(explained) => format!("{} {} {}", explained.id, explained.rank.as_str(), explained.pattern),
         Err(reason) => reason.to_string(),
@@ -77,7 +77,7 @@ fn the_match_is_explained() {
 #[test]
 fn each_rule_says_whether_it_is_in_force() {
     let at = instant("2026-11-22").unwrap();
-    let explained = book(OLD).explain("p", "kept", at).unwrap();
+    let explained = book(OLD).explain("p", "kept", at, "default", None).unwrap();
     let csv = show::text(&explained, "p:kept", at, Output::Csv);
     let expected = r#"rule,in_force,unit,usd,per,when
 0,replaced,input_tokens,1,1000000,always
@@ -89,7 +89,7 @@ fn each_rule_says_whether_it_is_in_force() {
 "#;
     assert_eq!(csv, expected);
     let earlier = instant("2026-05-01").unwrap();
-    let explained = book(OLD).explain("p", "kept", earlier).unwrap();
+    let explained = book(OLD).explain("p", "kept", earlier, "default", None).unwrap();
     let force: Vec<&str> = explained.rules.iter().map(|rule| rule.force.as_str()).collect();
     assert_eq!(force, ["yes", "depends", "not-now", "not-now"]);
     let table = show::text(&explained, "p:kept", earlier, Output::Table);

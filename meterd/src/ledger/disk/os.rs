@@ -112,8 +112,17 @@ impl Disk for OsDisk {
     }
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
+        #[cfg(test)]
+        if self.faults.is_full() {
+            return Ok(0);
+        }
         let stat = statvfs(path)?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    #[cfg(test)]
+    fn fill(&self, full: bool) {
+        self.faults.1.store(full, std::sync::atomic::Ordering::SeqCst);
     }
 
     #[cfg(test)]
@@ -169,6 +178,10 @@ impl DiskFile for OsFile {
         if len <= from {
             return Ok(());
         }
+        #[cfg(test)]
+        if self.faults.as_ref().is_some_and(Faults::is_full) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         Ok(fallocate(&self.file, FallocateFlags::KEEP_SIZE, from, len - from)?)
     }
 }
@@ -206,12 +219,16 @@ pub enum Call {
 
 #[cfg(test)]
 #[derive(Clone, Debug, Default)]
-struct Faults(Arc<Mutex<Option<Fault>>>);
+struct Faults(Arc<Mutex<Option<Fault>>>, Arc<std::sync::atomic::AtomicBool>);
 
 #[cfg(test)]
 impl Faults {
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Fault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_full(&self) -> bool {
+        self.1.load(std::sync::atomic::Ordering::SeqCst)
     }
 
     fn written(&self) -> usize {

@@ -90,7 +90,7 @@ async fn take(meter: &Meter, place: &Place, step: Step) {
             Command::Pin(table)
         }
         Step::Deliver(number) => {
-            Command::Sent { kill: kill(number), channel: Channel::Stream, attempt: Attempt::Delivered }
+            Command::Sent { kill: kill(number), channel: Channel::Stream, attempt: Attempt::Delivered, took_us: 1 }
         }
         Step::Ack(number, id) => Command::Ack { execution: run(number), kill: kill(id), channel: Channel::Stream },
         Step::Confirm(number) => Command::Confirm { kill: kill(number), proof: Proof::ProcessGone },

@@ -10,7 +10,7 @@ use prometheus::{
 
 use super::decisions::Decisions;
 use super::loads::Loads;
-use super::{DROPS, Families, JOURNAL_OPS, QUEUES, REJECTIONS, RESULTS, SOURCES};
+use super::{AUTH_REFUSALS, DROPS, Families, JOURNAL_OPS, QUEUES, REJECTIONS, RESULTS, SOURCES};
 use crate::metrics::catalog::{self, Family};
 
 const HTTP_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -29,6 +29,7 @@ pub(super) fn families() -> Result<Families, Error> {
             &registry,
             GaugeVec::new(opts(&catalog::INGEST_LAST_EVENT), catalog::INGEST_LAST_EVENT.labels),
         )?,
+        auth_refused: kept(&registry, counters(&catalog::AUTH_REFUSED))?,
         queue_depth: kept(&registry, gauges(&catalog::QUEUE_DEPTH))?,
         queue_capacity: kept(&registry, gauges(&catalog::QUEUE_CAPACITY))?,
         queue_dropped: kept(&registry, counters(&catalog::QUEUE_DROPPED))?,
@@ -80,6 +81,9 @@ fn zero(families: &Families) -> Result<(), Error> {
             families.ingest_rejected.get_metric_with_label_values(&[source, reason])?;
         }
         families.ingest_lag.get_metric_with_label_values(&[source])?;
+    }
+    for reason in AUTH_REFUSALS {
+        families.auth_refused.get_metric_with_label_values(&[reason])?;
     }
     for queue in QUEUES {
         families.queue_depth.get_metric_with_label_values(&[queue])?;

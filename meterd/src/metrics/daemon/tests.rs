@@ -152,9 +152,9 @@ fn an_answer_counts_for_the_budgets_that_gave_it() {
     let counter = |source, name| counter_at(&budget_of(source, name, "t", usd("5")), usd("5"));
     let (day, agent) = (counter(Source::Budget, "b"), counter(Source::Agent, "b"));
     let counters = vec![day.clone(), day.clone(), agent, counter(Source::Execution, "r1")];
-    daemon.decided(&Allowance { denial: None, counters: counters.clone() });
-    daemon.decided(&Allowance { denial: Some(Denial::Limit(day)), counters: counters.clone() });
-    daemon.decided(&Allowance { denial: Some(Denial::Fenced("kill-1".into())), counters });
+    daemon.decided(&Allowance { denial: None, turn: None, counters: counters.clone() });
+    daemon.decided(&Allowance { denial: Some(Denial::Limit(day)), turn: None, counters: counters.clone() });
+    daemon.decided(&Allowance { denial: Some(Denial::Fenced("kill-1".into())), turn: None, counters });
     let exposed = exposed(&daemon);
     let series = |budget, result| {
         format!(r#"meterd_budget_decisions_total{{agent_namespace="ns",budget="{budget}",result="{result}"}}"#)

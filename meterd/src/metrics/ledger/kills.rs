@@ -95,7 +95,7 @@ impl LedgerMetrics {
         let Some(open) = self.kills.remove(kill) else { return };
         let channel = match proof {
             Proof::ProcessGone => Some(Channel::Process),
-            Proof::PhaseTerminal => open.channel,
+            Proof::PhaseTerminal | Proof::Target => open.channel,
         };
         let outcome = if channel.is_some() { words::CONFIRMED } else { words::MOOT };
         self.closed(at, &open, channel, outcome);

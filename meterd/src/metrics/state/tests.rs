@@ -1,7 +1,7 @@
 //! Gauges of budgets and kills from made-up figures, and of a whole state.
 
 use budget::entry::{Applied, Origin, Phase};
-use budget::signal::{Attempt, Cause, Channel, Kill, KillState};
+use budget::signal::{Attempt, Cause, Channel, Kill, KillState, Tried};
 use budget::{Command, Entry, Fact, Limit, Ref, Source, State, Unit, Window, decide};
 use pricing::{Money, Timestamp};
 use proptest::prelude::*;
@@ -70,18 +70,17 @@ fn an_agents_limits_do_not_mix_with_a_budget_of_the_same_name() {
 
 fn kill(state: KillState, decided: i64, attempts: &[(i64, Channel, Attempt)]) -> Kill {
     let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+    let cause = Cause::Operator { reason: "stop".into(), by: "op".into() };
+    let tried = |(time, channel, attempt): &(i64, Channel, Attempt)| Tried {
+        at: at(*time),
+        channel: *channel,
+        attempt: attempt.clone(),
+        took_us: 0,
+    };
     Kill {
-        id: "kill-1".into(),
-        execution: Ref::new("ns", "r"),
-        cause: Cause::Operator { reason: "stop".into(), by: "op".into() },
         state,
-        decided_at: at(decided),
-        sent_at: None,
-        acked_at: None,
-        acked_by: None,
-        confirmed_at: None,
-        cost_at_decision: Money::ZERO,
-        attempts: attempts.iter().map(|(time, channel, attempt)| (at(*time), *channel, attempt.clone())).collect(),
+        attempts: attempts.iter().map(tried).collect(),
+        ..Kill::new("kill-1".into(), Ref::new("ns", "r"), cause, at(decided), Money::ZERO)
     }
 }
 
@@ -233,7 +232,7 @@ proptest! {
         prop_assert_eq!(sum(&exposed, "meterd_executions_active", &[]), i128::try_from(open).unwrap() * one);
         let over = i128::try_from(live.state.executions().count() - open).unwrap() * one;
         prop_assert_eq!(sum(&exposed, "meterd_executions_total", &[]), over);
-        let unanswered = live.state.kills().filter(|kill| matches!(kill.state, KillState::Fenced | KillState::Sent));
+        let unanswered = live.state.kills().filter(|kill| kill.state.is_unanswered());
         let unanswered = i128::try_from(unanswered.count()).unwrap() * one;
         prop_assert_eq!(sum(&exposed, "meterd_kill_signals_pending", &[]), unanswered);
     }

@@ -41,6 +41,7 @@ fn run() -> Execution {
         cost_after_fence: Money::ZERO,
         tables: vec![TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") }],
         kill: None,
+        winding: None,
         soft_limit: None,
         hard_limit: None,
         last_seq: 17,
@@ -136,17 +137,17 @@ fn conditions_follow_the_run() {
     run.phase = Phase::Cancelled;
     run.completed_at = Some(at("2026-05-10T10:35:00Z"));
     let kill = Kill {
-        id: Arc::from("kill-9"),
-        execution: run.id.clone(),
-        cause: Cause::Operator { reason: Arc::from("too slow"), by: Arc::from("ops") },
         state: KillState::Acked,
-        decided_at: at("2026-05-10T10:34:56Z"),
-        sent_at: None,
+        fenced_at: Some(at("2026-05-10T10:34:56Z")),
         acked_at: Some(at("2026-05-10T10:34:57Z")),
         acked_by: Some(Channel::Stream),
-        confirmed_at: None,
-        cost_at_decision: "0.5".parse().unwrap(),
-        attempts: Vec::new(),
+        ..Kill::new(
+            Arc::from("kill-9"),
+            run.id.clone(),
+            Cause::Operator { reason: Arc::from("too slow"), by: Arc::from("ops") },
+            at("2026-05-10T10:34:56Z"),
+            "0.5".parse().unwrap(),
+        )
     };
     let killed =
         ["SoftLimitReached=True/SoftLevelPassed", "BudgetExceeded=True/HardLimitReached", "Killed=True/Operator"];
@@ -158,7 +159,7 @@ fn conditions_follow_the_run() {
     unpriced.insert(2, "Unpriced=True/PriceMissing");
     check_conditions(&run, Some(&kill), "2026-05-10T10:36:00Z", &unpriced);
     let json = execution_document_with_kill(&run, Some(&kill), at("2026-05-10T10:36:00Z")).to_json();
-    assert!(json.contains(r#""kill":{"id":"kill-9","state":"Acked","decidedAt":"2026-05-10T10:34:56Z","ackedAt":"2026-05-10T10:34:57Z","ackedBy":"stream","attempts":0,"cause":"killed by ops: too slow","costAtDecisionUsd":0.5}"#), "{json}");
+    assert!(json.contains(r#""kill":{"id":"kill-9","state":"Acked","decidedAt":"2026-05-10T10:34:56Z","fencedAt":"2026-05-10T10:34:56Z","ackedAt":"2026-05-10T10:34:57Z","ackedBy":"stream","msToFence":0,"msToAck":1000,"attempts":0,"cause":"killed by ops: too slow","costAtDecisionUsd":0.5}"#), "{json}");
 }
 
 fn counter(unit: Unit, window: Window, limit: i128, spent: i128) -> CounterAt {

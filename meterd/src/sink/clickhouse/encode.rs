@@ -285,15 +285,15 @@ impl<'a> KillRow<'a> {
                     Cause::Operator { reason, by } => Self { reason, decided_by: by, ..row },
                 }
             }
-            Fact::KillSent { kill, channel, attempt } => {
+            Fact::KillSent { kill, channel, attempt, .. } => {
                 let failure = match attempt {
                     Attempt::Delivered => "",
                     Attempt::Failed(reason) => reason,
                 };
                 Self { step: 2, kill, channel: channel.as_str(), failure, ..blank }
             }
-            Fact::KillAcked { kill, channel } => Self { step: 3, kill, channel: channel.as_str(), ..blank },
-            Fact::KillConfirmed { kill, proof } => {
+            Fact::KillAcked { kill, channel, .. } => Self { step: 3, kill, channel: channel.as_str(), ..blank },
+            Fact::KillConfirmed { kill, proof, .. } => {
                 let proof = match proof {
                     Proof::ProcessGone => "process_gone",
                     Proof::PhaseTerminal => "phase_terminal",

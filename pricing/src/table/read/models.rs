@@ -6,14 +6,26 @@ use rustc_hash::FxHashMap;
 
 use super::super::entry::Entry;
 use super::super::reader::{Path, Reader};
-use super::{Context, rates};
+use super::{Context, allowances, lint, rates};
 use crate::document::{Node, Place};
-use crate::model::{Clash, Glob, Names, normal};
+use crate::model::{Clash, Glob, Names, Regex, normal};
 
 /// Entries of one table.
 const MODELS_MAX: usize = 100_000;
-const FIELDS: &[&str] =
-    &["provider", "id", "name", "match", "rates", "adjust", "minimum", "increment", "cap", "annotations", "inherited"];
+const FIELDS: &[&str] = &[
+    "provider",
+    "id",
+    "name",
+    "match",
+    "rates",
+    "adjust",
+    "minimum",
+    "increment",
+    "cap",
+    "allowances",
+    "annotations",
+    "inherited",
+];
 
 type Providers = FxHashMap<Box<str>, Names>;
 
@@ -52,7 +64,8 @@ impl Models {
         let rules = rates::rules(reader, context, node, path);
         let adjusts = rates::adjusts(reader, context, node, path);
         let shapes = rates::shapes(reader, node, path);
-        rates::lint(reader, node, &rules, path);
+        let owner = format!("{}:{}", provider.unwrap_or_default(), id.unwrap_or_default());
+        let allowances = allowances::allowances(reader, context, node, &owner, path);
         let (Some(provider), Some(id)) = (provider, id) else { return };
         let provider: Arc<str> = Arc::from(&*normal(provider));
         let id: Arc<str> = Arc::from(id);
@@ -60,7 +73,9 @@ impl Models {
             let message = format!("{provider}:{id} is given twice, first on line {}", first.line);
             reader.error(node.place, path, message, "put all its rates into one entry");
         }
-        self.entries.push(Entry { provider, id, rules, adjusts, shapes, bill_on: None });
+        let entry = Entry { provider, id, rules, adjusts, shapes, allowances, bill_on: None };
+        lint::entry(reader, node, &entry, path);
+        self.entries.push(entry);
         self.names(reader, node, path);
     }
 
@@ -85,19 +100,28 @@ impl Models {
             return note(reader, node.place, path, &format!("{id:?}"), names.add_exact(&id, index));
         };
         let path = Path::Key(path, "match");
-        if !reader.fields(matching, &path, &["exact", "alias", "prefix", "glob"]) {
+        if !reader.fields(matching, &path, &["exact", "alias", "prefix", "glob", "regex"]) {
             return;
         }
-        for kind in ["exact", "prefix", "glob"] {
+        for kind in ["exact", "prefix", "glob", "regex"] {
             let Some(list) = matching.get(kind) else { continue };
             let path = Path::Key(&path, kind);
             for (position, item) in reader.list(list, &path).iter().enumerate() {
                 let path = Path::Index(&path, position);
                 let Some(text) = reader.text(item, &path) else { continue };
-                let text = normal(text);
+                // A regular expression tells \d from \D: it is matched without regard to case instead.
+                let text = if kind == "regex" { std::borrow::Cow::Borrowed(text) } else { normal(text) };
                 let clash = match kind {
                     "exact" => names.add_exact(&text, index),
                     "prefix" => names.add_prefix(&text, index),
+                    "regex" => match Regex::new(&text) {
+                        Ok(regex) => names.add_regex(regex, index),
+                        Err(why) => {
+                            let hint = "write it as for the whole name, such as gpt-5(-mini)?";
+                            reader.error(item.place, &path, format!("{text:?} is not a pattern: {why}"), hint);
+                            continue;
+                        }
+                    },
                     _ => names.add_glob(Glob::new(&text), index),
                 };
                 note(reader, item.place, &path, &format!("{text:?}"), clash);

@@ -46,12 +46,20 @@ pub(super) fn rules(reader: &mut Reader, context: &Context, entry: &Node, path: 
 }
 
 fn rule(reader: &mut Reader, context: &Context, node: &Node, path: &Path<'_>) -> Rule {
-    let mut rule = Rule { when: Default::default(), reset: false, set: Vec::new() };
-    if !reader.fields(node, path, &["when", "set", "reset"]) {
+    let mut rule = Rule { when: Default::default(), reset: false, base_only: false, set: Vec::new() };
+    if !reader.fields(node, path, &["when", "set", "reset", "appliesTo"]) {
         return rule;
     }
     rule.when = when(reader, context, node, path);
     rule.reset = node.get("reset").and_then(|reset| reader.flag(reset, &Path::Key(path, "reset"))).unwrap_or(false);
+    if let Some(applies) = node.get("appliesTo").filter(|applies| !applies.is_null()) {
+        let path = Path::Key(path, "appliesTo");
+        rule.base_only = reader.word(applies, &path, &[("base", true), ("all", false)]).unwrap_or(false);
+        if rule.base_only && (!rule.when.is_base() || rule.reset) {
+            let message = "a base rate has no conditions but dates, and forgets nothing";
+            reader.error(applies.place, &path, message, "remove appliesTo, or the conditions");
+        }
+    }
     match node.get("set").filter(|set| !set.is_null()) {
         Some(set) => {
             let path = Path::Key(path, "set");
@@ -151,18 +159,4 @@ pub(super) fn shapes(reader: &mut Reader, entry: &Node, path: &Path<'_>) -> Vec<
         }
     }
     shapes
-}
-
-/// Warns of token subsets that have a rate where their total has none: usage of the total would be unpriced.
-pub(super) fn lint(reader: &mut Reader, entry: &Node, rules: &[Rule], path: &Path<'_>) {
-    let priced = |key: UsageKey| rules.iter().any(|rule| rule.set.iter().any(|(unit, _)| *unit == key));
-    for key in UsageKey::ALL.iter().copied().filter(|key| key.family() == Family::Tokens) {
-        if let Some(total) = key.wider().last().copied()
-            && priced(key)
-            && !priced(total)
-        {
-            let message = format!("{key} has a rate but {total}, which contains it, never has");
-            reader.warn(entry.place, path, message, format!("set {total} too, to 0 if it is free"));
-        }
-    }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::super::entry::Entry;
 use super::super::reader::{Path, Reader};
 use super::super::tools::{Pattern, Tools};
-use super::{Context, rates};
+use super::{Context, allowances, lint, rates};
 use crate::document::Node;
 
-const FIELDS: &[&str] = &["match", "billOn", "rates", "adjust", "minimum", "increment", "cap", "annotations"];
+const FIELDS: &[&str] =
+    &["match", "billOn", "rates", "adjust", "minimum", "increment", "cap", "allowances", "annotations"];
 /// How a call ended, as a table says it → as an event says it.
 const OUTCOMES: &[(&str, &str)] = &[
     ("Succeeded", "ok"),
@@ -87,12 +88,16 @@ fn entry(reader: &mut Reader, context: &Context, node: &Node, path: &Path<'_>) -
         }
         outcomes
     });
-    Entry {
+    let owner = node.get("match").map_or_else(|| "approvals".to_owned(), |matching| matching.to_json());
+    let entry = Entry {
         provider: Arc::from(""),
         id: Arc::from(""),
         rules: rates::rules(reader, context, node, path),
         adjusts: rates::adjusts(reader, context, node, path),
         shapes: rates::shapes(reader, node, path),
+        allowances: allowances::allowances(reader, context, node, &owner, path),
         bill_on,
-    }
+    };
+    lint::entry(reader, node, &entry, path);
+    entry
 }

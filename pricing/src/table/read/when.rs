@@ -10,6 +10,7 @@ use super::super::reader::{Path, Reader};
 use super::super::when::{AttrTest, Bounds, Calendar, DAY_SECONDS, Test, UsageTest, Weekdays, When, Window};
 use super::{Context, rates};
 use crate::document::{Node, nearest};
+use crate::time::Timestamp;
 
 const WINDOW_FIELDS: &[&str] = &["start", "end", "tz", "weekdays", "weekdayTz", "exceptCalendar"];
 const WEEKDAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
@@ -53,11 +54,7 @@ pub(super) fn when(reader: &mut Reader, context: &Context, rule: &Node, path: &P
     }
     when.from = node.get("from").and_then(|from| reader.instant(from, &Path::Key(&path, "from")));
     when.until = node.get("until").and_then(|until| reader.instant(until, &Path::Key(&path, "until")));
-    if let (Some(from), Some(until)) = (when.from, when.until)
-        && from >= until
-    {
-        reader.error(node.place, &path, format!("from {from} is not before until {until}"), "swap or change them");
-    }
+    order(reader, &when, node, &path);
     if let Some(windows) = node.get("windows") {
         let path = Path::Key(&path, "windows");
         for (index, node) in reader.list(windows, &path).iter().enumerate() {
@@ -81,6 +78,31 @@ pub(super) fn when(reader: &mut Reader, context: &Context, rule: &Node, path: &P
         }
     }
     when
+}
+
+/// Dates that stand beside a `when`.
+pub(super) fn narrow(
+    reader: &mut Reader,
+    when: &mut When,
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+    node: &Node,
+    path: &Path<'_>,
+) {
+    if (from.is_some() && when.from.is_some()) || (until.is_some() && when.until.is_some()) {
+        reader.error(node.place, path, "a date here and in `when`", "keep one of the two");
+    }
+    when.from = when.from.or(from);
+    when.until = when.until.or(until);
+    order(reader, when, node, path);
+}
+
+fn order(reader: &mut Reader, when: &When, node: &Node, path: &Path<'_>) {
+    if let (Some(from), Some(until)) = (when.from, when.until)
+        && from >= until
+    {
+        reader.error(node.place, path, format!("from {from} is not before until {until}"), "swap or change them");
+    }
 }
 
 fn window(reader: &mut Reader, context: &Context, node: &Node, path: &Path<'_>) -> Option<Window> {
@@ -160,7 +182,7 @@ fn weekdays(reader: &mut Reader, node: &Node, path: &Path<'_>) -> [bool; 7] {
     on
 }
 
-fn zone(reader: &mut Reader, node: &Node, path: &Path<'_>, field: &str) -> Option<TimeZone> {
+pub(super) fn zone(reader: &mut Reader, node: &Node, path: &Path<'_>, field: &str) -> Option<TimeZone> {
     let value = node.get(field)?;
     let path = Path::Key(path, field);
     let text = reader.text(value, &path)?;

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
-use budget::entry::{Applied, Opened, Origin, Phase};
-use budget::signal::{Attempt, Cause, Channel, CounterAt, Proof};
+use budget::entry::{Applied, Audit, Opened, Origin, Phase};
+use budget::policy::KillStep;
+use budget::signal::{Attempt, Cause, Channel, CounterAt, Members, Process, Proof, Turn};
 use budget::window::Span;
 use budget::{Action, Budget, Charge, Entry, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window};
 use pricing::cost::TableRef;
@@ -144,6 +145,62 @@ pub(crate) fn small(version: usize) -> Fact {
     Fact::Pinned(TableRef { name: "acme".into(), version: version.to_string().into(), digest: "d".into() })
 }
 
+/// A registered worker.
+fn process() -> Process {
+    Process {
+        boot: "b52b5d4d-0000-4000-8000-5a6b7c8d9e0f".into(),
+        pid: 4242,
+        started: 987_654,
+        uid: 1000,
+        members: Members::Cgroup("/agents/run".into()),
+        shared: true,
+    }
+}
+
+/// A budget of a team.
+fn applied() -> Applied {
+    Applied {
+        kind: "Budget".into(),
+        id: Ref::new("ns", "team"),
+        generation: 1,
+        origin: Origin::Directory,
+        document: r#"{"kind":"Budget"}"#.into(),
+        budgets: vec![Budget {
+            source: Source::Budget,
+            by_agent: vec![("helper".into(), Fraction(1))],
+            ..own_budget("team", "5")
+        }],
+    }
+}
+
+/// The way of a kill with a turn, and a worker.
+fn kill_facts(execution: &Ref) -> Vec<Fact> {
+    vec![
+        Fact::Registered { execution: execution.clone(), process: process() },
+        Fact::WindDown {
+            kill: "kill-16".into(),
+            execution: execution.clone(),
+            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
+            cost: usd("0.5"),
+            turn: Turn { allowance: usd("0.25"), until: later(60_000_000_000) },
+        },
+        Fact::KillPlanned {
+            kill: "kill-16".into(),
+            steps: vec![KillStep { channel: Channel::Process, grace_ms: Some(250) }],
+        },
+        Fact::Fenced {
+            kill: "kill-16".into(),
+            execution: execution.clone(),
+            cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
+            cost: usd("0.75"),
+        },
+        Fact::KillEscalated { kill: "kill-16".into(), to: Some(Channel::Joch) },
+        Fact::KillEscalated { kill: "kill-16".into(), to: None },
+        Fact::KillManual { kill: "kill-16".into() },
+        Fact::KillCollateral { kill: "kill-16".into(), executions: vec![Ref::new("ns", "other")] },
+    ]
+}
+
 /// A fact of the same kind again; a new kind belongs in here, and in the fixture.
 pub(crate) fn one_of_each_fact() -> Vec<Fact> {
     let execution = Ref::new("ns", "run");
@@ -166,20 +223,10 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
     let mut unpriced = event("e-2", "run");
     unpriced.called = Called::Tool { tool: "search".into(), mcp_server: Some("web".into()) };
     let kill: Arc<str> = "kill-9".into();
-    let applied = Applied {
-        kind: "Budget".into(),
-        id: Ref::new("ns", "team"),
-        generation: 1,
-        origin: Origin::Directory,
-        document: r#"{"kind":"Budget"}"#.into(),
-        budgets: vec![Budget {
-            source: Source::Budget,
-            by_agent: vec![("helper".into(), Fraction(1))],
-            ..own_budget("team", "5")
-        }],
-    };
-    vec![
-        Fact::Applied(applied),
+    let ended = Fact::Ended { execution: execution.clone(), phase: Phase::Cancelled };
+    let last = kill_facts(&execution).into_iter().chain([ended]);
+    let first = vec![
+        Fact::Applied(applied()),
         Fact::Removed { kind: "Budget".into(), id: Ref::new("ns", "team") },
         small(1),
         Fact::Opened(Opened {
@@ -201,8 +248,9 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             kill: Arc::clone(&kill),
             channel: Channel::Webhook,
             attempt: Attempt::Failed("timeout: 3 s".into()),
+            took_us: 3_000_000,
         },
-        Fact::KillSent { kill: Arc::clone(&kill), channel: Channel::Stream, attempt: Attempt::Delivered },
+        Fact::KillSent { kill: Arc::clone(&kill), channel: Channel::Stream, attempt: Attempt::Delivered, took_us: 0 },
         Fact::KillAcked { kill: Arc::clone(&kill), channel: Channel::Stream },
         Fact::KillConfirmed { kill, proof: Proof::ProcessGone },
         Fact::Killed {
@@ -211,6 +259,17 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
             cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
             cost: Money::ZERO,
         },
-        Fact::Ended { execution, phase: Phase::Cancelled },
-    ]
+        audited(),
+    ];
+    first.into_iter().chain(last).collect()
+}
+
+fn audited() -> Fact {
+    Fact::Audited(Audit {
+        principal: "root".into(),
+        tenant: "local".into(),
+        action: "POST /v1/resources/apply".into(),
+        object: "/v1/resources/apply".into(),
+        status: 200,
+    })
 }

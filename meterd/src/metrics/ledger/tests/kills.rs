@@ -26,7 +26,7 @@ fn killed() -> Feed {
 }
 
 fn sent(channel: Channel, attempt: Attempt) -> Fact {
-    Fact::KillSent { kill: "kill-1".into(), channel, attempt }
+    Fact::KillSent { kill: "kill-1".into(), channel, attempt, took_us: 0 }
 }
 
 #[test]
