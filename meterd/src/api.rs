@@ -9,6 +9,7 @@ mod budgets;
 mod caller;
 mod cost;
 mod executions;
+mod export;
 mod extract;
 mod health;
 mod openapi;
@@ -110,6 +111,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
+        .route("/v1/export/focus", get(export::focus))
         .route("/v1/sinks", get(sinks::list))
         .route("/v1/sinks/{sink}/backfill", post(sinks::backfill))
         .route("/v1/kills", get(budgets::kills))

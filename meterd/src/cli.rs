@@ -7,6 +7,7 @@ mod client;
 mod cost;
 mod demo;
 mod describe;
+mod export;
 mod get;
 mod import;
 mod kills;
@@ -80,6 +81,9 @@ enum Command {
     Cost(cost::Cost),
     /// The most expensive agents, models, tools, executions or teams
     Top(cost::Top),
+    /// What is in the ledger, for other tools
+    #[command(subcommand)]
+    Export(export::Export),
     /// ClickHouse: how far it is, and everything once more
     #[command(subcommand)]
     Sink(sink::Sink),
@@ -195,6 +199,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Reprice(reprice) => reprice.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
+        Command::Export(export) => export.run(),
         Command::Sink(sink) => sink.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),

@@ -3,6 +3,7 @@
 //! The rooms and who may import whom are in ARCHITECTURE.md; `tests/tidy` holds the table.
 
 pub mod auth;
+pub mod bill;
 pub mod cli;
 pub mod clock;
 pub mod config;

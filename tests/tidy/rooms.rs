@@ -20,6 +20,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["metrics"], &["pricing", "budget", "follow", "ledger"]),
     (&["signal"], &["pricing", "budget", "follow"]),
     (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
+    (&["bill"], &["pricing"]),
     (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
     (&["sink"], &["pricing", "budget", "config", "follow", "ledger", "metrics", "rollup"]),
@@ -28,6 +29,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
         &["api"],
         &[
             "auth",
+            "bill",
             "pricing",
             "budget",
             "clock",

@@ -284,6 +284,23 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "get",
+        path: "/v1/export/focus",
+        id: "exportFocus",
+        summary: "Rows of the FinOps Open Cost and Usage Specification 1.0, a day each, as CSV.",
+        takes: &[],
+        gives: &["text/csv"],
+        query: &[
+            COST_QUERY[1],
+            COST_QUERY[2],
+            COST_QUERY[5],
+            COST_QUERY[6],
+            ("account", "BillingAccountId of the rows, `default` without it"),
+        ],
+        fails: &PARAMETER,
+        ok: 200,
+    },
+    Operation {
+        method: "get",
         path: "/v1/sinks",
         id: "listSinks",
         summary: "How far the places have come that entries are carried to.",

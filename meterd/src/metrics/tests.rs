@@ -30,6 +30,9 @@ fn daemon() -> DaemonMetrics {
         effective: Some(now),
     };
     daemon.price_tables(vec![table], now);
+    let usd = |text: &str| text.parse().unwrap();
+    daemon.reconciled("openai", now, usd("9"), usd("10"));
+    daemon.reconcile_booked("openai", usd("1"));
     daemon
 }
 

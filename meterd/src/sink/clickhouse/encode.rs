@@ -297,6 +297,7 @@ impl<'a> KillRow<'a> {
                 let proof = match proof {
                     Proof::ProcessGone => "process_gone",
                     Proof::PhaseTerminal => "phase_terminal",
+                    Proof::Target => "target",
                 };
                 Self { step: 4, kill, proof, ..blank }
             }
