@@ -100,6 +100,10 @@ impl Fraction {
     /// This share of an amount, rounded down: the cap of an agent.
     #[must_use]
     pub fn of(self, amount: i128) -> i128 {
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::ShareRoundedUp) {
+            return self.of_rounded_up(amount);
+        }
         let (whole, rest) = self.parts(amount);
         whole.saturating_add(rest.div_euclid(PER_ONE))
     }

@@ -14,6 +14,8 @@ use pricing::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::budget::{Fraction, Unit};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::window::{Calendar, Span, Window};
 
 /// Closed civil windows that a counter remembers; older late charges are in the ledger only.
@@ -108,6 +110,10 @@ impl Tally {
 
     /// The tally under a changed cap: what lies above `spent` now will be reported again.
     pub(crate) fn rearmed(mut self, cap: &Cap) -> Self {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::RaisedLimitSilent) {
+            return self;
+        }
         let still = cap.levels.iter().rev().find(|(level, from)| *level <= self.warned && *from <= self.spent);
         self.warned = still.map_or(Fraction::default(), |(level, _)| *level);
         self.reached &= self.spent >= cap.amount;
@@ -168,6 +174,10 @@ impl Row {
 
     /// Takes a new cap, or goes out of force and forgets.
     pub(crate) fn put_cap(&mut self, calendar: &Calendar, now: Timestamp, cap: Option<Cap>) {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::EditForgetsSums) {
+            self.buckets.clear();
+        }
         if let Some(cap) = &cap {
             let all = self.tally(self.window_at(calendar, now)).rearmed(cap);
             let rolling = self.window == Window::Rolling24h;

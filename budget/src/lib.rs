@@ -16,6 +16,8 @@ pub mod counter;
 pub mod decide;
 pub mod entry;
 mod limits;
+#[cfg(feature = "mistakes")]
+pub mod mistakes;
 pub mod policy;
 pub mod scope;
 pub mod signal;

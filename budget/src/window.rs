@@ -77,6 +77,10 @@ impl Span {
     /// Is `at` inside?
     #[must_use]
     pub fn contains(&self, at: Timestamp) -> bool {
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::WindowEdge) {
+            return at > self.start && self.end.is_none_or(|end| at <= end);
+        }
         at >= self.start && self.end.is_none_or(|end| at < end)
     }
 

@@ -15,7 +15,9 @@ mod health;
 mod openapi;
 mod provider;
 mod quarantine;
+mod reconcile;
 mod resources;
+mod scrape;
 mod signals;
 mod sinks;
 mod traces;
@@ -50,6 +52,7 @@ use crate::sink::clickhouse::ClickHouseSink;
 
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
+pub use reconcile::{metered, question as metered_question};
 
 /// What every route may use; cheap to clone.
 #[derive(Clone)]
@@ -112,6 +115,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
         .route("/v1/export/focus", get(export::focus))
+        .route("/v1/reconcile", post(reconcile::post))
         .route("/v1/sinks", get(sinks::list))
         .route("/v1/sinks/{sink}/backfill", post(sinks::backfill))
         .route("/v1/kills", get(budgets::kills))
@@ -128,7 +132,7 @@ pub fn router(app: App) -> Router {
 /// Every route of the metrics listener.
 pub fn metrics_router(app: App) -> Router {
     let routes = Router::new()
-        .route("/metrics", get(health::metrics))
+        .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
     served(routes, app)

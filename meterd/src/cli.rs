@@ -14,6 +14,7 @@ mod kills;
 mod load;
 mod output;
 mod price;
+mod reconcile;
 mod reprice;
 mod run;
 mod serve;
@@ -81,9 +82,8 @@ enum Command {
     Cost(cost::Cost),
     /// The most expensive agents, models, tools, executions or teams
     Top(cost::Top),
-    /// What is in the ledger, for other tools
-    #[command(subcommand)]
-    Export(export::Export),
+    /// Compare a provider's bill with what was metered: captured share, differences, likely causes
+    Reconcile(reconcile::Reconcile),
     /// ClickHouse: how far it is, and everything once more
     #[command(subcommand)]
     Sink(sink::Sink),
@@ -92,6 +92,9 @@ enum Command {
     /// Show one thing with everything behind it
     #[command(subcommand)]
     Describe(describe::Describe),
+    /// Write the lines of the ledger out: NDJSON or CSV
+    #[command(subcommand)]
+    Export(export::Export),
     /// Prove the ledger: hash chain, sums, costs recomputed from pinned tables
     Verify(verify::Verify),
     /// Metric families
@@ -199,10 +202,11 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Reprice(reprice) => reprice.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
-        Command::Export(export) => export.run(),
+        Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sink(sink) => sink.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),
+        Command::Export(export) => export.run(),
         Command::Verify(verify) => verify.run(),
         Command::Metrics { catalog: _, output } => {
             output::catalog(output, &mut std::io::stdout().lock())?;

@@ -35,6 +35,8 @@ pub struct Config {
     pub listen: Listen,
     /// The ledger and all other state.
     pub data_dir: PathBuf,
+    /// `ledger`.
+    pub ledger: Ledger,
     /// Price tables.
     pub prices: Prices,
     /// joch resources.
@@ -64,6 +66,15 @@ pub struct Listen {
     pub otlp_grpc: Option<SocketAddr>,
     /// Certificate and key of the API's and the gRPC listener.
     pub tls: Option<Tls>,
+}
+
+/// `ledger`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ledger {
+    /// Closed segments are packed after so long.
+    pub pack_after: Duration,
+    /// Room on the disk that only what ends or settles something may use.
+    pub reserve_bytes: usize,
 }
 
 /// `prices`.
@@ -134,6 +145,7 @@ impl Default for Config {
         Self {
             listen: Listen { api: loopback(7460), metrics: loopback(9460), otlp_grpc: None, tls: None },
             data_dir: PathBuf::from("./meterd-data"),
+            ledger: Ledger { pack_after: Duration::from_secs(90 * 86_400), reserve_bytes: 8_388_608 },
             prices: Prices {
                 dirs: Vec::new(),
                 seed: true,

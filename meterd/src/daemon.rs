@@ -20,7 +20,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
-use crate::meter::{self, Commit, Rules};
+use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::reconcile::View;
 use crate::resource::Resource;
@@ -83,7 +83,9 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
     let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
     let dir = DataDir::new(&config.data_dir);
-    let restored = meter::restore(&dir)?;
+    let mut restored = meter::restore(&dir)?;
+    restored.upkeep =
+        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
     told_of(&restored);
     let reader = restored.writer.reader();
     let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;

@@ -6,7 +6,6 @@
 //! Two kinds: [`follow`] feeds a [`Handler`], a view inside this process that is quick and rebuilds itself at start;
 //! [`Courier`] carries entries to a [`Deliver`] outside, asynchronously, and keeps its place in a durable [`Cursor`].
 
-mod cursor;
 mod deliver;
 #[cfg(test)]
 mod tests;
@@ -14,11 +13,11 @@ mod tests;
 use std::time::Duration;
 
 use budget::Entry;
-pub use cursor::{Cursor, Place, places};
 pub use deliver::{Courier, Deliver, Delivery, Failed, Pace, Progress, Retry, Step};
 use tokio_util::sync::CancellationToken;
 
 use crate::ledger::Reader;
+pub use crate::ledger::{Cursor, Place, places};
 
 /// Entries handed over at once, about.
 const ENTRIES_AT_ONCE: usize = 8_192;

@@ -6,9 +6,11 @@
 //! Every file access goes through [`Disk`]; [`DataDir::on`] takes another one than the operating system's.
 //!
 //! A data directory: `LOCK` (one owner), `FORMAT`, `ledger/N.log` (segments, named by first sequence number),
-//! `snapshots/N.snap`, `index/FIRST-LAST.run` (ids booked),
-//! `prices/DIGEST.json` (pinned tables), `followers/NAME` (cursors of derived views).
+//! `snapshots/N.snap`, `index/FIRST-LAST.run` (ids booked), `archive/FIRST-LENGTH.zst` (old segments, packed),
+//! `prices/DIGEST.json` (pinned tables), `followers/NAME.cursor` (places of followers), `followers/NAME` (derived views).
 
+mod archive;
+mod cursor;
 mod dir;
 mod disk;
 mod error;
@@ -23,6 +25,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use archive::pack_closed;
+pub use cursor::{Cursor, Place, places};
 pub use dir::{DataDir, Owner};
 #[cfg(test)]
 pub use disk::{Call, Fault};
@@ -30,5 +34,5 @@ pub use disk::{Disk, DiskFile, Lock, Locked, OsDisk};
 pub use error::LedgerError;
 pub use reader::{Batch, Reader};
 pub use recover::{Recovered, Repair, open, open_owned};
-pub use snapshot::{load_newest as load_snapshot, save as save_snapshot};
-pub use writer::Writer;
+pub use snapshot::{load_newest as load_snapshot, newest as newest_snapshot, save as save_snapshot};
+pub use writer::{RESERVE_BYTES, Writer};

@@ -13,6 +13,7 @@ mod room;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ pub use self::core::{Answer, Ask, Core};
 pub use dedup::Dedup;
 pub use queue::{Handle, Refused};
 pub use snapshot::{Restored, read_at_rest, restore};
+pub use upkeep::Upkeep;
 
 use crate::clock::Clock;
 use crate::ledger::{DataDir, LedgerError};
@@ -127,11 +129,11 @@ fn run(core: &mut Core, queue: &mut queue::Receiver, shared: &queue::Shared) -> 
         }
         // Durable: whoever hears of it finds the room free again.
         drop(permits);
+        shared.room(core.has_room());
         for (reply, answer) in pending {
             reply.send(answer);
         }
         core.keep_house()?;
-        shared.room(core.has_room());
     }
     core.close()
 }

@@ -16,7 +16,7 @@ use budget::State;
 use pricing::Timestamp;
 
 pub use self::catalog::{Layout, catalog, print_catalog};
-pub use self::daemon::{DaemonMetrics, TableInfo, render_daemon};
+pub use self::daemon::{Correction, DaemonMetrics, Reconciled, SINK_FAILURES, SINKS, TableInfo, render_daemon};
 pub use self::ledger::{Caps, LedgerMetrics};
 pub use self::negotiate::negotiate;
 pub use self::state::render_state;
@@ -26,13 +26,12 @@ pub use self::view::{MetricsFollower, MetricsView};
 /// One whole answer to a scrape. `state` is one snapshot, so that the budget figures belong together.
 #[must_use]
 pub fn render(
-    format: Format,
+    mut writer: Writer,
     state: &State,
     now: Timestamp,
     ledger: &LedgerMetrics,
     daemon: &DaemonMetrics,
 ) -> Vec<u8> {
-    let mut writer = Writer::new(format);
     ledger.write(&mut writer);
     render_state(state, now, ledger, &mut writer);
     render_daemon(daemon, &mut writer);

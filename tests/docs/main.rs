@@ -10,6 +10,7 @@
 mod harness;
 
 mod codes;
+mod dashboards;
 mod deploy;
 mod fences;
 mod guides;

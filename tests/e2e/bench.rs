@@ -48,3 +48,56 @@ fn a_row_that_cannot_be_read_is_named() {
     let ended = cli::run(&["bench", "price", "--file", "rows.ndjson"], folder.path()).expect_code(1);
     assert!(ended.stderr.contains("rows.ndjson") && ended.stderr.contains("line 2"), "{}", ended.stderr);
 }
+
+#[test]
+fn the_ledger_is_loaded_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let flags = [
+        "bench",
+        "ledger",
+        "--events",
+        "3000",
+        "--clients",
+        "3",
+        "--batch",
+        "100",
+        "--data-dir",
+        "ledger",
+        "-o",
+        "json",
+    ];
+    let ended = cli::run(&flags, folder.path()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((&answer["bench"], &answer["settings"]["events"]), (&json!("ledger"), &json!(3_000)));
+    for figure in [
+        "events_per_second",
+        "half_load_commit_p99_ms",
+        "fsync_p99_ms",
+        "ledger_bytes_per_event",
+        "rss_bytes",
+        "start_ms",
+        "replay_entries_per_second",
+    ] {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+    let proven =
+        cli::run(&["get", "executions", "--data-dir", "ledger", "-n", "support-platform", "-o", "csv"], folder.path());
+    assert_eq!(proven.expect_code(0).stdout.lines().count(), 1_001, "a head and a thousand runs");
+    cli::run(&flags, folder.path()).expect_code(1);
+}
+
+/// Small here: what is looked at is that a daemon, its senders and its scrapes end well and all figures come.
+#[test]
+fn the_exporter_is_measured_with_its_senders() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let args = ["bench", "metrics", "-o", "json", "--series", "3000", "--seconds", "1", "--senders", "2"];
+    let ended = cli::run(&args, folder.path()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
+    assert_eq!(answer["bench"], "metrics");
+    assert!(answer["settings"]["samples"].as_u64().is_some_and(|samples| samples >= 3000), "{answer}");
+    for figure in
+        ["encode_ms_p50", "exposition_bytes", "post_p99_ms_without_scrapes", "post_p99_ms_with_scrapes", "scrapes"]
+    {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+}

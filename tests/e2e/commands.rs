@@ -10,7 +10,7 @@ use crate::harness::cli;
 use crate::harness::daemon::Daemon;
 
 const COMMANDS: &[&str] =
-    &["serve", "demo", "run", "check", "price", "apply", "get", "describe", "verify", "bench", "completions"];
+    &["serve", "demo", "run", "check", "price", "apply", "get", "describe", "export", "verify", "bench", "completions"];
 
 fn here() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")

@@ -12,49 +12,64 @@ use crate::harness::cli;
 use crate::harness::daemon::Daemon;
 use crate::harness::wait::{SOON, until};
 
-const CYCLES: u32 = 3;
+/// Kills in CI; `METERD_CRASH_CYCLES` makes a long run.
+const CYCLES: u32 = 25;
 const CLIENTS: u32 = 4;
-/// Acknowledged events a cycle before the kill.
+/// Acknowledged events before the kill, at most: where between 1 and this is drawn for each cycle.
 const EVENTS_BEFORE_KILL: u32 = 300;
 /// Requests a client may send in a cycle: a bound, far above what it gets to.
 const REQUESTS_MAX: u32 = 20_000;
+/// Every so many cycles all of the ledger is read back and verified; in between only what the cycle acknowledged.
+const WHOLE_EVERY: u32 = 12;
 
-/// Posts batches until the daemon is gone; records what was acknowledged. A batch without an answer is sent again in the next
-/// cycle, as a real client does: whether it was booked is not known.
-fn client(
-    daemon: &Daemon,
-    name: u32,
-    cycle: u32,
-    stop: &AtomicBool,
-    count: &AtomicU32,
-    acknowledged: &Mutex<Vec<String>>,
-) {
+/// What the clients know.
+#[derive(Default)]
+struct Known {
+    acknowledged: Vec<String>,
+    /// Sent without an answer: whether they were booked is not known, so they are sent again.
+    unanswered: Vec<Vec<String>>,
+}
+
+/// Posts batches until the daemon is gone; records what was acknowledged. A batch without an answer is sent again first in
+/// the next cycle, as a real client does.
+fn client(daemon: &Daemon, name: u32, cycle: u32, stop: &AtomicBool, count: &AtomicU32, known: &Mutex<Known>) {
     let execution = format!("exec-{name}");
     for number in 0..REQUESTS_MAX {
         if stop.load(Ordering::Relaxed) {
             return;
         }
-        let ids: Vec<String> = (0..3).map(|part| format!("{execution}-{cycle}-{number}-{part}")).collect();
-        let events: Vec<Value> = ids.iter().map(|id| model_call(id, &execution)).collect();
+        let again = {
+            let mut known = known.lock().unwrap();
+            let own = known.unanswered.iter().position(|ids| ids[0].starts_with(&format!("{execution}-")));
+            own.map(|own| known.unanswered.swap_remove(own))
+        };
+        let ids = again.unwrap_or_else(|| (0..3).map(|part| format!("{execution}-{cycle}-{number}-{part}")).collect());
+        let events: Vec<Value> = ids.iter().map(|id| same_call(id, &execution)).collect();
         let body = json!(events).to_string();
         let answer = daemon.try_request("POST", "/v1/usage", &[("content-type", "application/json")], body.as_bytes());
-        let Ok(answer) = answer else { return };
+        let Ok(answer) = answer else {
+            known.lock().unwrap().unanswered.push(ids);
+            return;
+        };
         if answer.status == 503 {
-            continue; // full or going down: not acknowledged
+            known.lock().unwrap().unanswered.push(ids); // full or going down: not acknowledged
+            continue;
         }
         let results = answer.expect(200).json();
         let taken = |result: &&Value| result["status"] == "accepted" || result["status"] == "duplicate";
-        let ids: Vec<String> = results["results"]
-            .as_array()
-            .expect("results")
-            .iter()
-            .filter(taken)
-            .map(|result| result["id"].as_str().expect("an id").to_owned())
-            .collect();
-        assert_eq!(ids.len(), 3, "{results}");
+        let taken = results["results"].as_array().expect("results").iter().filter(taken).count();
+        assert_eq!(taken, 3, "{results}");
         count.fetch_add(3, Ordering::Relaxed);
-        acknowledged.lock().unwrap().extend(ids);
+        known.lock().unwrap().acknowledged.extend(ids);
     }
+}
+
+/// The same id has the same body, whenever it is sent.
+fn same_call(id: &str, execution: &str) -> Value {
+    static TIME: std::sync::LazyLock<String> = std::sync::LazyLock::new(crate::events::now);
+    let mut call = model_call(id, execution);
+    call["time"] = json!(*TIME);
+    call
 }
 
 /// How often each event is in the ledger, by execution.
@@ -70,34 +85,66 @@ fn booked(daemon: &Daemon) -> BTreeMap<String, u32> {
     times
 }
 
-/// I3, I4: kill -9 under load, several times; every acknowledged id is in the ledger exactly once.
+/// Every acknowledged id is in the ledger exactly once, and nothing is there twice.
+fn audit(daemon: &Daemon, cycle: u32, acknowledged: &[String]) -> BTreeMap<String, u32> {
+    let times = booked(daemon);
+    let lost: Vec<&String> = acknowledged.iter().filter(|id| !times.contains_key(*id)).collect();
+    assert!(lost.is_empty(), "cycle {cycle}: acknowledged and lost: {lost:?}");
+    let double: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
+    assert!(double.is_empty(), "cycle {cycle}: more than once: {double:?}");
+    times
+}
+
+/// What was acknowledged is answered as a duplicate: the daemon knows it, without reading everything back.
+fn known_again(daemon: &Daemon, cycle: u32, ids: &[String]) {
+    for ids in ids.chunks(200) {
+        let of = |id: &String| id.rsplitn(4, '-').last().expect("an execution").to_owned();
+        let events: Vec<Value> = ids.iter().map(|id| same_call(id, &of(id))).collect();
+        let results = daemon.usage(&json!(events));
+        let other: Vec<&Value> = results.iter().filter(|result| result["status"] != "duplicate").collect();
+        assert!(other.is_empty(), "cycle {cycle}: acknowledged and not known any more: {other:?}");
+    }
+}
+
+fn verify(daemon: &Daemon) {
+    let data_dir = daemon.data_dir().display().to_string();
+    cli::run(&["verify", "--data-dir", &data_dir], daemon.folder()).expect_code(0);
+}
+
+/// I3, I4: kill -9 under load at random moments, many times; every acknowledged id is in the ledger exactly once.
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
+    let cycles = std::env::var("METERD_CRASH_CYCLES").map_or(CYCLES, |text| text.parse().expect("a number of cycles"));
     let mut daemon = Daemon::start();
-    let acknowledged = Mutex::new(Vec::new());
-    for cycle in 0..CYCLES {
+    let known = Mutex::new(Known::default());
+    let (mut audited, mut resent) = (0, 0);
+    for cycle in 0..cycles {
         let (stop, count) = (AtomicBool::new(false), AtomicU32::new(0));
+        let enough = 1 + getrandom::u32().expect("chance") % EVENTS_BEFORE_KILL;
         thread::scope(|scope| {
             for name in 0..CLIENTS {
-                let (daemon, stop, count, acknowledged) = (&daemon, &stop, &count, &acknowledged);
-                scope.spawn(move || client(daemon, name, cycle, stop, count, acknowledged));
+                let (daemon, stop, count, known) = (&daemon, &stop, &count, &known);
+                scope.spawn(move || client(daemon, name, cycle, stop, count, known));
             }
-            until("load", SOON, || (count.load(Ordering::Relaxed) >= EVENTS_BEFORE_KILL).then_some(()));
+            until("load", SOON, || (count.load(Ordering::Relaxed) >= enough).then_some(()));
             kill_9(daemon.pid());
             until("the clients' end", SOON, || daemon.try_request("GET", "/healthz", &[], &[]).is_err().then_some(()));
             stop.store(true, Ordering::Relaxed);
         });
         daemon.kill();
         daemon.start_again();
-        let times = booked(&daemon);
-        let acknowledged = acknowledged.lock().unwrap();
-        assert!(acknowledged.len() >= usize::try_from(EVENTS_BEFORE_KILL * (cycle + 1)).unwrap());
-        let lost: Vec<&String> = acknowledged.iter().filter(|id| !times.contains_key(*id)).collect();
-        assert!(lost.is_empty(), "cycle {cycle}: acknowledged and lost: {lost:?}");
-        let double: Vec<_> = times.iter().filter(|(_, times)| **times != 1).collect();
-        assert!(double.is_empty(), "cycle {cycle}: more than once: {double:?}");
+        let known = known.lock().unwrap();
+        resent += known.unanswered.len();
+        known_again(&daemon, cycle, &known.acknowledged[audited..]);
+        audited = known.acknowledged.len();
+        if cycle % WHOLE_EVERY == WHOLE_EVERY - 1 {
+            audit(&daemon, cycle, &known.acknowledged);
+            verify(&daemon);
+        }
     }
-    let times = booked(&daemon);
+    let known = known.into_inner().unwrap();
+    let times = audit(&daemon, cycles, &known.acknowledged);
+    eprintln!("{cycles} kills: {} events acknowledged, {resent} requests sent again, 0 lost, 0 doubled", times.len());
     for name in 0..CLIENTS {
         let execution = format!("exec-{name}");
         let calls = u32::try_from(times.keys().filter(|id| id.starts_with(&format!("{execution}-"))).count()).unwrap();
@@ -108,8 +155,7 @@ fn nothing_acknowledged_is_lost_or_doubled_by_kill_9() {
     let total = cost_of(u32::try_from(times.len()).unwrap());
     daemon.wait_for_metric("meterd_cost_usd_total", &[], &total);
     assert!(daemon.stop().success());
-    let data_dir = daemon.data_dir().display().to_string();
-    cli::run(&["verify", "--data-dir", &data_dir], daemon.folder()).expect_code(0);
+    verify(&daemon);
 }
 
 fn kill_9(pid: u32) {

@@ -12,10 +12,16 @@ pub(crate) mod daemon;
 pub(crate) mod http;
 #[path = "metrics.rs"]
 pub(crate) mod metrics;
+#[path = "observe.rs"]
+pub(crate) mod observe;
 #[path = "process.rs"]
 pub(crate) mod process;
+#[path = "promql.rs"]
+pub(crate) mod promql;
 #[path = "proxy.rs"]
 pub(crate) mod proxy;
+#[path = "receiver.rs"]
+pub(crate) mod receiver;
 #[path = "stream.rs"]
 pub(crate) mod stream;
 #[path = "wait.rs"]

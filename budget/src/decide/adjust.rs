@@ -12,6 +12,8 @@ use super::{State, Verdict};
 use crate::adjust::{Adjust, AdjustReason, Adjustment};
 use crate::charge::{Moved, Priced};
 use crate::entry::Fact;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::SettledTwice, made};
 use crate::state::Who;
 
 /// The newest price of a charge, and the table that gave it.
@@ -25,6 +27,8 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let Some((number, run)) = state.find(&adjust.charge.execution) else { return Verdict::UnknownExecution };
     let Some(newest) = newest(state, &adjust) else { return Verdict::Stale };
     let Some(total) = adjust.priced.total() else { return Verdict::Unchanged };
+    #[cfg(feature = "mistakes")]
+    let newest = if made(SettledTwice) { Newest { digest: None, ..newest } } else { newest };
     if newest.total == Some(total) || (newest.digest.is_some() && newest.digest.as_ref() == table(&adjust)) {
         return Verdict::Unchanged;
     }

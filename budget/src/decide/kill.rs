@@ -10,6 +10,8 @@ use crate::budget::{Action, Source};
 use crate::counter::Tally;
 use crate::entry::{Fact, Phase};
 use crate::limits::{RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::policy::Policy;
 use crate::scope::Ref;
 use crate::signal::{Cause, Channel, CounterAt, Kill, Proof, Turn};
@@ -50,6 +52,10 @@ impl<'a> Kills<'a> {
 
     /// Fences every live run that `counter`, a shared window of `slot`, binds.
     pub(super) fn sharing(&mut self, slot: &Slot, row: u32, counter: &CounterAt, facts: &mut Vec<Fact>) {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::SharersGoOn) {
+            return;
+        }
         let state = self.state;
         for (number, run) in state.live_runs() {
             if self.killed.len() >= KILLS_PER_DECISION_MAX {
@@ -192,6 +198,11 @@ pub(super) fn fenced(kill: &Kill, cost: Money) -> Fact {
 /// The agent acknowledged a kill of its own run.
 pub(super) fn ack(state: &State, execution: &Ref, kill: Arc<str>, channel: Channel, facts: &mut Vec<Fact>) -> Verdict {
     match state.kill(&kill) {
+        #[cfg(feature = "mistakes")]
+        Some(known) if made(Mistake::KillOfAnotherRun) && known.acked_at.is_none() => {
+            facts.push(Fact::KillAcked { kill, channel });
+            Verdict::Done
+        }
         Some(known) if known.execution == *execution => {
             if known.acked_at.is_some() {
                 return Verdict::Unchanged;
@@ -206,6 +217,8 @@ pub(super) fn ack(state: &State, execution: &Ref, kill: Arc<str>, channel: Chann
 /// The killed run is proven gone. A process that is gone takes its run with it: a live run ends as cancelled.
 pub(super) fn confirm(state: &State, kill: Arc<str>, proof: Proof, facts: &mut Vec<Fact>) -> Verdict {
     let Some(known) = state.kill(&kill) else { return Verdict::UnknownKill };
+    #[cfg(feature = "mistakes")]
+    let known = &Kill { confirmed_at: known.confirmed_at.filter(|_| !made(Mistake::ConfirmedTwice)), ..known.clone() };
     if known.confirmed_at.is_some() {
         return Verdict::Unchanged;
     }

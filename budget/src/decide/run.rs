@@ -68,6 +68,8 @@ pub(super) fn end(state: &State, execution: Ref, phase: Phase, facts: &mut Vec<F
     let open = kill.and_then(|kill| state.kill(kill)).filter(|kill| kill.confirmed_at.is_none());
     let confirmed = open.map(|kill| Fact::KillConfirmed { kill: kill.id.clone(), proof: Proof::PhaseTerminal });
     facts.push(Fact::Ended { execution, phase });
+    #[cfg(feature = "mistakes")]
+    let confirmed = confirmed.filter(|_| !crate::mistakes::made(crate::mistakes::Mistake::OpenKillAtEnd));
     facts.extend(confirmed);
     Verdict::Done
 }

@@ -9,6 +9,8 @@ use crate::charge::{Charge, Moved};
 use crate::counter::Tally;
 use crate::entry::{Fact, Opened};
 use crate::limits::RowRef;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::policy::Policy;
 use crate::scope::Ref;
 use crate::signal::CounterAt;
@@ -149,9 +151,17 @@ impl<'a> Booking<'a> {
     fn report(&self, bound: &Bound<'a>, window: Span, after: Tally, effects: &mut Effects<'a>) {
         let Bound { slot, row, cap, .. } = *bound;
         for (level, from) in &cap.levels {
+            #[cfg(feature = "mistakes")]
+            if made(Mistake::SoftLevelLate) && after.spent == *from {
+                continue;
+            }
             if *level > after.warned && after.spent >= *from {
                 effects.warned.extend(slot.counter_at(row, window, after).map(|counter| (counter, *level)));
             }
+        }
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::LimitLate) && after.spent == cap.amount {
+            return;
         }
         if after.spent < cap.amount || after.reached {
             return;
@@ -177,6 +187,10 @@ impl<'a> Booking<'a> {
         facts.extend(reached.into_iter().map(|counter| Fact::Reached { execution: execution.clone(), counter }));
         let mut kills = Kills::of(self.state, self.now);
         let mut is_fenced = self.run.execution.kill.is_some();
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::FencedCallUnsaid) {
+            is_fenced = false;
+        }
         let cost = self.run.execution.cost.checked_add(self.moved.cost).unwrap_or(self.run.execution.cost);
         if let Some(kill) = self.state.turn_used_up(&self.run.execution, cost) {
             facts.push(fenced(kill, cost));

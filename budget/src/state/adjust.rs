@@ -10,6 +10,8 @@ use super::State;
 use super::fold::pin;
 use crate::adjust::{ADJUSTMENTS_KEPT_MAX, Adjustment, Beyond, QUARANTINE_LISTED_MAX, Quarantined, Standing};
 use crate::charge::{Charge, Moved, Priced};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::RefundNotCounted, made};
 
 /// Unpriced charges and the newest adjustments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +76,12 @@ impl State {
     pub(super) fn adjusted(&mut self, seq: u64, now: Timestamp, adjustment: &Adjustment) {
         let Some(number) = self.number(&adjustment.execution) else { return };
         let moved = Moved::money(adjustment.delta);
+        #[cfg(feature = "mistakes")]
+        let moved = if made(RefundNotCounted) && moved.cost < pricing::Money::ZERO {
+            Moved::money(pricing::Money::ZERO)
+        } else {
+            moved
+        };
         self.count(now, number, &adjustment.subject, adjustment.time, &moved);
         self.add_to_tree(number, moved.cost);
         let after_fence = self.is_after_fence(number, adjustment.of);

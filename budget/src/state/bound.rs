@@ -13,6 +13,8 @@ use crate::budget::{Source, Unit};
 use crate::charge::Subject;
 use crate::counter::{Cap, Row, Share, Tally};
 use crate::limits::{Class, OWN, RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::LateCallCounts, made};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::{Span, Window};
@@ -109,6 +111,8 @@ impl State {
             return (Span { start: run.execution.started_at, end: None }, tally, true);
         }
         let at = Row::effective(time, now);
+        #[cfg(feature = "mistakes")]
+        let at = if made(LateCallCounts) { at.max(now) } else { at };
         let window = row.window_at(&slot.calendar, at.max(now));
         (window, row.tally(window), window.contains(at))
     }

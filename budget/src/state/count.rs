@@ -10,6 +10,8 @@ use crate::budget::Source;
 use crate::charge::{Moved, Subject};
 use crate::counter::Tally;
 use crate::limits::{OWN, RowRef, Slot};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::SkipACounter, made};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::Window;
@@ -34,6 +36,10 @@ impl State {
         self.each_bound(who, |bound| rows.push((bound.at, bound.row.window, bound.row.unit, bound.whole_run)));
         for (row, window, unit, whole_run) in rows.drain(..) {
             let delta = moved.unit(unit);
+            #[cfg(feature = "mistakes")]
+            if window == Window::Hour && made(SkipACounter) {
+                continue;
+            }
             if window == Window::Run {
                 self.change(number, row, whole_run, |tally| tally.add(delta));
             } else if let Some(slot) = self.slot_mut(number, row.slot) {

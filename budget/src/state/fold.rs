@@ -10,6 +10,8 @@ use super::{Run, State};
 use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced};
 use crate::entry::{Applied, Entry, Fact, Opened, Phase};
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::scope::Ref;
 use crate::signal::{COLLATERAL_MAX, Cause, Kill, Tried};
 
@@ -37,6 +39,8 @@ impl State {
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
             Fact::Adjusted(adjustment) => self.adjusted(at.seq, at.time, adjustment),
+            #[cfg(feature = "mistakes")]
+            Fact::Warned { .. } if made(Mistake::SoftLevelTwice) => {}
             Fact::Warned { execution, counter, level } => {
                 self.mark(execution, counter, |tally| tally.warned = tally.warned.max(*level));
                 self.name(at, execution, |run| run.execution.soft_limit = Some((counter.budget.clone(), at.time)));
@@ -176,6 +180,10 @@ impl State {
         self.add_to_tree(number, moved.cost);
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
+            #[cfg(feature = "mistakes")]
+            if made(Mistake::EndedRunsAgain) {
+                run.execution.phase = Phase::Running;
+            }
             if run.execution.conversation.is_none() {
                 run.execution.conversation.clone_from(&charge.conversation);
             }
@@ -185,6 +193,10 @@ impl State {
                 Priced::Zero(_) => {}
             }
         });
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::UnpricedForgotten) {
+            return;
+        }
         self.set_aside(at.seq, charge);
     }
 

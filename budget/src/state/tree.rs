@@ -62,6 +62,12 @@ impl State {
 
     /// Adds to the subtree cost of a run and of every run above it.
     pub(super) fn add_to_tree(&mut self, from: u32, cost: Money) {
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::SubtreeWithoutChild) {
+            let Some(run) = self.run_mut(from) else { return };
+            run.execution.subtree_cost = plus(run.execution.subtree_cost, cost);
+            return;
+        }
         self.climb(Some(from), |run, _| run.execution.subtree_cost = plus(run.execution.subtree_cost, cost));
     }
 

@@ -1,21 +1,16 @@
-//! Liveness, readiness with the reason, and `/metrics`.
+//! Liveness, and readiness with the reason.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::Response;
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use serde_json::json;
 
 use super::App;
 use super::answer::typed;
 use crate::meter::Refused;
-use crate::metrics;
-use crate::server::body::header_text;
 
 /// What is not as it should be, by part. A failed reload is a warning: the last good snapshot goes on.
 #[derive(Clone, Debug, Default)]
@@ -58,31 +53,4 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     });
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     typed(status, "application/json", answer.to_string())
-}
-
-pub(super) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
-    let format = metrics::negotiate(header_text(&headers, &header::ACCEPT));
-    let now = app.clock.now();
-    let (depth, capacity) = app.meter.depth();
-    app.metrics.queue_depth(depth);
-    app.metrics.queue_capacity(capacity);
-    // The scrape shows everything that was durable when it came.
-    app.ledger_metrics.reach(app.view.ledger().committed()).await;
-    let text = app
-        .view
-        .read_fresh(|state| app.ledger_metrics.read(|ledger| metrics::render(format, state, now, ledger, &app.metrics)))
-        .await;
-    let gzip = header_text(&headers, &header::ACCEPT_ENCODING).is_some_and(|accept| accept.contains("gzip"));
-    if gzip && let Some(packed) = gzipped(&text) {
-        let mut response = typed(StatusCode::OK, format.content_type(), packed);
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        return response;
-    }
-    typed(StatusCode::OK, format.content_type(), text)
-}
-
-fn gzipped(text: &[u8]) -> Option<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
-    encoder.write_all(text).ok()?;
-    encoder.finish().ok()
 }

@@ -300,6 +300,17 @@ const OPERATIONS: &[Operation] = &[
         ok: 200,
     },
     Operation {
+        method: "post",
+        path: "/v1/reconcile",
+        id: "reconcile",
+        summary: "A provider's bill beside what was metered, by day and model; with `book`, the differences become adjustments.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
+        ok: 200,
+    },
+    Operation {
         method: "get",
         path: "/v1/sinks",
         id: "listSinks",

@@ -63,6 +63,8 @@ pub struct Compared {
     pub captured: Option<String>,
     /// What it is likely due to.
     pub cause: Cause,
+    /// Metered models that are compared here.
+    pub metered_models: Vec<Arc<str>>,
 }
 
 /// The comparison.
@@ -80,8 +82,9 @@ pub struct Report {
     pub captured: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Side {
+    models: BTreeSet<Arc<str>>,
     billed: Money,
     metered: Money,
     unpriced: i64,
@@ -103,6 +106,7 @@ pub fn compare(billed: &[Billed], metered: &[Metered]) -> Report {
     for line in metered.iter().filter(|line| days.contains(&line.day)) {
         let model = by_model.then(|| name_on_bill(billed, line));
         let side = sides.entry((line.day, model)).or_default();
+        side.models.insert(line.model.clone());
         side.metered = plus(side.metered, line.cost);
         side.unpriced = side.unpriced.saturating_add(line.unpriced_calls);
         side.cached = side.cached.saturating_add(line.cached_tokens);
@@ -145,6 +149,7 @@ fn row(day: Timestamp, model: Option<Arc<str>>, side: Side) -> Compared {
         difference_usd,
         captured: captured(metered, billed),
         cause: cause(&side, difference_usd),
+        metered_models: side.models.into_iter().collect(),
     }
 }
 

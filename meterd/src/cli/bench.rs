@@ -2,6 +2,7 @@
 
 mod clocks;
 mod ledger;
+mod metrics;
 mod mix;
 mod price;
 
@@ -20,6 +21,8 @@ pub(super) enum Bench {
     Price(price::BenchPrice),
     /// Book events durably, as fast as the disk takes them and at half that load
     Ledger(ledger::BenchLedger),
+    /// Scrape a daemon with many series, and see what senders of usage feel of it
+    Metrics(metrics::BenchMetrics),
 }
 
 impl Bench {
@@ -27,6 +30,7 @@ impl Bench {
         match self {
             Self::Price(price) => price.run(),
             Self::Ledger(ledger) => ledger.run(),
+            Self::Metrics(metrics) => metrics.run(),
         }
     }
 }

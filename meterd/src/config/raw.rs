@@ -29,13 +29,15 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 44] = [
+pub(crate) const KEYS: [KeySpec; 46] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
     fixed("listen.unixSocket", "null"),
     key("listen.tls"),
     key("dataDir"),
+    key("ledger.packAfter"),
+    key("ledger.reserveBytes"),
     key("prices.dirs"),
     key("prices.seed"),
     key("prices.unmatched.model"),

@@ -11,7 +11,7 @@ use super::auth::{self, Auth, Tls};
 use super::problem::FileProblem;
 use super::raw::{KEYS, Origin, Raw, Setting};
 use super::sinks::{self, ClickHouse};
-use super::{Config, Ingest, Listen, Metrics, Prices, Resources, Server, Sinks};
+use super::{Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server, Sinks};
 use crate::resource::fields::Report;
 
 /// What is wrong with a value, and the way out.
@@ -28,6 +28,10 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
     let config = Config {
         listen: reader.listen(default.listen),
         data_dir: reader.path("dataDir").unwrap_or(default.data_dir),
+        ledger: Ledger {
+            pack_after: reader.duration("ledger.packAfter", (DAY, DAY * 36_500), default.ledger.pack_after),
+            reserve_bytes: reader.count("ledger.reserveBytes", 65_536, 1 << 40, default.ledger.reserve_bytes),
+        },
         prices: Prices {
             dirs: reader.paths("prices.dirs").unwrap_or(default.prices.dirs),
             seed: reader.one("prices.seed", flag).unwrap_or(default.prices.seed),

@@ -13,6 +13,7 @@ use super::auth::{Client, Grant, Secret, Token, UnixPeer};
 struct Shown {
     listen: Listen,
     data_dir: PathBuf,
+    ledger: Ledger,
     prices: Prices,
     resources: Resources,
     ingest: Ingest,
@@ -36,6 +37,13 @@ struct Listen {
 struct Tls {
     cert_file: PathBuf,
     key_file: PathBuf,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Ledger {
+    pack_after: String,
+    reserve_bytes: usize,
 }
 
 #[derive(Serialize)]
@@ -243,6 +251,7 @@ impl Config {
                     .map(|tls| Tls { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() }),
             },
             data_dir: self.data_dir.clone(),
+            ledger: Ledger { pack_after: text(self.ledger.pack_after), reserve_bytes: self.ledger.reserve_bytes },
             prices: Prices {
                 dirs: self.prices.dirs.clone(),
                 seed: self.prices.seed,

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Cursor, PAUSE_MAX, PAUSE_MIN};
 use crate::ledger::{Batch, LedgerError, Reader};
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 
 /// Takes deliveries to a peer.
 pub trait Deliver: Send {
@@ -179,6 +181,10 @@ impl<D: Deliver> Courier<D> {
             Ok(None) => return Step::Idle,
             Err(error) => return self.failed(&Failed::now(error.to_string())),
         };
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::CursorBeforeDelivery) && self.cursor.deliver(delivery.to).is_err() {
+            return Step::Idle;
+        }
         match self.peer.deliver(&delivery).await {
             Ok(()) => match self.cursor.deliver(delivery.to) {
                 Ok(()) => {
@@ -197,6 +203,8 @@ impl<D: Deliver> Courier<D> {
         let place = self.cursor.place();
         let from = place.delivered + 1;
         let begun = place.intended > place.delivered;
+        #[cfg(feature = "mistakes")]
+        let begun = begun && !made(Mistake::BoundsNotKept);
         let wanted = if begun { place.intended - place.delivered } else { self.pace.entries_max.max(1) as u64 };
         let most = place.delivered.saturating_add(wanted);
         let mut batches: Vec<Arc<Batch>> = Vec::new();

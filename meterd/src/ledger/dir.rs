@@ -78,6 +78,12 @@ impl DataDir {
         self.root.join("index")
     }
 
+    /// Segments that are old and packed.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.root.join("archive")
+    }
+
     /// Cursors of followers.
     #[must_use]
     pub fn followers(&self) -> PathBuf {
@@ -104,7 +110,9 @@ impl DataDir {
             }
         };
         self.check_format()?;
-        for path in [self.segments(), self.snapshots(), self.index(), self.prices(), self.followers()] {
+        let folders =
+            [self.segments(), self.snapshots(), self.index(), self.archive(), self.prices(), self.followers()];
+        for path in folders {
             self.create(&path)?;
         }
         self.sync(&self.root)?;
@@ -141,6 +149,11 @@ impl DataDir {
         let temporary = path.with_extension("tmp");
         let mut file = self.disk.replace(&temporary).map_err(LedgerError::io("create", &temporary))?;
         file.append(bytes).map_err(LedgerError::io("write", &temporary))?;
+        #[cfg(feature = "mistakes")]
+        if budget::mistakes::made(budget::mistakes::Mistake::NamedBeforeFsync) {
+            self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
+            return path.parent().map_or(Ok(()), |folder| self.sync(folder));
+        }
         file.sync_all().map_err(LedgerError::io("fsync", &temporary))?;
         self.disk.rename(&temporary, path).map_err(LedgerError::io("rename into place", path))?;
         path.parent().map_or(Ok(()), |folder| self.sync(folder))

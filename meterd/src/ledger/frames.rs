@@ -1,14 +1,16 @@
 //! Segment files as frames, one after the other: what is whole, and where it ends. Reads only; knows no entry.
 
-use std::io::{BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
+
+use super::archive::{self, SegmentFile};
 
 use super::disk::{At, Disk};
 use super::format::{Body, FRAME_HEAD_LEN, FrameHead, HEADER_LEN, Header, whole_frame_after};
 use super::{DataDir, LedgerError};
 
-/// Segment files with their first sequence numbers, in order.
-pub(super) fn segments_of(dir: &DataDir) -> Result<Vec<(u64, PathBuf)>, LedgerError> {
+/// Segments in order, packed ones among them. A segment that is there both ways counts as it was: its packing was cut off.
+pub(super) fn segments_of(dir: &DataDir) -> Result<Vec<SegmentFile>, LedgerError> {
     let folder = dir.segments();
     let mut segments = Vec::new();
     for path in dir.disk().list(&folder).map_err(LedgerError::io("list", &folder))? {
@@ -19,9 +21,11 @@ pub(super) fn segments_of(dir: &DataDir) -> Result<Vec<(u64, PathBuf)>, LedgerEr
                 offset: 0,
                 what: "the name is not a sequence number".to_owned(),
             })?;
-            segments.push((first, path));
+            segments.push(SegmentFile { first_seq: first, path, packed: None });
         }
     }
+    let live: Vec<u64> = segments.iter().map(|segment| segment.first_seq).collect();
+    segments.extend(archive::packed(dir)?.into_iter().filter(|packed| !live.contains(&packed.first_seq)));
     segments.sort_unstable();
     Ok(segments)
 }
@@ -45,11 +49,41 @@ pub(super) fn torn_end(disk: &dyn Disk, path: &Path, good: u64, len: u64) -> Res
 /// Frames of one segment, one after the other. Ends (`None`) where no whole frame follows.
 #[derive(Debug)]
 pub(super) struct Frames {
-    file: BufReader<At>,
+    file: Source,
     path: PathBuf,
     offset: u64,
     len: u64,
     body: Vec<u8>,
+}
+
+/// Where a segment's bytes come from.
+#[derive(Debug)]
+enum Source {
+    Plain(BufReader<At>),
+    Packed(Box<dyn Unpacked>),
+}
+
+/// A packed segment that is read from its beginning.
+trait Unpacked: Read + std::fmt::Debug + Send {}
+
+impl<R: Read + std::fmt::Debug + Send> Unpacked for R {}
+
+impl Read for Source {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file) => file.read(bytes),
+            Self::Packed(packed) => packed.read(bytes),
+        }
+    }
+}
+
+impl Source {
+    fn skip(&mut self, bytes: u64) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.seek_relative(i64::try_from(bytes).unwrap_or(i64::MAX)),
+            Self::Packed(packed) => io::copy(&mut packed.take(bytes), &mut io::sink()).map(drop),
+        }
+    }
 }
 
 /// A frame as read, not yet checked.
@@ -68,18 +102,32 @@ impl Frame<'_> {
 }
 
 impl Frames {
-    pub(super) fn open(disk: &dyn Disk, path: &Path, offset: u64) -> Result<Self, LedgerError> {
-        let file = disk.open(path).map_err(LedgerError::io("open", path))?;
-        let len = file.len().map_err(LedgerError::io("read", path))?;
-        let file = BufReader::with_capacity(1 << 18, At::new(file, offset));
+    pub(super) fn open(disk: &dyn Disk, segment: &SegmentFile, offset: u64) -> Result<Self, LedgerError> {
+        let path = &segment.path;
+        let (mut file, len) = Self::source(disk, segment)?;
+        if offset > 0 {
+            file.skip(offset).map_err(LedgerError::io("read", path))?;
+        }
         Ok(Self { file, path: path.to_owned(), offset, len, body: Vec::new() })
     }
 
-    /// Reads the segment's header of the file at `path`.
-    pub(super) fn header(disk: &dyn Disk, path: &Path) -> Result<Option<Header>, LedgerError> {
-        let mut bytes = Vec::with_capacity(HEADER_LEN);
+    fn source(disk: &dyn Disk, segment: &SegmentFile) -> Result<(Source, u64), LedgerError> {
+        let path = &segment.path;
+        if let Some(len) = segment.packed {
+            let packed = archive::unpack(disk, path).map_err(LedgerError::io("open", path))?;
+            return Ok((Source::Packed(Box::new(packed)), len));
+        }
         let file = disk.open(path).map_err(LedgerError::io("open", path))?;
-        At::new(file, 0).take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
+        let len = file.len().map_err(LedgerError::io("read", path))?;
+        Ok((Source::Plain(BufReader::with_capacity(1 << 18, At::new(file, 0))), len))
+    }
+
+    /// Reads a segment's header.
+    pub(super) fn header(disk: &dyn Disk, segment: &SegmentFile) -> Result<Option<Header>, LedgerError> {
+        let path = &segment.path;
+        let mut bytes = Vec::with_capacity(HEADER_LEN);
+        let (source, _) = Self::source(disk, segment)?;
+        source.take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
         Ok(Header::decode(&bytes))
     }
 
@@ -108,8 +156,7 @@ impl Frames {
         let offset = self.offset;
         let mut seq = [0; 8];
         self.file.read_exact(&mut seq).map_err(LedgerError::io("read", &self.path))?;
-        let rest = i64::try_from(head.body_len - seq.len()).unwrap_or(i64::MAX);
-        self.file.seek_relative(rest).map_err(LedgerError::io("read", &self.path))?;
+        self.file.skip((head.body_len - seq.len()) as u64).map_err(LedgerError::io("read", &self.path))?;
         self.offset += (FRAME_HEAD_LEN + head.body_len) as u64;
         Ok(Some((u64::from_le_bytes(seq), offset)))
     }

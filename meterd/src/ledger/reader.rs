@@ -7,13 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use budget::Entry;
 use tokio::sync::watch;
 
+use super::archive::SegmentFile;
 use super::disk::Disk;
 use super::format::HEADER_LEN;
 use super::frames::{Frames, segments_of, torn_end};
 use super::{DataDir, LedgerError};
 
 /// How many entries stay in memory for followers that keep up.
-const RECENT_ENTRIES_MAX: usize = 65_536;
+const RECENT_ENTRIES_MAX: usize = 16_384;
 /// One index point for so many entries.
 const INDEX_EVERY_ENTRIES: u64 = 256;
 
@@ -60,8 +61,7 @@ struct Recent {
 /// A segment file and a sparse index into it, made on the first look.
 #[derive(Debug)]
 struct Segment {
-    first_seq: u64,
-    path: PathBuf,
+    file: SegmentFile,
     points: Mutex<Option<Vec<Point>>>,
 }
 
@@ -76,8 +76,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Reader {
-    pub(super) fn new(dir: &DataDir, segments: Vec<(u64, PathBuf)>, committed: u64) -> Self {
-        let segments = segments.into_iter().map(|(first_seq, path)| Segment::new(first_seq, path)).collect();
+    pub(super) fn new(dir: &DataDir, segments: Vec<SegmentFile>, committed: u64) -> Self {
+        let segments = segments.into_iter().map(Segment::new).collect();
         Self {
             shared: Arc::new(Shared {
                 committed: watch::Sender::new(committed),
@@ -93,9 +93,9 @@ impl Reader {
         dir.visit()?;
         let segments = segments_of(dir)?;
         let mut committed = 0;
-        if let Some((first_seq, path)) = segments.last() {
-            committed = first_seq.saturating_sub(1);
-            let mut frames = Frames::open(dir.disk(), path, HEADER_LEN as u64)?;
+        if let Some(last) = segments.last() {
+            committed = last.first_seq.saturating_sub(1);
+            let mut frames = Frames::open(dir.disk(), last, HEADER_LEN as u64)?;
             let mut good = frames.offset();
             while let Some(frame) = frames.next_frame()? {
                 let Some(body) = frame.body() else { break };
@@ -104,7 +104,7 @@ impl Reader {
             }
             // Beside a live writer the end may be a frame under way; whole frames after it mean damage.
             if good < frames.len() {
-                torn_end(dir.disk(), path, good, frames.len())?;
+                torn_end(dir.disk(), &last.path, good, frames.len())?;
             }
         }
         Ok(Self::new(dir, segments, committed))
@@ -143,23 +143,29 @@ impl Reader {
 
     /// Every entry from `seq` on, one after the other; stops at the first error or when `visit` says so.
     pub fn scan(&self, seq: u64, mut visit: impl FnMut(&Entry) -> bool) -> Result<(), LedgerError> {
+        let from = seq.max(1);
+        self.scan_batches(from, |batch| batch.entries.iter().filter(|entry| entry.seq >= from).all(&mut visit))
+    }
+
+    /// The same batch by batch; the first one may begin before `seq`. Each file is read once, from end to end.
+    pub fn scan_batches(&self, seq: u64, mut visit: impl FnMut(Arc<Batch>) -> bool) -> Result<(), LedgerError> {
         const AT_ONCE: usize = 16_384;
         let mut next = seq.max(1);
+        if self.in_memory(next, 1).is_none() && !self.scan_disk(&mut next, &mut visit)? {
+            return Ok(());
+        }
         loop {
             let batches = self.read_from(next, AT_ONCE)?;
             let Some(last) = batches.last().map(|batch| batch.last()) else { return Ok(()) };
-            let entries = batches.iter().flat_map(|batch| &batch.entries).filter(|entry| entry.seq >= next);
-            for entry in entries {
-                if !visit(entry) {
-                    return Ok(());
-                }
+            if !batches.into_iter().all(&mut visit) {
+                return Ok(());
             }
             next = last + 1;
         }
     }
 
     pub(super) fn add_segment(&self, first_seq: u64, path: PathBuf) {
-        let segment = Segment::new(first_seq, path);
+        let segment = Segment::new(SegmentFile { first_seq, path, packed: None });
         self.shared.segments.write().unwrap_or_else(PoisonError::into_inner).push(segment);
     }
 
@@ -204,12 +210,12 @@ impl Reader {
         let mut next = seq;
         while entries < entries_max && next <= committed {
             let segment = self.segment_of(next).ok_or_else(|| self.missing(next, committed))?;
-            let mut frames = Frames::open(self.disk(), &segment.path, segment.floor(self.disk(), next)?)?;
+            let mut frames = Frames::open(self.disk(), &segment.file, segment.floor(self.disk(), next)?)?;
             let before = next;
             while entries < entries_max && next <= committed {
                 let Some(frame) = frames.next_frame()? else { break };
                 let damaged = |what: &str| LedgerError::Damaged {
-                    path: segment.path.clone(),
+                    path: segment.file.path.clone(),
                     offset: frame.offset,
                     what: what.to_owned(),
                 };
@@ -232,6 +238,55 @@ impl Reader {
         Ok(taken)
     }
 
+    /// Everything on disk from `next` on, each file read once from end to end; false when `visit` has had enough. What is
+    /// committed meanwhile is left to the caller.
+    fn scan_disk(&self, next: &mut u64, visit: &mut impl FnMut(Arc<Batch>) -> bool) -> Result<bool, LedgerError> {
+        let committed = self.committed();
+        while *next <= committed {
+            let segment = self.segment_of(*next).ok_or_else(|| self.missing(*next, committed))?;
+            let mut frames = Frames::open(self.disk(), &segment.file, segment.floor(self.disk(), *next)?)?;
+            let before = *next;
+            while *next <= committed {
+                let Some(frame) = frames.next_frame()? else { break };
+                let (path, offset) = (&segment.file.path, frame.offset);
+                let damaged = |what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
+                let body = frame.body().ok_or_else(|| damaged("checksum"))?;
+                if body.last() < *next {
+                    continue;
+                }
+                if body.first_seq > *next {
+                    return Err(self.missing(*next, body.first_seq - 1));
+                }
+                let batch = Batch { entries: body.entries().ok_or_else(|| damaged("not an entry"))? };
+                let last = body.last();
+                if !visit(Arc::new(batch)) {
+                    return Ok(false);
+                }
+                *next = last + 1;
+            }
+            if *next == before {
+                return Err(self.missing(*next, committed));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Closed segments that are not packed, oldest first, each with its last entry.
+    pub(super) fn closed(&self) -> Vec<(SegmentFile, u64)> {
+        let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
+        let pairs = segments.iter().zip(segments.iter().skip(1));
+        let closed = pairs.filter(|(segment, _)| segment.file.packed.is_none());
+        closed.map(|(segment, next)| (segment.file.clone(), next.file.first_seq - 1)).collect()
+    }
+
+    /// From now on a segment is read from its packed copy.
+    pub(super) fn put_packed(&self, packed: SegmentFile) {
+        let mut segments = self.shared.segments.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(segment) = segments.iter_mut().find(|segment| segment.file.first_seq == packed.first_seq) {
+            *segment = Segment::new(packed);
+        }
+    }
+
     fn disk(&self) -> &dyn Disk {
         self.shared.dir.disk()
     }
@@ -240,26 +295,29 @@ impl Reader {
         LedgerError::Missing { path: self.shared.dir.segments(), from, to, known_by: "a later entry" }
     }
 
-    /// So many entries stay in memory.
-    #[cfg(test)]
-    pub(crate) fn keep_recent(&self, entries_max: usize) {
+    /// So many entries stay in memory; few let a test read from the segments.
+    pub fn keep_recent(&self, entries_max: usize) {
         lock(&self.shared.recent).entries_max = entries_max;
     }
 
     fn segment_of(&self, seq: u64) -> Option<Arc<Segment>> {
         let segments = self.shared.segments.read().unwrap_or_else(PoisonError::into_inner);
-        let after = segments.partition_point(|segment| segment.first_seq <= seq);
+        let after = segments.partition_point(|segment| segment.file.first_seq <= seq);
         segments.get(after.checked_sub(1)?).cloned()
     }
 }
 
 impl Segment {
-    fn new(first_seq: u64, path: PathBuf) -> Arc<Self> {
-        Arc::new(Self { first_seq, path, points: Mutex::new(None) })
+    fn new(file: SegmentFile) -> Arc<Self> {
+        Arc::new(Self { file, points: Mutex::new(None) })
     }
 
     /// Offset of the newest indexed frame that begins at or before `seq`.
     fn floor(&self, disk: &dyn Disk, seq: u64) -> Result<u64, LedgerError> {
+        // There is no way into the middle of a packed one.
+        if self.file.packed.is_some() {
+            return Ok(HEADER_LEN as u64);
+        }
         let mut points = lock(&self.points);
         let points = match &mut *points {
             Some(points) => points,
@@ -282,7 +340,7 @@ impl Segment {
 
     fn index(&self, disk: &dyn Disk) -> Result<Vec<Point>, LedgerError> {
         let mut points = Vec::new();
-        let mut frames = Frames::open(disk, &self.path, HEADER_LEN as u64)?;
+        let mut frames = Frames::open(disk, &self.file, HEADER_LEN as u64)?;
         while let Some((seq, offset)) = frames.skip_frame()? {
             push_point(&mut points, seq, offset);
         }

@@ -48,11 +48,18 @@ pub fn load_newest<T: DeserializeOwned>(dir: &DataDir) -> Result<Option<(u64, T)
     Ok(None)
 }
 
+/// Position of the newest snapshot there is, readable or not.
+pub fn newest(dir: &DataDir) -> Result<Option<u64>, LedgerError> {
+    Ok(list(dir)?.pop().map(|(seq, _)| seq))
+}
+
 fn decode<T: DeserializeOwned>(seq: u64, bytes: &[u8]) -> Option<T> {
     let rest = bytes.strip_prefix(MAGIC)?;
     let (stated, rest) = rest.split_first_chunk::<8>()?;
     let (hash, body) = rest.split_first_chunk::<32>()?;
     let actual: [u8; 32] = Sha256::digest(body).into();
+    #[cfg(feature = "mistakes")]
+    let actual = if budget::mistakes::made(budget::mistakes::Mistake::SnapshotUnchecked) { *hash } else { actual };
     (u64::from_le_bytes(*stated) == seq && actual == *hash).then(|| postcard::from_bytes(body).ok())?
 }
 

@@ -1,5 +1,6 @@
 //! The ledger over real files: torn ends, damage, gaps, owners, reading by position.
 
+mod archive;
 mod damage;
 mod directory;
 mod failure;
@@ -84,8 +85,9 @@ impl Ledger {
 
 /// Where the frames of a segment begin, and where the last one ends.
 pub(super) fn frame_bounds(path: &Path) -> Vec<u64> {
+    let segment = super::archive::SegmentFile { first_seq: 1, path: path.to_owned(), packed: None };
     let mut frames =
-        super::frames::Frames::open(&super::OsDisk::default(), path, super::format::HEADER_LEN as u64).unwrap();
+        super::frames::Frames::open(&super::OsDisk::default(), &segment, super::format::HEADER_LEN as u64).unwrap();
     let mut bounds = vec![frames.offset()];
     while frames.next_frame().unwrap().is_some() {
         bounds.push(frames.offset());

@@ -5,21 +5,20 @@
 //! its entries; the newest snapshot equal to the fold of the entries.
 
 mod pinned;
+mod price;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
-use budget::charge::Priced;
-use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, State};
-use pricing::cost::TableRef;
-use pricing::{Money, Outcome, PriceBook};
+use budget::{AdjustReason, Adjustment, Entry, Fact, Ref, State};
+use pricing::Money;
 
+use self::price::{Books, Pricer, Team};
 use super::format::{GENESIS, HEADER_LEN, Hash};
 use super::frames::{Frames, segments_of};
 use super::{DataDir, LedgerError, Reader, load_snapshot};
-use crate::event::charge::price_again;
 
 /// What was proved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -117,28 +116,44 @@ pub fn verify(dir: &DataDir, only: Option<&Ref>, mut progress: impl FnMut(u64, u
         let (from, to, path) = (committed + 1, *seq, dir.root().to_owned());
         return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" }.into());
     }
+    let books = Books::default();
     let mut audit = Audit {
-        dir,
         only,
         snapshot,
         reader: reader.clone(),
         adjusted: HashMap::new(),
-        books: HashMap::new(),
+        pricer: Pricer::new(dir, Arc::clone(&books)),
         state: State::default(),
         sums: HashMap::new(),
         proof: Proof::default(),
     };
-    audit.proof.batches = chain(dir, committed)?;
-    let mut first = None;
-    reader.scan(1, |entry| {
-        if entry.seq % TELL_EVERY == 0 {
-            progress(entry.seq, committed);
-        }
-        first = audit.entry(entry).err();
-        first.is_none()
-    })?;
-    match first {
-        Some(difference) => Err(difference),
+    let mut first: Option<(u64, Difference)> = None;
+    let (chained, scanned, priced) = std::thread::scope(|scope| {
+        let chained = scope.spawn(|| chain(dir, committed));
+        let mut team = Team::start(scope, dir, &books, only);
+        let scanned = reader.scan_batches(1, |batch| {
+            let go_on = team.give(Arc::clone(&batch));
+            for entry in &batch.entries {
+                if entry.seq % TELL_EVERY == 0 {
+                    progress(entry.seq, committed);
+                }
+                first = audit.entry(entry).err().map(|difference| (entry.seq, difference));
+                if first.is_some() {
+                    return false;
+                }
+            }
+            go_on
+        });
+        (chained.join().unwrap_or(Err(LedgerError::Stopped)), scanned, team.end())
+    });
+    // Damaged bytes say more than what was read from them.
+    audit.proof.batches = chained?;
+    scanned?;
+    let (costs, unlike) = priced?;
+    audit.proof.costs = costs + audit.pricer.costs;
+    audit.proof.tables = books.lock().unwrap_or_else(PoisonError::into_inner).len();
+    match [first, unlike].into_iter().flatten().min_by_key(|(seq, _)| *seq) {
+        Some((_, difference)) => Err(difference),
         None => audit.finish(),
     }
 }
@@ -148,9 +163,10 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
     let mut chain: Hash = GENESIS;
     let mut next_seq = 1;
     let mut batches = 0;
-    for (_, path) in segments_of(dir)? {
+    for segment in segments_of(dir)? {
+        let path = &segment.path;
         let damaged = |offset, what: &str| LedgerError::Damaged { path: path.clone(), offset, what: what.to_owned() };
-        let header = Frames::header(dir.disk(), &path)?.ok_or_else(|| damaged(0, "the segment's header"))?;
+        let header = Frames::header(dir.disk(), &segment)?.ok_or_else(|| damaged(0, "the segment's header"))?;
         if header.first_seq > next_seq {
             return Err(LedgerError::Missing {
                 path: dir.root().to_owned(),
@@ -162,7 +178,7 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
         if header.first_seq != next_seq || header.chain != chain {
             return Err(damaged(0, "the hash chain breaks here"));
         }
-        let mut frames = Frames::open(dir.disk(), &path, HEADER_LEN as u64)?;
+        let mut frames = Frames::open(dir.disk(), &segment, HEADER_LEN as u64)?;
         while next_seq <= committed {
             let offset = frames.offset();
             let Some(frame) = frames.next_frame()? else { break };
@@ -198,13 +214,12 @@ fn chain(dir: &DataDir, committed: u64) -> Result<u64, LedgerError> {
 }
 
 struct Audit<'a> {
-    dir: &'a DataDir,
     only: Option<&'a Ref>,
     snapshot: Option<(u64, State)>,
     reader: Reader,
     /// The newest price of each charge that was adjusted.
     adjusted: HashMap<u64, Money>,
-    books: HashMap<Arc<str>, PriceBook>,
+    pricer: Pricer<'a>,
     state: State,
     sums: HashMap<Ref, Money>,
     proof: Proof,
@@ -215,7 +230,6 @@ impl Audit<'_> {
         self.proof.entries = entry.seq;
         match &entry.fact {
             Fact::Charged(charge) if self.is_asked_for(&charge.execution) => {
-                self.price(entry.seq, charge, &charge.priced)?;
                 self.sum(&charge.execution, charge.amount());
             }
             Fact::Adjusted(adjustment) if self.is_asked_for(&adjustment.execution) => {
@@ -259,46 +273,10 @@ impl Audit<'_> {
             return Err(wrong(format!("it books {delta} USD for {total} USD after {}", word(before))));
         }
         if !matches!(adjustment.reason, AdjustReason::Operator { .. }) {
-            self.price(seq, &charge, &adjustment.priced)?;
+            self.pricer.price(seq, &charge, &adjustment.priced)?;
         }
         self.adjusted.insert(of, total);
         Ok(())
-    }
-
-    /// Computes a charge's price again from the table that it names.
-    fn price(&mut self, seq: u64, charge: &Charge, priced: &Priced) -> Result<(), Difference> {
-        let Priced::Cost(cost) = priced else { return Ok(()) };
-        let lines = Money::checked_sum(cost.lines.iter().map(|line| line.amount));
-        if lines != Some(cost.total) {
-            let lines = lines.map_or_else(|| "more than 38 digits hold".to_owned(), |sum| format!("{sum} USD"));
-            return Err(Difference::Lines { seq, booked: cost.total, lines });
-        }
-        let again = price_again(self.book(seq, &cost.table)?, charge);
-        let again = match again {
-            Outcome::Priced(again) if again == *cost => {
-                self.proof.costs += 1;
-                return Ok(());
-            }
-            Outcome::Priced(again) if again.total == cost.total => "the same total from other lines".to_owned(),
-            Outcome::Priced(again) => format!("{} USD", again.total),
-            Outcome::Unpriced(reason) => format!("no price ({})", reason.code()),
-        };
-        Err(Difference::Cost { seq, event: Arc::clone(&charge.event_id), booked: cost.total, again })
-    }
-
-    /// A book of just the pinned table, or of those that stand over each other.
-    fn book(&mut self, seq: u64, table: &TableRef) -> Result<&PriceBook, Difference> {
-        if !self.books.contains_key(&table.digest) {
-            let book = pinned::book(self.dir, table).map_err(|what| Difference::Table {
-                seq,
-                name: Arc::clone(&table.name),
-                digest: Arc::clone(&table.digest),
-                what,
-            })?;
-            self.books.insert(Arc::clone(&table.digest), book);
-        }
-        // Just put there, if it was not there before.
-        Ok(self.books.entry(Arc::clone(&table.digest)).or_default())
     }
 
     fn finish(mut self) -> Result<Proof, Difference> {
@@ -319,7 +297,6 @@ impl Audit<'_> {
         if let Some((run, entries)) = self.sums.iter().find(|(run, _)| self.state.execution(run).is_none()) {
             return Err(Difference::Sum { execution: run.clone(), status: Money::ZERO, entries: *entries });
         }
-        self.proof.tables = self.books.len();
         Ok(self.proof)
     }
 }

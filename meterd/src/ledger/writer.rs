@@ -1,7 +1,7 @@
 //! The one writer: a batch is one write and one fsync; after the first failure nothing more is written.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use budget::Entry;
@@ -10,9 +10,11 @@ use super::disk::DiskFile;
 use super::format::{HEADER_LEN, Hash, Header, encode_frame};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 
 /// Room on the disk that only what ends or settles something may use, so that it still can when the disk is full.
-const RESERVE_BYTES: u64 = 8 << 20;
+pub const RESERVE_BYTES: u64 = 8 << 20;
 /// Room is set aside in steps of this, beyond the reserve.
 const STEP_BYTES: u64 = 4 << 20;
 /// A segment that has grown past this is closed and the next one begun.
@@ -27,6 +29,7 @@ pub struct Writer {
     active: Option<Active>,
     segment_bytes_max: u64,
     reserve_bytes: u64,
+    step_bytes: u64,
     chain: Hash,
     next_seq: u64,
     bytes: u64,
@@ -69,12 +72,18 @@ impl Writer {
             active,
             segment_bytes_max: SEGMENT_BYTES_MAX,
             reserve_bytes: RESERVE_BYTES,
+            step_bytes: STEP_BYTES,
             chain: end.chain,
             next_seq: end.next_seq,
             bytes: end.bytes,
             buffer: Vec::new(),
             stopped: false,
         })
+    }
+
+    /// So much room stays set aside for what ends or settles something.
+    pub fn reserve(&mut self, bytes: u64) {
+        self.reserve_bytes = bytes;
     }
 
     /// Sequence number of the next entry.
@@ -104,7 +113,12 @@ impl Writer {
             return Err(LedgerError::Stopped);
         }
         self.stopped = true;
-        let took = self.write(entries)?;
+        let took = self.write(entries).inspect_err(|_| self.cut_back());
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::GoOnAfterFailure) {
+            self.stopped = false;
+        }
+        let took = took?;
         self.stopped = false;
         Ok(took)
     }
@@ -124,7 +138,11 @@ impl Writer {
         })?;
         active.file.append(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
         let begin = Instant::now();
-        active.file.sync_data().map_err(LedgerError::io("fsync", &active.path))?;
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::ShownBeforeFsync) {
+            self.reader.publish(Batch { entries: entries.clone() }, active.len);
+        }
+        sync(&*active.file).map_err(LedgerError::io("fsync", &active.path))?;
         let took = begin.elapsed();
         let offset = active.len;
         active.len += self.buffer.len() as u64;
@@ -133,6 +151,20 @@ impl Writer {
         self.next_seq += entries.len() as u64;
         self.reader.publish(Batch { entries }, offset);
         Ok(took)
+    }
+
+    /// Takes back what was not acknowledged, as far as the disk lets it. After a failed fsync the system shows bytes that
+    /// may not be on the disk and never will be: the next start must not find them whole and go on behind them.
+    fn cut_back(&mut self) {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::TailLeftAfterFailure) {
+            return;
+        }
+        if let Some(active) = &self.active
+            && let Err(error) = active.file.set_len(active.len)
+        {
+            tracing::warn!(path = %active.path.display(), %error, "cannot cut off what was not acknowledged");
+        }
     }
 
     /// Sees to it that the disk has room for so many bytes more and for the reserve behind them. `false`: it has not, so
@@ -150,7 +182,7 @@ impl Writer {
             return Ok(true);
         }
         // A step ahead, or if there is no room for that, just what is wanted.
-        for len in [wanted.saturating_add(STEP_BYTES), wanted] {
+        for len in [wanted.saturating_add(self.step_bytes), wanted] {
             match active.file.allocate(len) {
                 Ok(()) => {
                     active.allocated = len;
@@ -174,7 +206,7 @@ impl Writer {
         let Some(active) = &self.active else { return self.begin_segment() };
         let folder = self.dir.segments();
         let free = self.dir.disk().free_bytes(&folder).map_err(LedgerError::io("ask for the free room of", folder))?;
-        if free < self.reserve_bytes.saturating_add(STEP_BYTES) {
+        if free < self.reserve_bytes.saturating_add(self.step_bytes) {
             return Ok(());
         }
         // What was set aside behind its end is given back.
@@ -184,30 +216,62 @@ impl Writer {
 
     fn begin_segment(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.segments().join(format!("{:020}.log", self.next_seq));
-        let mut file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
-        let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
-        file.append(&header).map_err(LedgerError::io("write", &path))?;
-        file.sync_all().map_err(LedgerError::io("fsync", &path))?;
-        self.dir.sync(&self.dir.segments())?;
+        let file = self.dir.disk().create(&path).map_err(LedgerError::io("create", &path))?;
+        let file = self.put_header(file, &path).inspect_err(|_| {
+            // For the same reason as in `cut_back`; a file that stays is told from a whole one at the next start.
+            if let Err(error) = self.dir.remove(&path) {
+                tracing::warn!(%error, "cannot remove a segment that was not begun");
+            }
+        })?;
         self.bytes += HEADER_LEN as u64;
         self.reader.add_segment(self.next_seq, path.clone());
         self.active = Some(Active { file, path, len: HEADER_LEN as u64, allocated: HEADER_LEN as u64 });
         Ok(())
     }
+
+    fn put_header(&self, mut file: Box<dyn DiskFile>, path: &Path) -> Result<Box<dyn DiskFile>, LedgerError> {
+        let header = Header { first_seq: self.next_seq, chain: self.chain }.encode();
+        file.append(&header).map_err(LedgerError::io("write", path))?;
+        file.sync_all().map_err(LedgerError::io("fsync", path))?;
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::SegmentNameNotSynced) {
+            return Ok(file);
+        }
+        self.dir.sync(&self.dir.segments())?;
+        Ok(file)
+    }
+}
+
+/// Makes what was appended durable; asked once, for a failed fsync says nothing the second time.
+fn sync(file: &dyn DiskFile) -> io::Result<()> {
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::AcknowledgeBeforeFsync) {
+        return Ok(());
+    }
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::RetryFsync) && file.sync_data().is_ok() {
+        return Ok(());
+    }
+    file.sync_data()
 }
 
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-#[cfg(test)]
 impl Writer {
-    /// Segments end after so many bytes.
-    pub(crate) fn limit_segments(&mut self, bytes_max: u64) {
+    /// Segments end after so many bytes; small ones let a test pass many ends.
+    pub fn limit_segments(&mut self, bytes_max: u64) {
         self.segment_bytes_max = bytes_max;
     }
 
+    /// The reserve on the disk, and the steps beyond it, are of so many bytes; few let a test come to their end.
+    pub fn limit_room(&mut self, reserve_bytes: u64, step_bytes: u64) {
+        (self.reserve_bytes, self.step_bytes) = (reserve_bytes, step_bytes);
+    }
+
     /// A call to the disk will fail.
+    #[cfg(test)]
     pub(crate) fn fail(&self, fault: super::Fault) {
         self.dir.disk().fail(fault);
     }

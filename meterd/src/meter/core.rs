@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
 use pricing::Timestamp;
 
 use super::room;
 use super::snapshot::{self, Saver};
+use super::upkeep::Packer;
 use super::{Booked, Commit, Dedup, OnCommit, Restored, Rules};
 use crate::clock::Clock;
 use crate::ledger::{DataDir, LedgerError, Writer};
@@ -38,6 +41,7 @@ pub struct Core {
     dir: DataDir,
     /// Before the writer, which holds the directory's lock: a snapshot under way ends while the directory is still ours.
     saver: Saver,
+    packer: Packer,
     writer: Writer,
     state: State,
     dedup: Dedup,
@@ -67,10 +71,13 @@ impl Core {
     ) -> Self {
         let mut dedup = restored.dedup;
         dedup.set(rules.dedup_horizon, beside);
+        let mut writer = restored.writer;
+        writer.reserve(restored.upkeep.reserve_bytes);
         Self {
             dir,
             saver: Saver::new(beside),
-            writer: restored.writer,
+            packer: Packer::new(restored.upkeep.pack_after, beside),
+            writer,
             state: restored.state,
             dedup,
             broken: None,
@@ -108,6 +115,13 @@ impl Core {
         if entries.is_empty() {
             return Ok(());
         }
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::IndexAheadOfLedger) {
+            self.dedup.limit_memory(1);
+            self.dedup.spill()?;
+        }
+        #[cfg(feature = "mistakes")]
+        let entries = self.without_last_kill(entries);
         self.since_snapshot += entries.len() as u64;
         let result = self.writer.append(entries);
         let fsync = *result.as_ref().unwrap_or(&Duration::ZERO);
@@ -134,7 +148,9 @@ impl Core {
 
     /// What is due after a commit and need not be waited for: a snapshot now and then, ids to disk, old ids forgotten.
     pub fn keep_house(&mut self) -> Result<(), LedgerError> {
-        self.dedup.keep(self.clock.now())?;
+        let now = self.clock.now();
+        self.dedup.keep(now)?;
+        self.packer.look(&self.dir, &self.writer.reader(), now, self.dedup.floor());
         if self.since_snapshot >= snapshot::EVERY_ENTRIES { self.snapshot() } else { Ok(()) }
     }
 
@@ -149,6 +165,7 @@ impl Core {
 
     /// A last snapshot, at a clean end.
     pub fn close(&mut self) -> Result<(), LedgerError> {
+        self.packer.wait();
         self.saver.wait();
         if self.since_snapshot > 0 {
             self.snapshot()?;
@@ -201,6 +218,12 @@ impl Core {
 
     fn charge(&mut self, charge: Charge) -> Booked {
         match self.dedup.seen(&charge) {
+            #[cfg(feature = "mistakes")]
+            Ok(Some(Seen::Same(_))) if made(Mistake::DuplicateAnsweredAnew) => {
+                return Booked::Duplicate { seq: self.state.seq() };
+            }
+            #[cfg(feature = "mistakes")]
+            Ok(Some(Seen::Other(seq))) if made(Mistake::ConflictAsDuplicate) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Same(seq))) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Other(seq))) => return Booked::Conflict { seq },
             Ok(Some(Seen::Forgotten)) => return Booked::TooOld,
@@ -235,6 +258,18 @@ impl Core {
 
     /// Log time strictly increases, whatever the wall clock does.
     fn log_time(&self, now: Timestamp) -> Timestamp {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::LogTimeGoesBack) {
+            return now;
+        }
         now.max(self.state.log_time().saturating_add(1))
+    }
+
+    /// What the mistake leaves of a batch.
+    #[cfg(feature = "mistakes")]
+    fn without_last_kill(&mut self, mut entries: Vec<Entry>) -> Vec<Entry> {
+        let late = made(Mistake::KillInALaterBatch) && entries.len() > 1;
+        self.entries.extend(entries.pop_if(|last| late && matches!(last.fact, Fact::Killed { .. })));
+        entries
     }
 }

@@ -17,6 +17,8 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 use budget::{Charge, Entry, Fact};
 use pricing::Timestamp;
 use rustc_hash::FxHashMap;
@@ -48,6 +50,7 @@ pub struct Dedup {
     floor: Floor,
     horizon: Duration,
     fresh_keys_max: usize,
+    seal_keys_min: usize,
     /// Calls of `keep` that begin nothing, after the disk was full.
     put_off: u32,
 }
@@ -142,6 +145,7 @@ impl Dedup {
             floor,
             horizon: Duration::MAX,
             fresh_keys_max: FRESH_KEYS_MAX,
+            seal_keys_min: SEAL_KEYS_MIN,
             put_off: 0,
         })
     }
@@ -150,6 +154,12 @@ impl Dedup {
     pub(super) fn set(&mut self, horizon: Duration, beside: bool) {
         self.horizon = horizon;
         self.keeper.set(beside);
+    }
+
+    /// So many keys go to disk together, and a snapshot takes along half of them; few let a test pass many runs.
+    pub fn limit_memory(&mut self, keys_max: usize) {
+        self.fresh_keys_max = keys_max;
+        self.seal_keys_min = self.seal_keys_min.min(keys_max / 2);
     }
 
     /// Leaves out runs of entries that the ledger does not hold. What they covered besides must be applied again.
@@ -174,6 +184,10 @@ impl Dedup {
             return Ok(Some(if first.body == charge.body { Seen::Same(first.seq) } else { Seen::Other(first.seq) }));
         }
         // Another source describes the same call in its own words, so the bodies may differ: the first one counts.
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::ResponseIgnored) {
+            return Ok((charge.time < self.floor.forgotten_before).then_some(Seen::Forgotten));
+        }
         if let Some(key) = charge.response_key
             && let Some(first) = self.find(key ^ RESPONSE)?
         {
@@ -228,7 +242,7 @@ impl Dedup {
 
     /// Puts the newest ids on disk, so that the next start need not read the entries they came from; few are left.
     pub(super) fn flush(&mut self) -> Result<(), LedgerError> {
-        if self.fresh.keys.len() >= SEAL_KEYS_MIN { self.seal() } else { Ok(()) }
+        if self.fresh.keys.len() >= self.seal_keys_min { self.seal() } else { Ok(()) }
     }
 
     /// Waits for everything that is being written.
@@ -338,6 +352,8 @@ impl Dedup {
     /// Forgets runs in which everything is older than the horizon. The mark never goes back, though the clock may.
     fn forget(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         let horizon = i64::try_from(self.horizon.as_nanos()).unwrap_or(i64::MAX);
+        #[cfg(feature = "mistakes")]
+        let horizon = if made(Mistake::ForgetTooSoon) { horizon / 4 } else { horizon };
         let keep = now.saturating_add(horizon.saturating_neg());
         let old = self.runs.iter().take_while(|run| run.stretch.newest < keep).count();
         let Some(last) = old.checked_sub(1).and_then(|last| self.runs.get(last)) else { return Ok(()) };

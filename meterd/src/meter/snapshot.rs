@@ -3,8 +3,11 @@
 use std::thread::JoinHandle;
 
 use budget::State;
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
 
 use super::Dedup;
+use super::upkeep::Upkeep;
 use crate::ledger::{self, DataDir, LedgerError, Reader, Repair, Writer};
 
 /// A snapshot is taken after so many entries, and at a clean stop.
@@ -24,6 +27,8 @@ pub struct Restored {
     pub replayed: u64,
     /// A torn last write that was cut off.
     pub repair: Option<Repair>,
+    /// What to do with what is old; the daemon's to set.
+    pub upkeep: Upkeep,
 }
 
 /// Writes snapshots beside the meter's thread, which only pays for a copy: encoding and writing a large one takes longer
@@ -85,6 +90,8 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
     let owner = dir.own()?;
     let (snapshot_seq, mut state) = ledger::load_snapshot::<State>(dir)?.unwrap_or_default();
     let mut dedup = Dedup::open(dir)?;
+    #[cfg(feature = "mistakes")]
+    let snapshot_seq = snapshot_seq.saturating_sub(u64::from(made(Mistake::ReplayTwice)));
     let after = snapshot_seq.min(dedup.covered());
     let (mut replayed, mut spilled) = (0, Ok(()));
     let recovered = ledger::open_owned(dir, owner, after, |entry| {
@@ -106,6 +113,10 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
         let (path, from, to) = (dir.root().to_owned(), reader.committed() + 1, snapshot_seq);
         return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" });
     }
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::IndexAheadOfLedger) {
+        return Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair });
+    }
     if dedup.covered() > reader.committed() {
         dedup.cut_back(reader.committed())?;
         let mut spilled = Ok(());
@@ -116,7 +127,7 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
         })?;
         spilled?;
     }
-    Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair })
+    Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair, upkeep: Upkeep::default() })
 }
 
 /// State as of the newest durable entry, for reading only; an owner that runs is not disturbed.

@@ -3,6 +3,7 @@
 //! The `prometheus` crate keeps them; it tells children apart by a hash over the values run together, so a value that
 //! comes from outside never gets in here. Starts at 0 with the process.
 
+mod bills;
 mod decisions;
 mod loads;
 mod process;
@@ -16,9 +17,12 @@ use budget::decide::Allowance;
 use pricing::Timestamp;
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
+use self::bills::Bills;
+pub use self::bills::{Correction, Reconciled};
 use self::decisions::Decisions;
 use self::loads::Loads;
 pub use self::loads::TableInfo;
+pub use self::sinks::{SINK_FAILURES, SINKS};
 pub use self::write::render_daemon;
 
 /// How usage comes in: the label `source`.
@@ -99,7 +103,12 @@ struct Families {
     wal_errors: IntCounterVec,
     wal_fsync: Histogram,
     wal_replayed: IntCounter,
-    sinks: sinks::Sinks,
+    sink_rows: IntCounterVec,
+    sink_errors: IntCounterVec,
+    sink_pending: IntGaugeVec,
+    sink_oldest: GaugeVec,
+    sink_seconds: HistogramVec,
+    bills: Mutex<Bills>,
     loads: Mutex<Loads>,
     decisions: Mutex<Decisions>,
 }

@@ -30,9 +30,6 @@ fn daemon() -> DaemonMetrics {
         effective: Some(now),
     };
     daemon.price_tables(vec![table], now);
-    let usd = |text: &str| text.parse().unwrap();
-    daemon.reconciled("openai", now, usd("9"), usd("10"));
-    daemon.reconcile_booked("openai", usd("1"));
     daemon
 }
 
@@ -50,7 +47,7 @@ fn ledger() -> LedgerMetrics {
 /// Whatever is written is in the catalogue, under its labels, and the catalogue promises nothing that has no writer.
 #[test]
 fn the_answer_and_the_catalogue_agree() {
-    let text = render(Format::Text, &State::default(), Timestamp::default(), &ledger(), &daemon());
+    let text = render(super::Writer::new(Format::Text), &State::default(), Timestamp::default(), &ledger(), &daemon());
     let exposition = Exposition::parse(text);
     for family in catalog() {
         let kind = if family.kind == Kind::Info { "gauge" } else { family.kind.as_str() };
@@ -99,11 +96,49 @@ fn both_formats_hold_the_same_samples() {
 fn an_empty_daemon_serves_every_ledger_family_too() {
     let daemon = DaemonMetrics::new().unwrap();
     let ledger = LedgerMetrics::new(Caps::default());
-    let text = render(Format::OpenMetrics, &State::default(), Timestamp::default(), &ledger, &daemon);
+    let text =
+        render(super::Writer::new(Format::OpenMetrics), &State::default(), Timestamp::default(), &ledger, &daemon);
     let text = String::from_utf8(text).unwrap();
     for family in catalog().iter().filter(|family| family.origin != Origin::Daemon) {
         let line = format!("# TYPE {} {}\n", family.open_metrics_name(), family.kind.as_str());
         assert!(text.contains(&line), "{} is missing", family.name);
     }
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn only_the_families_asked_for_are_written() {
+    let only = |families| super::Writer::new(Format::OpenMetrics).only(families);
+    let render =
+        |writer| String::from_utf8(render(writer, &State::default(), Timestamp::default(), &ledger(), &daemon()));
+    let text = render(only(vec!["meterd_cost_usd_total", "meterd_execution_cost_usd", "meterd_build_info"])).unwrap();
+    let families: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert_eq!(families, ["meterd_cost_usd counter", "meterd_execution_cost_usd histogram", "meterd_build info"]);
+    assert!(text.ends_with("# EOF\n"));
+    assert!(text.lines().all(|line| !line.contains("meterd_tokens")), "{text}");
+    let last = render(only(vec!["process_start_time_seconds"])).unwrap();
+    assert_eq!(last.matches("# TYPE ").count(), 1, "{last}");
+}
+
+/// A call that came as a span leads to its trace as well.
+#[test]
+fn an_exemplar_names_the_trace_of_the_call() {
+    let mut feed = Feed::default();
+    feed.open("r1", "a", "t").charge(["r1", "a", "t"], model("openai", "gpt"), cost(usd("0.25")));
+    feed.end("r1", budget::entry::Phase::Succeeded);
+    for entry in &mut feed.entries {
+        if let budget::Fact::Charged(charge) = &mut entry.fact {
+            charge.via = "otlp".into();
+            charge.event_id = "0af7651916cd43dd8448eb211c80319c:b7ad6b7169203331".into();
+        }
+    }
+    let mut ledger = LedgerMetrics::new(Caps::default());
+    feed.entries.iter().for_each(|entry| ledger.apply(entry));
+    let mut writer = super::Writer::new(Format::OpenMetrics);
+    ledger.write(&mut writer);
+    let text = String::from_utf8(writer.finish()).unwrap();
+    let exemplar = r#" # {execution_id="r1",trace_id="0af7651916cd43dd8448eb211c80319c"} 0.25 "#;
+    let with: Vec<&str> = text.lines().filter(|line| line.contains(exemplar)).collect();
+    assert!(with.iter().any(|line| line.starts_with("meterd_cost_usd_total{")), "{with:?}");
+    assert!(with.iter().any(|line| line.starts_with("meterd_execution_cost_usd_bucket{")), "{with:?}");
 }

@@ -34,6 +34,10 @@ const EXEMPLAR_CHARS_MAX: usize = 128;
 pub struct Writer {
     format: Format,
     out: Vec<u8>,
+    /// The only families to write; all of them when empty.
+    only: Vec<&'static str>,
+    /// Where a family that nobody asked for begins.
+    unwanted: Option<usize>,
 }
 
 /// A sample whose name is written and whose labels and value are to come.
@@ -49,6 +53,8 @@ pub struct Sample<'a> {
 pub struct Exemplar<'a> {
     /// The execution's name.
     pub execution_id: &'a str,
+    /// The trace of the call that caused it, when it came with one.
+    pub trace_id: Option<u128>,
     /// The observed amount.
     pub value: i128,
     /// Decimal places of `value`.
@@ -61,11 +67,32 @@ impl Writer {
     /// An empty exposition.
     #[must_use]
     pub fn new(format: Format) -> Self {
-        Self { format, out: Vec::with_capacity(64 * 1024) }
+        Self::with_capacity(format, 64 * 1024)
+    }
+
+    /// An empty exposition with room for so many bytes: an answer is about as long as the one before.
+    #[must_use]
+    pub fn with_capacity(format: Format, bytes: usize) -> Self {
+        Self { format, out: Vec::with_capacity(bytes), only: Vec::new(), unwanted: None }
+    }
+
+    /// Writes these families and no others; all of them when there are none.
+    #[must_use]
+    pub fn only(mut self, families: Vec<&'static str>) -> Self {
+        self.only = families;
+        self
+    }
+
+    /// Is this family asked for? Spares the work of writing what is left out anyway.
+    #[must_use]
+    pub fn wants(&self, family: &Family) -> bool {
+        self.only.is_empty() || self.only.contains(&family.name)
     }
 
     /// Opens a family: its help, type and, in OpenMetrics, its unit. Samples follow.
     pub fn family(&mut self, family: &Family) {
+        self.leave_out();
+        self.unwanted = (!self.wants(family)).then_some(self.out.len());
         match self.format {
             Format::Text => {
                 let kind = if family.kind == Kind::Info { Kind::Gauge } else { family.kind };
@@ -93,10 +120,17 @@ impl Writer {
     /// The finished exposition.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
+        self.leave_out();
         if self.format == Format::OpenMetrics {
             self.out.extend_from_slice(b"# EOF\n");
         }
         self.out
+    }
+
+    fn leave_out(&mut self) {
+        if let Some(start) = self.unwanted.take() {
+            self.out.truncate(start);
+        }
     }
 
     fn meta(&mut self, word: &str, name: &str, text: &str) {
@@ -209,8 +243,13 @@ pub fn decimal(out: &mut Vec<u8>, value: i128, scale: u32) {
     let mut rest = value.unsigned_abs();
     for chunk in digits.rchunks_mut(CHUNK_DIGITS) {
         // Below 10^18, so it fits; 64-bit division is several times faster than 128-bit.
-        let mut part = u64::try_from(rest % CHUNK).unwrap_or(0);
-        rest /= CHUNK;
+        let mut part;
+        if rest < CHUNK {
+            (part, rest) = (u64::try_from(rest).unwrap_or(0), 0);
+        } else {
+            part = u64::try_from(rest % CHUNK).unwrap_or(0);
+            rest /= CHUNK;
+        }
         for digit in chunk.iter_mut().rev() {
             *digit = b'0' + u8::try_from(part % 10).unwrap_or(0);
             part /= 10;
@@ -234,6 +273,10 @@ pub fn decimal(out: &mut Vec<u8>, value: i128, scale: u32) {
 
 /// Escapes a label value (`quotes`) or a help text: both formats agree on `\\`, `\n` and `\"`.
 fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
+    if !text.bytes().any(|byte| matches!(byte, b'\\' | b'\n' | b'"')) {
+        out.extend_from_slice(text.as_bytes());
+        return;
+    }
     for byte in text.bytes() {
         match byte {
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -244,15 +287,31 @@ fn escape(out: &mut Vec<u8>, text: &str, quotes: bool) {
     }
 }
 
+/// A shortened id would name another run: an id that does not fit is left out, and with it the exemplar if it has no
+/// trace either.
 fn write_exemplar(out: &mut Vec<u8>, exemplar: &Exemplar<'_>) {
-    const NAME: &str = "execution_id";
-    // A shortened id would name another run: leave the exemplar out instead.
-    if NAME.len().saturating_add(exemplar.execution_id.chars().count()) > EXEMPLAR_CHARS_MAX {
+    const EXECUTION: &str = "execution_id";
+    const TRACE: &str = "trace_id";
+    const TRACE_DIGITS: usize = 32;
+    let trace_chars = exemplar.trace_id.map_or(0, |_| TRACE.len() + TRACE_DIGITS);
+    let all = trace_chars.saturating_add(EXECUTION.len()).saturating_add(exemplar.execution_id.chars().count());
+    let execution = (all <= EXEMPLAR_CHARS_MAX).then_some(exemplar.execution_id);
+    if execution.is_none() && exemplar.trace_id.is_none() {
         return;
     }
-    out.extend_from_slice(b" # {execution_id=\"");
-    escape(out, exemplar.execution_id, true);
-    out.extend_from_slice(b"\"} ");
+    out.extend_from_slice(b" # {");
+    if let Some(execution) = execution {
+        out.extend_from_slice(b"execution_id=\"");
+        escape(out, execution, true);
+        out.push(b'"');
+    }
+    if let Some(trace) = exemplar.trace_id {
+        if execution.is_some() {
+            out.push(b',');
+        }
+        out.extend_from_slice(format!("{TRACE}=\"{trace:032x}\"").as_bytes());
+    }
+    out.extend_from_slice(b"} ");
     decimal(out, exemplar.value, exemplar.scale);
     out.push(b' ');
     decimal(out, i128::from(exemplar.at_nanos), 9);

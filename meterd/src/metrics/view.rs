@@ -1,18 +1,21 @@
 //! The ledger's families as a follower: folds entries as they become durable, and keeps its cursor beside the ledger, so
 //! that counters go on after a restart where they were.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use budget::Entry;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::{Caps, LedgerMetrics};
+use super::{Caps, Format, LedgerMetrics, Writer};
 use crate::follow::{Again, Handler};
 use crate::ledger::{DataDir, LedgerError, Reader};
 
 /// The cursor is written after so many entries, and at a clean stop.
 const SAVE_EVERY_ENTRIES: u64 = 200_000;
 const FILE: &str = "metrics";
+/// Scrapes that may be written at once: each holds a whole answer in memory.
+const SCRAPES_MAX: usize = 4;
 
 /// The families, shared between the follower and the scrapes.
 #[derive(Clone)]
@@ -21,6 +24,9 @@ pub struct MetricsView {
     reached: Arc<watch::Sender<u64>>,
     cursor: u64,
     dir: DataDir,
+    scrapes: Arc<Semaphore>,
+    /// Bytes of the newest answer: the next one is about as long.
+    bytes: Arc<AtomicUsize>,
 }
 
 /// Folds entries into a [`MetricsView`]; run it with [`crate::follow::follow`].
@@ -46,7 +52,8 @@ impl MetricsView {
         })?;
         let cursor = ledger.seq();
         let reached = Arc::new(watch::Sender::new(cursor));
-        Ok(Self { ledger: Arc::new(RwLock::new(ledger)), reached, cursor, dir: dir.clone() })
+        let (scrapes, bytes) = (Arc::new(Semaphore::new(SCRAPES_MAX)), Arc::new(AtomicUsize::new(0)));
+        Ok(Self { ledger: Arc::new(RwLock::new(ledger)), reached, cursor, dir: dir.clone(), scrapes, bytes })
     }
 
     /// Where [`MetricsView::follower`] goes on.
@@ -66,6 +73,24 @@ impl MetricsView {
         let mut reached = self.reached.subscribe();
         // The sender lives in `self`, so waiting cannot fail.
         let _ = reached.wait_for(|reached| *reached >= seq).await;
+    }
+
+    /// A scrape's place: so many may be written at once. `None`: all are taken.
+    #[must_use]
+    pub fn place(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.scrapes).try_acquire_owned().ok()
+    }
+
+    /// A writer with room for an answer as long as the newest one.
+    #[must_use]
+    pub fn writer(&self, format: Format) -> Writer {
+        let bytes = self.bytes.load(Ordering::Relaxed);
+        Writer::with_capacity(format, bytes.saturating_add(bytes / 32).saturating_add(64 * 1024))
+    }
+
+    /// An answer was so long.
+    pub fn wrote(&self, bytes: usize) {
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
     /// Looks at the families. Keep it short: the follower waits meanwhile.

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use self::load::{Latencies, Load};
 use super::Report;
-use super::clocks::{millis, resident_bytes};
+use super::clocks::{millis, process_core, resident_bytes};
 use crate::cli::output::Output;
 use crate::cli::{Failure, say};
 use crate::clock::Clock;
@@ -116,14 +116,17 @@ impl BenchLedger {
         let empty_start = begin.elapsed();
         let idle = resident_bytes();
         let mut per_million = Vec::new();
+        let mut core_per_event = Vec::new();
         let mut sent = 0;
         let whole = Instant::now();
         let mut latencies = Latencies::default();
         while sent < self.events {
             let events = (self.events - sent).min(1_000_000);
-            let begin = Instant::now();
+            let (begin, core) = (Instant::now(), process_core());
             latencies.add(load.full(&meter.handle, sent, events, self.clients, self.batch).await?);
             sent += events;
+            let core = process_core().saturating_sub(core).as_secs_f64() * 1e6 / events as f64;
+            core_per_event.push((core * 100.0).round() / 100.0);
             per_million.push((events as f64 / begin.elapsed().as_secs_f64()).round());
             say(&format!("{sent} events, {} a second", per_million.last().copied().unwrap_or_default()));
         }
@@ -146,6 +149,8 @@ impl BenchLedger {
             ("events_per_second", json!(rate.round())),
             ("events_per_second_by_million", json!(per_million)),
             ("last_to_first_million", json!(ratio(&per_million))),
+            // Of all threads together: hardly moved by what else the machine does.
+            ("core_us_per_event_by_million", json!(core_per_event)),
             ("commit_p50_ms", json!(millis(latencies.quantile(50)))),
             ("commit_p99_ms", json!(millis(latencies.quantile(99)))),
             ("fsync_p50_ms", json!(millis(quantile(&full_fsyncs, 50)))),
@@ -160,7 +165,8 @@ impl BenchLedger {
             ("rss_bytes", json!(resident)),
             ("empty_start_ms", json!(millis(empty_start))),
             ("start_ms", json!(millis(start))),
-            ("replay_entries_per_second", json!((committed as f64 / replay.as_secs_f64()).round())),
+            ("replay_entries_per_second", json!((committed as f64 / replay.0.as_secs_f64()).round())),
+            ("replay_core_us_per_entry", json!((replay.1.as_secs_f64() * 1e8 / committed as f64).round() / 100.0)),
         ])
     }
 
@@ -188,12 +194,12 @@ impl BenchLedger {
     }
 }
 
-/// How long the log takes to be read and folded again from its first entry.
-fn replay(dir: &DataDir) -> Result<Duration, Failure> {
+/// How long the log takes to be read and folded again from its first entry, on the wall and on all cores.
+fn replay(dir: &DataDir) -> Result<(Duration, Duration), Failure> {
     let mut state = State::default();
-    let begin = Instant::now();
+    let (begin, core) = (Instant::now(), process_core());
     ledger::open(dir, 0, |entry| state.apply(&entry)).map_err(anyhow::Error::from)?;
-    Ok(begin.elapsed())
+    Ok((begin.elapsed(), process_core().saturating_sub(core)))
 }
 
 fn take(fsyncs: &Fsyncs) -> Vec<Duration> {

@@ -8,7 +8,7 @@ use crate::event::charge::tests::sample::{entries, small};
 use crate::ledger::{Reader, load_snapshot, open, save_snapshot};
 
 /// Every position, with several limits: what comes back continues there, is as much as was asked for, and is true.
-fn check(reader: &Reader, whole: &[Entry]) {
+pub(super) fn check(reader: &Reader, whole: &[Entry]) {
     for from in 1..=whole.len() {
         for entries_max in [1, 2, 7, 1_000] {
             let batches = reader.read_from(from as u64, entries_max).unwrap();

@@ -8,6 +8,7 @@ use budget::{Charge, Fact, Ref, State};
 use pricing::cost::Cost;
 
 use super::super::Reader;
+use super::price::{Books, Pricer};
 use super::{Audit, Difference, Proof, verify};
 use crate::event::charge::tests::sample::{CALL_USD, book, call, opened, own_budget, pin, usd};
 use crate::ledger::save_snapshot;
@@ -159,12 +160,11 @@ fn an_unknown_execution_is_said() {
 fn a_status_that_is_not_the_sum_of_its_entries_is_found() {
     let ledger = ledger(|_| {});
     let mut audit = Audit {
-        dir: &ledger.dir,
         only: None,
         snapshot: None,
         reader: Reader::at_rest(&ledger.dir).unwrap(),
         adjusted: HashMap::new(),
-        books: HashMap::new(),
+        pricer: Pricer::new(&ledger.dir, Books::default()),
         state: State::default(),
         sums: HashMap::new(),
         proof: Proof::default(),

@@ -123,16 +123,16 @@ families! {
         "When a configuration last loaded.";
 
     // Reconcile.
-    RECONCILE_LAST: Gauge Daemon "meterd_reconcile_last_success_timestamp_seconds" "seconds" ["provider"]
+    RECONCILE_AT: Gauge Daemon "meterd_reconcile_last_success_timestamp_seconds" "seconds" ["provider"]
         "When metered cost was last compared with the provider's bill.";
     RECONCILE_CAPTURED: Gauge Daemon "meterd_reconcile_captured_ratio" "ratio" ["provider"]
         "Metered cost over billed cost for the last reconciled window.";
     RECONCILE_DRIFT: Gauge Daemon "meterd_reconcile_drift_usd" "usd" ["provider"]
         "Billed less metered cost for the last reconciled window.";
-    RECONCILE_ADJUSTMENTS: Counter Daemon "meterd_reconcile_adjustments_usd_total" "usd" ["provider" "direction"]
+    RECONCILE_ADJUSTED: Counter Daemon "meterd_reconcile_adjustments_usd_total" "usd" ["provider" "direction"]
         "Size of corrections booked.";
 
-    // Queue, journal, sinks.
+    // Queue and journal.
     QUEUE_DEPTH: Gauge Daemon "meterd_queue_depth" "" ["queue"]
         "Events waiting.";
     QUEUE_CAPACITY: Gauge Daemon "meterd_queue_capacity" "" ["queue"]
@@ -147,15 +147,17 @@ families! {
         "Time of one journal fsync.";
     WAL_REPLAYED: Counter Daemon "meterd_wal_replayed_records_total" "" []
         "Records read back at start.";
+
+    // Sinks.
     SINK_ROWS: Counter Daemon "meterd_sink_rows_total" "" ["sink"]
         "Rows delivered.";
     SINK_ERRORS: Counter Daemon "meterd_sink_write_errors_total" "" ["sink" "reason"]
         "Writes that failed.";
     SINK_PENDING: Gauge Daemon "meterd_sink_pending_rows" "" ["sink"]
         "Rows not delivered yet.";
-    SINK_OLDEST: Gauge Daemon "meterd_sink_oldest_pending_timestamp_seconds" "seconds" ["sink"]
+    SINK_OLDEST_PENDING: Gauge Daemon "meterd_sink_oldest_pending_timestamp_seconds" "seconds" ["sink"]
         "Event time of the oldest row not delivered; 0 when none.";
-    SINK_SECONDS: Histogram Daemon "meterd_sink_write_duration_seconds" "seconds" ["sink"]
+    SINK_DURATION: Histogram Daemon "meterd_sink_write_duration_seconds" "seconds" ["sink"]
         "Time of one batch write.";
 
     // Exporter, HTTP, process.

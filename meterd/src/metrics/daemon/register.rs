@@ -8,13 +8,15 @@ use prometheus::{
     Registry,
 };
 
+use super::bills::Bills;
 use super::decisions::Decisions;
 use super::loads::Loads;
-use super::{AUTH_REFUSALS, DROPS, Families, JOURNAL_OPS, QUEUES, REJECTIONS, RESULTS, SOURCES};
+use super::{AUTH_REFUSALS, DROPS, Families, JOURNAL_OPS, QUEUES, REJECTIONS, RESULTS, SINK_FAILURES, SINKS, SOURCES};
 use crate::metrics::catalog::{self, Family};
 
 const HTTP_SECONDS: [f64; 11] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 const FSYNC_SECONDS: [f64; 12] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0];
+const SINK_SECONDS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 const LAG_SECONDS: [f64; 11] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 21600.0, 86400.0];
 
 pub(super) fn families() -> Result<Families, Error> {
@@ -37,7 +39,15 @@ pub(super) fn families() -> Result<Families, Error> {
         wal_errors: kept(&registry, counters(&catalog::WAL_ERRORS))?,
         wal_fsync: kept(&registry, Histogram::with_opts(histogram_opts(&catalog::WAL_FSYNC, &FSYNC_SECONDS)))?,
         wal_replayed: kept(&registry, IntCounter::with_opts(opts(&catalog::WAL_REPLAYED)))?,
-        sinks: super::sinks::Sinks::register(&registry)?,
+        sink_rows: kept(&registry, counters(&catalog::SINK_ROWS))?,
+        sink_errors: kept(&registry, counters(&catalog::SINK_ERRORS))?,
+        sink_pending: kept(&registry, gauges(&catalog::SINK_PENDING))?,
+        sink_oldest: kept(
+            &registry,
+            GaugeVec::new(opts(&catalog::SINK_OLDEST_PENDING), catalog::SINK_OLDEST_PENDING.labels),
+        )?,
+        sink_seconds: kept(&registry, histograms(&catalog::SINK_DURATION, &SINK_SECONDS))?,
+        bills: Mutex::new(Bills::default()),
         loads: Mutex::new(Loads::default()),
         decisions: Mutex::new(Decisions::default()),
         registry,
@@ -46,13 +56,13 @@ pub(super) fn families() -> Result<Families, Error> {
     Ok(families)
 }
 
-pub(super) fn kept<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C, Error>) -> Result<C, Error> {
+fn kept<C: Collector + Clone + 'static>(registry: &Registry, made: Result<C, Error>) -> Result<C, Error> {
     let collector = made?;
     registry.register(Box::new(collector.clone()))?;
     Ok(collector)
 }
 
-pub(super) fn opts(family: &Family) -> Opts {
+fn opts(family: &Family) -> Opts {
     Opts::new(family.name, family.help)
 }
 
@@ -60,15 +70,15 @@ fn histogram_opts(family: &Family, bounds: &[f64]) -> HistogramOpts {
     HistogramOpts::new(family.name, family.help).buckets(bounds.to_vec())
 }
 
-pub(super) fn counters(family: &Family) -> Result<IntCounterVec, Error> {
+fn counters(family: &Family) -> Result<IntCounterVec, Error> {
     IntCounterVec::new(opts(family), family.labels)
 }
 
-pub(super) fn gauges(family: &Family) -> Result<IntGaugeVec, Error> {
+fn gauges(family: &Family) -> Result<IntGaugeVec, Error> {
     IntGaugeVec::new(opts(family), family.labels)
 }
 
-pub(super) fn histograms(family: &Family, bounds: &[f64]) -> Result<HistogramVec, Error> {
+fn histograms(family: &Family, bounds: &[f64]) -> Result<HistogramVec, Error> {
     HistogramVec::new(histogram_opts(family, bounds), family.labels)
 }
 
@@ -90,6 +100,15 @@ fn zero(families: &Families) -> Result<(), Error> {
         families.queue_capacity.get_metric_with_label_values(&[queue])?;
         for reason in DROPS {
             families.queue_dropped.get_metric_with_label_values(&[queue, reason])?;
+        }
+    }
+    for sink in SINKS {
+        families.sink_rows.get_metric_with_label_values(&[sink])?;
+        families.sink_pending.get_metric_with_label_values(&[sink])?;
+        families.sink_oldest.get_metric_with_label_values(&[sink])?;
+        families.sink_seconds.get_metric_with_label_values(&[sink])?;
+        for reason in SINK_FAILURES {
+            families.sink_errors.get_metric_with_label_values(&[sink, reason])?;
         }
     }
     for op in JOURNAL_OPS {

@@ -26,6 +26,7 @@ pub fn render_daemon(daemon: &DaemonMetrics, writer: &mut Writer) {
             }
         }
     }
+    daemon.bills(|bills| bills.write(writer));
     daemon.decisions(|decisions| decisions.write(writer));
     daemon.loads(|loads| loads.write(writer));
     writer.family(&BUILD_INFO);

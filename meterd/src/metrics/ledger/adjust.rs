@@ -14,7 +14,7 @@ impl LedgerMetrics {
         let whose = self.whose(&adjustment.execution.namespace, agent.as_deref(), team.as_deref(), at);
         let delta = adjustment.delta.scaled();
         let spent = delta.max(0);
-        self.roll_up(at, &adjustment.execution, &adjustment.called, whose, delta);
+        self.roll_up(at, &adjustment.execution, None, &adjustment.called, whose, delta);
         match &adjustment.called {
             Called::Model { provider, model, .. } => {
                 let (provider, model) = self.model_labels(&adjustment.priced, provider, model);

@@ -22,6 +22,8 @@ pub(super) struct OpenKill {
     /// The channel that took it last, or that the agent answered on.
     channel: Option<Channel>,
     acked: bool,
+    /// The trace of the run's newest call.
+    trace: Option<u128>,
 }
 
 impl LedgerMetrics {
@@ -50,10 +52,13 @@ impl LedgerMetrics {
             }
             Cause::Budget(_) | Cause::Operator { .. } => 0,
         };
+        let mut trace = None;
         if let Some(run) = self.runs.get_mut(execution) {
             run.kill = Some(Arc::clone(kill));
+            trace = run.trace;
         }
-        let open = OpenKill { execution: execution.clone(), decided_at: at, overshoot, channel: None, acked: false };
+        let execution = execution.clone();
+        let open = OpenKill { execution, decided_at: at, overshoot, channel: None, acked: false, trace };
         self.kills.insert(Arc::clone(kill), open);
     }
 
@@ -80,12 +85,12 @@ impl LedgerMetrics {
         let first = !open.acked;
         open.acked = true;
         open.channel = Some(channel);
-        let (execution, took) = (open.execution.clone(), i128::from(at.since(open.decided_at)));
+        let (execution, trace, took) = (open.execution.clone(), open.trace, i128::from(at.since(open.decided_at)));
         let label = self.families.closed(channel.as_str());
         let outcome = self.families.closed(words::ACKED);
         self.families.add(Counter::KillsAcked, &[label, outcome], 1, None);
         if first {
-            let cause = cause(&execution, took, at);
+            let cause = cause(&execution, trace, took, at);
             self.families.observe(Histogram::KillLatency, &[label], took, Some(cause));
         }
     }
@@ -108,7 +113,7 @@ impl LedgerMetrics {
         self.families.add(Counter::KillsAcked, &[channel, outcome], 1, None);
         if confirmed && !open.acked {
             let took = i128::from(at.since(open.decided_at));
-            let cause = cause(&open.execution, took, at);
+            let cause = cause(&open.execution, open.trace, took, at);
             self.families.observe(Histogram::KillLatency, &[channel], took, Some(cause));
         }
         self.overshot(at, open);
@@ -118,7 +123,7 @@ impl LedgerMetrics {
         let families = &mut self.families;
         let (symbols, caps) = (&mut families.symbols, &families.caps);
         let namespace = families.admission.namespace(symbols, caps, &open.execution.namespace);
-        let cause = cause(&open.execution, open.overshoot, at);
+        let cause = cause(&open.execution, open.trace, open.overshoot, at);
         families.observe(Histogram::KillOvershoot, &[namespace], open.overshoot, Some(cause));
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Run {
     pub(super) cost: i128,
     /// The kill that fenced it.
     pub(super) kill: Option<Arc<str>>,
+    /// The trace of its newest call, when that came with one.
+    pub(super) trace: Option<u128>,
 }
 
 /// The labels that say whom a figure is for.
@@ -59,7 +61,7 @@ impl LedgerMetrics {
         let Subject { agent, team, .. } = &opened.subject;
         let whose = self.whose(&opened.execution.namespace, agent.as_deref(), team.as_deref(), at);
         self.known(whose);
-        let fresh = || Run { agent: None, team: None, cost: 0, kill: None };
+        let fresh = || Run { agent: None, team: None, cost: 0, kill: None, trace: None };
         let run = self.runs.entry(opened.execution.clone()).or_insert_with(fresh);
         run.agent = agent.clone().or(run.agent.take());
         run.team = team.clone().or(run.team.take());
@@ -92,7 +94,7 @@ impl LedgerMetrics {
         let outcome = self.families.closed(words::phase(phase));
         let Whose { namespace, agent, team } = whose;
         self.families.add(Counter::Executions, &[namespace, agent, team, outcome], 1, None);
-        let cause = cause(execution, run.cost, at);
+        let cause = cause(execution, run.trace, run.cost, at);
         self.families.observe(Histogram::ExecutionCost, &[namespace, team], run.cost, Some(cause));
         // The confirmation that follows this entry is the same one, and finds the kill closed.
         if let Some(kill) = run.kill {
@@ -105,7 +107,8 @@ impl LedgerMetrics {
         let whose = self.whose(&charge.execution.namespace, agent.as_deref(), team.as_deref(), at);
         let amount = charge.amount().scaled();
         let spent = amount.max(0);
-        self.roll_up(at, &charge.execution, &charge.called, whose, amount);
+        let trace = trace_of(charge);
+        self.roll_up(at, &charge.execution, trace, &charge.called, whose, amount);
         match &charge.called {
             Called::Model { provider, model, .. } => self.model_call(charge, whose, provider, model, spent),
             Called::Tool { tool, .. } => self.tool_call(at, charge, whose, tool, spent),
@@ -117,6 +120,7 @@ impl LedgerMetrics {
         self.budgets.charged(&mut self.families, &charge.execution, &charge.subject, spent);
         if let Some(run) = self.runs.get_mut(&charge.execution) {
             run.cost = run.cost.saturating_add(amount);
+            run.trace = trace.or(run.trace);
             // A run that was opened without an agent or a team takes them from its calls.
             run.agent = run.agent.take().or_else(|| agent.clone());
             run.team = run.team.take().or_else(|| team.clone());
@@ -128,11 +132,19 @@ impl LedgerMetrics {
     }
 
     /// The roll-up of all categories. It never carries a model or a tool, so junk names cannot fill it.
-    pub(super) fn roll_up(&mut self, at: Timestamp, execution: &Ref, called: &Called, whose: Whose, amount: i128) {
+    pub(super) fn roll_up(
+        &mut self,
+        at: Timestamp,
+        execution: &Ref,
+        trace: Option<u128>,
+        called: &Called,
+        whose: Whose,
+        amount: i128,
+    ) {
         let Whose { namespace, agent, team } = whose;
         let category = self.families.closed(words::category(called));
         let basis = self.families.closed(words::PRICED);
-        let cause = (amount > 0).then(|| cause(execution, amount, at));
+        let cause = (amount > 0).then(|| cause(execution, trace, amount, at));
         self.families.add(Counter::Cost, &[namespace, agent, team, category, basis], amount.max(0), cause);
         if amount < 0 {
             self.families.add(Counter::Credit, &[namespace, team], amount.saturating_neg(), None);
@@ -221,7 +233,13 @@ impl LedgerMetrics {
     }
 }
 
-/// The execution behind an amount, for an exemplar.
-pub(super) fn cause(execution: &Ref, amount: i128, at: Timestamp) -> Cause {
-    Cause { execution: Arc::clone(&execution.name), amount, at_nanos: at.nanos() }
+/// The execution and the trace behind an amount, for an exemplar.
+pub(super) fn cause(execution: &Ref, trace: Option<u128>, amount: i128, at: Timestamp) -> Cause {
+    Cause { execution: Arc::clone(&execution.name), trace, amount, at_nanos: at.nanos() }
+}
+
+/// The trace of a call that came as a span: its event is named `traceid:spanid`, in hex.
+fn trace_of(charge: &Charge) -> Option<u128> {
+    let (trace, span) = charge.event_id.split_once(':').filter(|_| &*charge.via == "otlp")?;
+    (trace.len() == 32 && span.len() == 16).then(|| u128::from_str_radix(trace, 16).ok()).flatten()
 }

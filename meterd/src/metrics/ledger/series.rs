@@ -165,6 +165,8 @@ pub(super) struct Buckets {
 pub(super) struct Cause {
     /// The execution's name.
     pub(super) execution: Arc<str>,
+    /// The trace of the call that caused it.
+    pub(super) trace: Option<u128>,
     /// The amount, in the family's scale.
     pub(super) amount: i128,
     /// When, in nanoseconds since the epoch.

@@ -24,6 +24,9 @@ impl LedgerMetrics {
 fn counter_family(families: &Families, counter: Counter, writer: &mut Writer) {
     let family = counter.family();
     writer.family(family);
+    if !writer.wants(family) {
+        return;
+    }
     for (key, total) in families.table(counter).into_iter().flat_map(|table| table.iter()) {
         if families.shows(family, key) {
             let cause = total.cause.as_deref().map(|cause| exemplar(cause, counter.scale()));
@@ -36,6 +39,9 @@ fn counter_family(families: &Families, counter: Counter, writer: &mut Writer) {
 fn histogram_family(families: &Families, histogram: Histogram, writer: &mut Writer) {
     let (family, scale, bounds) = (histogram.family(), histogram.scale(), histogram.bounds());
     writer.family(family);
+    if !writer.wants(family) {
+        return;
+    }
     for (key, buckets) in families.buckets(histogram).into_iter().flat_map(|table| table.iter()) {
         // An exemplar stands on the one bucket that its observation falls into.
         let newest = buckets.newest.as_ref();
@@ -61,7 +67,8 @@ fn labelled<'a>(mut sample: Sample<'a>, symbols: &Symbols, family: &Family, key:
 }
 
 fn exemplar(cause: &Cause, scale: u32) -> Exemplar<'_> {
-    Exemplar { execution_id: &cause.execution, value: cause.amount, scale, at_nanos: cause.at_nanos }
+    let (execution_id, trace_id) = (&cause.execution, cause.trace);
+    Exemplar { execution_id, trace_id, value: cause.amount, scale, at_nanos: cause.at_nanos }
 }
 
 fn exporter(families: &Families, writer: &mut Writer) {

@@ -102,7 +102,7 @@ fn exemplars_appear_in_openmetrics_and_never_too_long() {
     let long = "x".repeat(117);
     let write = |id: &str, format| {
         one(format, &COST, |sample| {
-            let exemplar = Exemplar { execution_id: id, value: 25, scale: 2, at_nanos: 1_500_000_000 };
+            let exemplar = Exemplar { execution_id: id, trace_id: None, value: 25, scale: 2, at_nanos: 1_500_000_000 };
             sample.decimal_with(1, 0, Some(&exemplar));
         })
     };
@@ -111,4 +111,15 @@ fn exemplars_appear_in_openmetrics_and_never_too_long() {
     assert_eq!(sample(write("e1", Format::OpenMetrics)), "meterd_cost_usd_total 1 # {execution_id=\"e1\"} 0.25 1.5");
     assert_eq!(sample(write(&long, Format::OpenMetrics)), "meterd_cost_usd_total 1");
     assert!(sample(write(&long[1..], Format::OpenMetrics)).contains("execution_id"));
+    // 12 + 76 and 8 + 32 are 128: one more and only the trace stays.
+    let traced = |id: &str| {
+        sample(one(Format::OpenMetrics, &COST, |sample| {
+            let exemplar =
+                Exemplar { execution_id: id, trace_id: Some(0xab), value: 25, scale: 2, at_nanos: 1_500_000_000 };
+            sample.decimal_with(1, 0, Some(&exemplar));
+        }))
+    };
+    let trace = "trace_id=\"000000000000000000000000000000ab\"} 0.25 1.5";
+    assert_eq!(traced(&long[..76]), format!("meterd_cost_usd_total 1 # {{execution_id=\"{}\",{trace}", &long[..76]));
+    assert_eq!(traced(&long[..77]), format!("meterd_cost_usd_total 1 # {{{trace}"));
 }

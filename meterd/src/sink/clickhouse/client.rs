@@ -72,9 +72,10 @@ impl SinkError {
     pub(super) fn server(doing: &'static str, error: &clickhouse::error::Error) -> Self {
         use clickhouse::error::Error;
         let reason = match error {
-            Error::Network(_) => "network",
+            Error::Network(_) => "connect",
             Error::TimedOut => "timeout",
             Error::BadResponse(_) => "refused",
+            Error::SchemaMismatch(_) | Error::InvalidColumnsHeader(_) => "schema",
             _ => "other",
         };
         let mut text = error.to_string();
@@ -94,10 +95,9 @@ impl SinkError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Server { reason, .. } => reason,
-            Self::Setting { .. } => "setting",
-            Self::Foreign { .. } => "foreign",
-            Self::Unsettled { .. } => "unsettled",
-            Self::Ledger(_) => "ledger",
+            Self::Unsettled { .. } => "server",
+            Self::Foreign { .. } => "refused",
+            Self::Setting { .. } | Self::Ledger(_) => "other",
         }
     }
 

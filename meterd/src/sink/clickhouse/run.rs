@@ -242,6 +242,7 @@ impl ClickHouseSink {
         let Shared { reader, metrics, status, .. } = &*self.shared;
         let (committed, delivered) = (reader.committed(), status.borrow().delivered);
         let oldest = if committed > delivered { reader.entry(delivered + 1).ok().flatten() } else { None };
-        metrics.sink_pending(SINK, committed.saturating_sub(delivered), oldest.map(|entry| entry.at));
+        let waiting = usize::try_from(committed.saturating_sub(delivered)).unwrap_or(usize::MAX);
+        metrics.sink_pending(SINK, waiting, oldest.map(|entry| entry.at));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::ledger::{DataDir, LedgerError};
+use super::{DataDir, LedgerError};
 
 const EXTENSION: &str = "cursor";
 
@@ -53,12 +53,13 @@ impl Cursor {
     }
 
     /// Its file, for messages.
-    pub(super) fn path(&self) -> &Path {
+    #[must_use]
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Says durably that a delivery up to `to` begins.
-    pub(super) fn intend(&mut self, to: u64) -> Result<(), LedgerError> {
+    pub fn intend(&mut self, to: u64) -> Result<(), LedgerError> {
         self.put(Place { intended: to, ..self.place })
     }
 

@@ -1,0 +1,85 @@
+//! Deliberate mistakes, one line each in the code that they spoil, so that the simulation can show that it would find them.
+//!
+//! Compiled in only with the feature `mistakes`, which no release has; a thread makes the one that it has selected.
+
+use std::cell::Cell;
+
+macro_rules! mistakes {
+    ($($name:ident: $what:literal,)*) => {
+        /// Which mistake.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mistake {
+            $(#[doc = $what] $name,)*
+        }
+
+        impl Mistake {
+            /// Every one.
+            pub const ALL: &[Self] = &[$(Self::$name),*];
+
+            /// What is done wrong.
+            #[must_use]
+            pub const fn what(self) -> &'static str {
+                match self {
+                    $(Self::$name => $what,)*
+                }
+            }
+        }
+    };
+}
+
+mistakes! {
+    SkipACounter: "a charge does not move hourly counters",
+    WindowEdge: "the first instant of a window still counts in the one before",
+    SoftLevelTwice: "a soft level that was reported is not noted",
+    SoftLevelLate: "a soft level is reported when it is passed, not when it is reached",
+    LimitLate: "a hard limit acts when it is passed, not when it is reached",
+    LateCallCounts: "a call of a closed window is judged in the one that runs",
+    SharersGoOn: "a used-up shared limit stops only the run that used it up",
+    RaisedLimitSilent: "a raised limit does not warn again",
+    EditForgetsSums: "an edited budget starts its counters anew",
+    ShareRoundedUp: "an agent's share of a limit is rounded up",
+    FenceNotRestored: "a snapshot does not bring back the fences",
+    FencedCallUnsaid: "a call after the fence is answered as if there were none",
+    KillOfAnotherRun: "a run acknowledges the kill of another",
+    ConfirmedTwice: "a kill that is confirmed is confirmed again",
+    OpenKillAtEnd: "the end of a run leaves its kill open",
+    SettledTwice: "a price that was booked is booked again",
+    RefundNotCounted: "a lower price is not taken off the counters",
+    UnpricedForgotten: "a charge without a price is not put into quarantine",
+    SubtreeWithoutChild: "the cost of a child is not its parent's",
+    EndedRunsAgain: "a call of a run that is over opens it again",
+    AcknowledgeBeforeFsync: "a batch is acknowledged without its fsync",
+    RetryFsync: "a failed fsync is tried again",
+    GoOnAfterFailure: "writing goes on after a failed write",
+    TailLeftAfterFailure: "what was not acknowledged stays in the file after a failure",
+    SegmentNameNotSynced: "the name of a new segment is not made durable",
+    TornTailAccepted: "a torn last write is not cut off",
+    ShownBeforeFsync: "followers see a batch before its fsync",
+    ReplayTwice: "replay begins one entry too early after a snapshot",
+    SnapshotUnchecked: "a snapshot's hash is not compared",
+    NamedBeforeFsync: "a small file takes its name before its bytes are durable",
+    IndexAheadOfLedger: "ids are claimed on disk before their entries are",
+    ConflictAsDuplicate: "the same id with another body counts as the same",
+    DuplicateAnsweredAnew: "a duplicate is answered with the newest entry instead of its own",
+    ResponseIgnored: "the same response from another source is charged again",
+    ForgetTooSoon: "ids are forgotten after a quarter of the horizon",
+    LogTimeGoesBack: "log time follows a clock that is set back",
+    KillInALaterBatch: "a kill is written after the batch of the charge that caused it",
+    CursorBeforeDelivery: "a follower's cursor is saved before the delivery arrived",
+    BoundsNotKept: "a delivery that is repeated takes along what came since",
+}
+
+thread_local! {
+    static SELECTED: Cell<Option<Mistake>> = const { Cell::new(None) };
+}
+
+/// From now on this thread makes this mistake, or none.
+pub fn select(mistake: Option<Mistake>) {
+    SELECTED.set(mistake);
+}
+
+/// Is this mistake to be made?
+#[must_use]
+pub fn made(mistake: Mistake) -> bool {
+    SELECTED.get() == Some(mistake)
+}

@@ -1,0 +1,220 @@
+//! The dashboards and rules against the real thing: a real Prometheus scrapes a real meterd under the demo's load. Every
+//! panel and every recording rule returns data, and the alert on an overrun budget reaches a webhook through a real
+//! Alertmanager.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::cli::meterd;
+use crate::harness::http;
+use crate::harness::observe::{Query, dashboards, folder, rules};
+use crate::harness::process::Process;
+use crate::harness::receiver::Receiver;
+use crate::harness::wait::until;
+use crate::prometheus;
+
+/// How long the demo may take until every panel has something to show.
+const DATA_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Panels that the demo gives nothing to, and why. What they query is held by the catalogue and by unit tests.
+const WITHOUT_DATA: [(&str, &str); 6] = [
+    ("operations / Oldest table", "the tables that come with meterd do not say when their prices were published"),
+    ("operations / Captured share of the bill", "the demo has no bill"),
+    ("operations / Reconcile drift", "the demo has no bill"),
+    ("operations / Corrections", "the demo has no bill"),
+    ("operations / Since the last comparison", "the demo has no bill"),
+    ("operations / Sink write p95", "the demo has no sink"),
+];
+
+/// A budget that the demo's wild run overruns, and limits of other units and windows for the panels that show them.
+const BUDGETS: &str = "\
+apiVersion: joch.dev/v1alpha1
+kind: Budget
+metadata: { name: tight, namespace: demo }
+spec:
+  scope: { namespaces: [demo] }
+  limits: { dailyUsd: 0.2, tokenLimitDaily: 50000000 }
+  enforcement: { onSoftLimit: alert, onHardLimit: alert, softLimitPct: 0.5 }
+---
+apiVersion: joch.dev/v1alpha1
+kind: Budget
+metadata: { name: month, namespace: demo }
+spec:
+  scope: { namespaces: [demo] }
+  limits: { monthlyUsd: 10000 }
+  enforcement: { onSoftLimit: alert, onHardLimit: alert, softLimitPct: 0.9 }
+";
+
+struct Demo {
+    _process: Process,
+    api: String,
+    metrics: String,
+}
+
+/// The demo, round after round, and beside its fleet what a fleet should not do.
+fn demo(folder: &Path) -> Demo {
+    let data = folder.join("demo-data");
+    let mut command = meterd(&["demo", "--seed", "7", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"]);
+    let mut process = Process::start(command.arg("--data-dir").arg(&data).current_dir(folder), "demo", folder);
+    let found = until("the demo's addresses", START_MAX, || {
+        assert!(process.ended().is_none(), "the demo ended: {}", process.stderr());
+        serde_json::from_slice::<Value>(&fs::read(data.join("endpoints.json")).ok()?).ok()
+    });
+    let (api, metrics) = (found["api"].as_str().unwrap().to_owned(), found["metrics"].as_str().unwrap().to_owned());
+    let yaml = [("content-type", "application/yaml")];
+    let applied = || http::request(&api, "POST", "/v1/resources/apply", &yaml, BUDGETS.as_bytes()).ok();
+    until("the budgets to be applied", START_MAX, || applied().filter(|answer| answer.status == 200));
+    Demo { _process: process, api, metrics }
+}
+
+/// Usage that nobody can price or read, and a budget check: a few of each, now and then.
+fn disturb(demo: &Demo, round: usize) {
+    let call = json!({
+        "id": format!("odd-{round}"), "source": "contract", "time": now(), "namespace": "demo", "execution": "odd",
+        "agent": "odd", "team": "support", "kind": "model", "provider": "openai", "model": "no-such-model",
+        "usage": { "input_tokens": 10, "output_tokens": 1 },
+    });
+    let bad = json!({ "id": format!("bad-{round}"), "kind": "no-such-kind" });
+    let post = |body: &Value| {
+        let headers = [("content-type", "application/json")];
+        let _ = http::request(&demo.api, "POST", "/v1/usage", &headers, body.to_string().as_bytes());
+    };
+    post(&json!([call, bad]));
+    let _ = http::request(&demo.api, "GET", "/v1/namespaces/demo/executions/odd/allowance", &[], &[]);
+}
+
+fn now() -> String {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    pricing::Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap()).to_string()
+}
+
+/// The example as it is, but for where the webhooks lead and how long it waits for company.
+fn alertmanager(receiver: &Receiver, folder: &Path) -> (Process, String) {
+    let text = fs::read_to_string(crate::harness::observe::folder().join("alertmanager/alertmanager.yml")).unwrap();
+    let mut config = text.replace("127.0.0.1:9095", &receiver.address());
+    for wait in ["group_wait: 30s", "group_wait: 10s", "group_wait: 5s"] {
+        config = config.replace(wait, "group_wait: 1s");
+    }
+    fs::write(folder.join("alertmanager.yml"), config).unwrap();
+    let mut command = Command::new("prometheus-alertmanager");
+    command.arg(format!("--config.file={}", folder.join("alertmanager.yml").display()));
+    command.arg(format!("--storage.path={}", folder.join("alerts").display()));
+    command.args(["--web.listen-address=127.0.0.1:0", "--cluster.listen-address="]);
+    let mut process = Process::start(&mut command, "alertmanager", folder);
+    let address = prometheus::listening(&mut process);
+    (process, address)
+}
+
+/// Scrapes and evaluates every second; the rules are the tree's, but for the pause between two rounds.
+fn observed(demo: &Demo, alertmanager: &str, folder: &Path) -> (Process, String) {
+    let rules = folder.join("rules");
+    fs::create_dir(&rules).unwrap();
+    for file in fs::read_dir(crate::harness::observe::folder().join("prometheus/rules")).unwrap().flatten() {
+        let text = fs::read_to_string(file.path()).unwrap();
+        let lines = text.lines().map(|line| if line.starts_with("    interval:") { "    interval: 1s" } else { line });
+        fs::write(rules.join(file.file_name()), lines.collect::<Vec<_>>().join("\n")).unwrap();
+    }
+    let host = |url: &str| url.trim_start_matches("http://").to_owned();
+    let config = format!(
+        "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\nrule_files: [{}/*.yml]\n\
+         alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: [\"{}\"] }}] }}] }}\n\
+         scrape_configs:\n  - job_name: meterd\n    static_configs:\n      - targets: [\"{}\"]\n",
+        rules.display(),
+        host(alertmanager),
+        host(&demo.metrics),
+    );
+    prometheus::start(&config, folder)
+}
+
+/// A panel's query as Grafana would send it.
+fn filled(text: &str) -> String {
+    let mut text = text.replace("$__range_s", "60").replace("$__range", "1m");
+    text = text.replace("$__rate_interval", "30s").replace("$__interval", "30s");
+    for variable in ["job", "instance", "agent_namespace", "budget", "team", "agent", "model"] {
+        text = text.replace(&format!("\"${variable}\""), "\".*\"");
+    }
+    assert!(!text.contains('$'), "a variable is left in {text}");
+    text
+}
+
+/// Whether a query has at least one row with a number in it.
+fn has_data(answer: &Value) -> bool {
+    let rows = answer["data"]["result"].as_array();
+    let number = |row: &Value| row["value"][1].as_str().and_then(|value| value.parse::<f64>().ok());
+    rows.into_iter().flatten().filter_map(number).any(f64::is_finite)
+}
+
+#[test]
+fn panels_and_recorded_series_have_data_and_an_overrun_reaches_the_webhook() {
+    let directory = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start();
+    let demo = demo(directory.path());
+    let (_alertmanager, alerts) = alertmanager(&receiver, directory.path());
+    let (_prometheus, prometheus) = observed(&demo, &alerts, directory.path());
+
+    let queries: Vec<Query> = dashboards().iter().flat_map(|dashboard| dashboard.queries()).collect();
+    let sql = queries.iter().filter(|query| query.is_sql).count();
+    let panels = queries.into_iter().filter(|query| !query.is_sql).map(|query| (query.place, filled(&query.text)));
+    let recorded = rules().into_iter().filter(|rule| rule.records).map(|rule| (rule.name.clone(), rule.name));
+    let mut pending: Vec<(String, String)> = panels.chain(recorded).collect();
+    let all = pending.len();
+    let excused: BTreeSet<&str> = WITHOUT_DATA.iter().map(|(place, _)| *place).collect();
+    let begun = Instant::now();
+    let mut round = 0;
+    while pending.iter().any(|(place, _)| !excused.contains(place.as_str())) {
+        assert!(begun.elapsed() < DATA_MAX, "no data for {pending:#?}");
+        disturb(&demo, round);
+        round += 1;
+        pending.retain(|(place, expression)| {
+            // It is not ready at once, and says so in plain text.
+            let Some(answer) = prometheus::ask(&prometheus, expression) else { return true };
+            assert_eq!(answer["status"], "success", "{place}: {expression}: {answer}");
+            !has_data(&answer)
+        });
+    }
+    let empty: BTreeSet<&str> = pending.iter().map(|(place, _)| place.as_str()).collect();
+    assert!(empty.is_subset(&excused), "{empty:?}");
+
+    for rule in rules() {
+        let answer = prometheus::ask(&prometheus, &rule.expression).expect("Prometheus answers");
+        assert_eq!(answer["status"], "success", "{}: {answer}", rule.name);
+    }
+
+    // The alert arrives where the example sends it: at the page and in the team's chat.
+    for path in ["/finops-page", "/team-chat"] {
+        let alert = until(&format!("the alert on the overrun budget at {path}"), DATA_MAX, || {
+            let posts = receiver.posted(path);
+            let alerts = posts.iter().filter_map(|post| post["alerts"].as_array()).flatten();
+            let mut hard = alerts.filter(|alert| alert["labels"]["alertname"] == "MeterdBudgetHardLimitReached");
+            hard.find(|alert| alert["labels"]["budget"] == "tight").cloned()
+        });
+        assert_eq!(alert["status"], "firing");
+        assert_eq!(alert["labels"]["agent_namespace"], "demo");
+        assert_eq!(alert["labels"]["severity"], "critical");
+        let page = alert["annotations"]["runbook_url"].as_str().unwrap();
+        let name = page.rsplit('/').next().unwrap();
+        assert!(folder().join(format!("../docs/runbooks/{name}.md")).exists(), "{page}");
+    }
+    let silent = receiver.posted("/tickets");
+    assert!(
+        !silent.iter().any(|post| post.to_string().contains("MeterdBudgetSoftLimitReached")),
+        "a reached hard limit mutes the soft one, and budgets are no tickets"
+    );
+    eprintln!(
+        "contract: {} of {all} queries on Prometheus return data in {:.0?} ({} excused), {sql} on ClickHouse are apart; \
+         {} alerts delivered",
+        all - pending.len(),
+        begun.elapsed(),
+        pending.len(),
+        ["/finops-page", "/team-chat", "/platform-page", "/tickets"]
+            .map(|path| receiver.posted(path).len())
+            .iter()
+            .sum::<usize>(),
+    );
+}

@@ -1,0 +1,217 @@
+//! Charges and prices that arrive later: seen before? which counters move, who is told, who is stopped.
+
+use budget::Window;
+
+use super::counters::{Bound, Moved, Who, level_from, matches};
+use super::{First, Oracle, Paper};
+use crate::words::{Call, HOUR, Key, Kind, RunNo, Said, Seen, Share};
+
+/// A call dated further ahead of the log than this counts as dated so far ahead.
+const AHEAD_MAX: i64 = HOUR;
+
+/// A call, or the difference to one, as it moves the counters.
+struct Booking {
+    run: RunNo,
+    /// Whom the call is for, and whom the run is for once the call is booked.
+    call: Who,
+    subject: Who,
+    time: i64,
+    now: i64,
+    moved: Moved,
+    /// A difference triggers only what it moves itself.
+    adjusts: bool,
+}
+
+impl Oracle {
+    pub(super) fn charge(&mut self, now: i64, call: &Call) -> (Said, Vec<Seen>) {
+        if let Some(first) = self.by_id.get(&call.id) {
+            let (seq, same) = (first.seq, first.body == call.body);
+            return (if same { Said::Duplicate { seq } } else { Said::Conflict { seq } }, Vec::new());
+        }
+        if let Some(first) = call.response.and_then(|response| self.by_response.get(&response)) {
+            return (Said::Duplicate { seq: first.seq }, Vec::new());
+        }
+        let mut seen = Vec::new();
+        let said = Who { team: call.team, agent: call.agent };
+        let new = !self.runs.contains_key(&call.run);
+        if new {
+            seen.push(Seen::Opened { run: call.run });
+            let run = self.new_run(said, call.parent, true);
+            self.runs.insert(call.run, run);
+        }
+        let seq = self.seq + seen.len() as u64 + 1;
+        let run = self.runs.get(&call.run).unwrap();
+        let who = said.filled_from(run.who);
+        let subject = run.who.filled_from(said);
+        let time = call.time.min(now + AHEAD_MAX);
+        let moved = Moved {
+            cost: call.price.unwrap_or(0),
+            tokens: call.tokens,
+            tool_calls: if let Kind::Tool(calls) = call.kind { calls } else { 0 },
+            model_calls: u64::from(call.kind == Kind::Model),
+        };
+        seen.push(Seen::Charged { id: call.id, run: call.run, team: who.team, agent: who.agent, price: call.price });
+        let booking = Booking { run: call.run, call: who, subject, time, now, moved, adjusts: false };
+        let mut fenced = run.kill.is_some();
+        let stopped = self.book(&booking, &mut seen);
+        fenced |= stopped;
+        self.note_call(call, subject);
+        self.papers.insert(seq, Paper { run: call.run, who, time, price: call.price, table: call.price.map(|_| 0) });
+        if call.price.is_none() {
+            self.unpriced.insert(seq);
+        }
+        // The charge's own log time: the opening came one instant before it.
+        let at = (now + i64::from(new)).max(call.time);
+        let first = First { seq, body: call.body, at };
+        self.by_id.insert(call.id, first);
+        if let Some(response) = call.response {
+            self.by_response.entry(response).or_insert(first);
+        }
+        (Said::Accepted { seq, fenced }, seen)
+    }
+
+    pub(super) fn price(&mut self, now: i64, of: u64, price: i128, table: u8) -> (Said, Vec<Seen>) {
+        let paper = self.papers[&of].clone();
+        if paper.price == Some(price) || paper.table == Some(table) {
+            return (Said::Unchanged, Vec::new());
+        }
+        let delta = price - paper.price.unwrap_or(0);
+        let mut seen = vec![Seen::Adjusted { of, delta }];
+        let run = &self.runs[&paper.run];
+        let booking = Booking {
+            run: paper.run,
+            call: paper.who,
+            subject: run.who,
+            time: paper.time,
+            now,
+            moved: Moved { cost: delta, ..Moved::default() },
+            adjusts: true,
+        };
+        let fenced = run.kill.is_some();
+        let after_fence = run.kill.is_some_and(|kill| of > kill);
+        let stopped = self.book(&booking, &mut seen);
+        let run = self.runs.get_mut(&paper.run).unwrap();
+        run.cost += delta;
+        if after_fence {
+            run.cost_after_fence += delta;
+        }
+        run.unpriced -= u64::from(paper.price.is_none());
+        self.unpriced.remove(&of);
+        let paper = self.papers.get_mut(&of).unwrap();
+        (paper.price, paper.table) = (Some(price), Some(table));
+        (Said::Priced { price, fenced: fenced || stopped }, seen)
+    }
+
+    /// The run's own totals.
+    fn note_call(&mut self, call: &Call, subject: Who) {
+        let run = self.runs.get_mut(&call.run).unwrap();
+        run.who = subject;
+        run.parent = run.parent.or(call.parent);
+        if run.phase == budget::entry::Phase::Pending {
+            run.phase = budget::entry::Phase::Running;
+        }
+        run.cost += call.price.unwrap_or(0);
+        run.tokens += call.tokens;
+        match call.kind {
+            Kind::Model => run.model_calls += 1,
+            Kind::Tool(calls) => run.tool_calls += calls,
+            Kind::Approval => run.approvals += 1,
+        }
+        run.unpriced += u64::from(call.price.is_none());
+        if run.kill.is_some() {
+            run.calls_after_fence += 1;
+            run.cost_after_fence += call.price.unwrap_or(0);
+        }
+    }
+
+    /// Moves every counter that binds, tells what must be told, and says whether the run itself is stopped by it.
+    fn book(&mut self, booking: &Booking, seen: &mut Vec<Seen>) -> bool {
+        let Booking { run: number, now, time, .. } = *booking;
+        let run = self.runs[&number].clone();
+        let bound = self.counters.bound(number, run.inherit, booking.subject, booking.call);
+        let mut stops = false;
+        let mut exhausted: Vec<Key> = Vec::new();
+        let mut notes = Vec::new();
+        for one in &bound {
+            let (window, held, counts) = self.figures(one, number, time, now);
+            let delta = booking.moved.unit(one.key.unit);
+            let spent = held.spent + if counts { delta } else { 0 };
+            let used_up = |spent: i128| spent >= one.cap && spent > 0;
+            if counts && delta > 0 {
+                let spec = &self.counters.specs[&one.key.budget];
+                for level in spec.levels.iter().filter(|level| **level > held.warned) {
+                    if spent >= level_from(*level, one.cap) {
+                        seen.push(Seen::Warned { run: number, key: one.key, level: *level, spent, limit: one.cap });
+                        notes.push((one.key, window, Some(*level)));
+                    }
+                }
+                if spent >= one.cap && !held.reached {
+                    seen.push(Seen::Reached { run: number, key: one.key, spent, limit: one.cap });
+                    notes.push((one.key, window, None));
+                    if one.key.window != Window::Run && self.counters.terminates(&one.key) {
+                        exhausted.push(one.key);
+                    }
+                }
+            }
+            if self.counters.terminates(&one.key) {
+                // A call is stopped by whatever stands above its limit, a difference only by what it moves itself.
+                stops |= used_up(spent) && (!booking.adjusts || (counts && delta > 0));
+                stops |= !booking.adjusts && time > now && used_up(self.figures(one, number, now, now).1.spent);
+            }
+        }
+        let stopped = stops && run.live();
+        if stopped && !self.is_fenced(number) {
+            let cost = run.cost + booking.moved.cost;
+            seen.push(self.fence(number, cost, false));
+        }
+        self.stop_sharers(number, &exhausted, seen);
+        self.move_all(booking, &bound);
+        for (key, window, level) in notes {
+            self.counters.note(key, window, |bucket| match level {
+                Some(level) => bucket.warned = bucket.warned.max(level),
+                None => bucket.reached = true,
+            });
+        }
+        stopped
+    }
+
+    /// A shared limit is used up: every live run that it binds stops.
+    fn stop_sharers(&mut self, but: RunNo, exhausted: &[Key], seen: &mut Vec<Seen>) {
+        for key in exhausted {
+            let spec = self.counters.specs[&key.budget].clone();
+            let binds = |who: Who| {
+                matches(&spec, who)
+                    && match key.share {
+                        Share::Whole => true,
+                        Share::Agent(agent) => who.agent == Some(agent),
+                        Share::Rest => !matches!(who.agent, Some(0 | 1)),
+                    }
+            };
+            let sharers: Vec<(RunNo, i128)> = self
+                .runs
+                .iter()
+                .filter(|(n, run)| **n != but && run.live() && binds(run.who))
+                .map(|(n, run)| (*n, run.cost))
+                .collect();
+            for (number, cost) in sharers {
+                let own = matches!(key.budget, crate::words::BudgetId::Own(_));
+                if !own && !self.is_fenced(number) {
+                    seen.push(self.fence(number, cost, false));
+                }
+            }
+        }
+    }
+
+    fn move_all(&mut self, booking: &Booking, bound: &[Bound]) {
+        self.touch(booking.run);
+        let run = self.runs[&booking.run].clone();
+        for one in bound {
+            let delta = booking.moved.unit(one.key.unit);
+            if one.whole_run && one.key.share == Share::Whole {
+                self.counters.set(one.key, run.total(one.key.unit) + delta);
+            } else {
+                self.counters.add(one.key, booking.time, delta);
+            }
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! One seed: a meter on a simulated disk and clock, a workload, faults, and the oracle beside it.
+
+mod audit;
+mod courier;
+mod faults;
+mod judge;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use budget::Entry;
+use meterd::clock::Clock;
+use meterd::ledger::DataDir;
+use meterd::meter::{Answer, Ask, Core, Rules, restore};
+use pricing::Timestamp;
+
+use crate::disk::SimDisk;
+use crate::network::Peer;
+use crate::oracle::Oracle;
+use crate::prng::Prng;
+use crate::tally::Tally;
+use crate::translate;
+use crate::words::{Act, DAY, START};
+use crate::workload::Workload;
+
+/// What went wrong, for people.
+pub type Fallible<T = ()> = Result<T, String>;
+
+/// How the life of one seed is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    pub seed: u64,
+    pub steps: u64,
+}
+
+pub struct World {
+    prng: Prng,
+    disk: SimDisk,
+    dir: DataDir,
+    clock: Clock,
+    rules: Rules,
+    /// The clock of the world, and what the meter's clock is told, differ by its jumps.
+    now: i64,
+    core: Option<Core>,
+    oracle: Oracle,
+    workload: Workload,
+    tally: Tally,
+    steps: u64,
+    faults: faults::Plan,
+    /// Ids of events before this may be forgotten.
+    forgotten_before: i64,
+    segment_bytes_max: u64,
+    recent_entries_max: usize,
+    fresh_keys_max: usize,
+    disk_is_full: bool,
+    peer: Peer,
+    courier: Option<courier::Following>,
+    delivery_entries_max: usize,
+}
+
+/// Lives the life of one seed; what happened in it.
+pub fn live(plan: Plan) -> Fallible<Tally> {
+    let mut world = World::new(plan.seed)?;
+    let done = world.run(plan.steps);
+    let mut tally = std::mem::take(&mut world.tally);
+    tally.merge(&world.disk.tally());
+    tally.merge(&world.peer.tally());
+    tally.add("steps", world.steps);
+    tally.add("disk calls", world.disk.calls());
+    tally.add("entries", world.oracle.seq);
+    done.map(|()| tally).map_err(|error| format!("step {} at entry {}: {error}", world.steps, world.oracle.seq))
+}
+
+impl World {
+    fn new(seed: u64) -> Fallible<Self> {
+        let mut prng = Prng::new(seed);
+        let disk = SimDisk::new(prng.fork());
+        let dir = DataDir::on(Arc::new(disk.clone()), PathBuf::from("/data"));
+        let workload = Workload::new(&mut prng);
+        let faults = faults::Plan::new(&mut prng);
+        let horizon = *prng.pick(&[5 * DAY, 35 * DAY]);
+        let mut world = Self {
+            disk,
+            dir,
+            clock: Clock::manual(Timestamp::from_nanos(START)),
+            rules: Rules { queue_events_max: 65_536, dedup_horizon: Duration::from_nanos(horizon.unsigned_abs()) },
+            now: START,
+            core: None,
+            oracle: Oracle::default(),
+            workload,
+            tally: Tally::default(),
+            steps: 0,
+            faults,
+            forgotten_before: i64::MIN,
+            segment_bytes_max: *prng.pick(&[2_000, 20_000, 1 << 28]),
+            recent_entries_max: *prng.pick(&[1, 50, 65_536]),
+            fresh_keys_max: *prng.pick(&[4, 30, 100_000]),
+            disk_is_full: false,
+            peer: Peer::new(prng.fork()),
+            courier: None,
+            delivery_entries_max: *prng.pick(&[1, 7, 60]),
+            prng,
+        };
+        world.start()?;
+        Ok(world)
+    }
+
+    fn run(&mut self, steps: u64) -> Fallible {
+        let opening = self.workload.opening(&mut self.prng);
+        self.ask(opening)?;
+        while self.steps < steps {
+            self.now = self.workload.tick(&mut self.prng, self.now);
+            match self.faults.next(&mut self.prng) {
+                None if self.prng.permille(self.faults.follows) => {
+                    self.steps += 1;
+                    self.deliver()?;
+                }
+                None => {
+                    let acts = self.some_acts();
+                    self.ask(acts)?;
+                }
+                Some(fault) => self.strike(fault)?,
+            }
+        }
+        self.end()
+    }
+
+    fn some_acts(&mut self) -> Vec<Act> {
+        let count = 1 + self.prng.below(6);
+        (0..count).map(|_| self.workload.next(&mut self.prng, &self.oracle, self.now)).collect()
+    }
+
+    /// Starts on what the disk holds: it must be exactly what was acknowledged, and at most the batch under way.
+    fn start(&mut self) -> Fallible {
+        let mut restored = restore(&self.dir).map_err(|error| format!("refuses to start: {error}"))?;
+        restored.writer.limit_segments(self.segment_bytes_max);
+        restored.writer.limit_room(40_000, 8_000);
+        restored.writer.reader().keep_recent(self.recent_entries_max);
+        restored.dedup.limit_memory(self.fresh_keys_max);
+        let clock = self.clock.clone();
+        self.core = Some(Core::new(self.dir.clone(), restored, clock, &self.rules, Box::new(|_| {}), false));
+        self.follow()
+    }
+
+    fn core(&mut self) -> &mut Core {
+        self.core.as_mut().expect("the meter is up")
+    }
+
+    /// Asks for everything in one batch; an error is the disk's.
+    fn batch(&mut self, acts: &[Act]) -> Result<Vec<Answer>, String> {
+        self.steps += acts.len() as u64;
+        self.clock.set(Timestamp::from_nanos(self.now));
+        let asks: Vec<Ask> = acts.iter().map(|act| self.translated(act)).collect();
+        self.core().batch(asks).map_err(|error| error.to_string())
+    }
+
+    fn translated(&self, act: &Act) -> Ask {
+        match act {
+            Act::Charge(calls) => Ask::Charges(calls.iter().map(translate::charge).collect()),
+            _ => {
+                let entry = |seq: u64| self.entry(seq);
+                Ask::Command(Box::new(translate::command(act, entry)))
+            }
+        }
+    }
+
+    fn entry(&self, seq: u64) -> Entry {
+        let core = self.core.as_ref().expect("the meter is up");
+        core.writer().reader().entry(seq).expect("a readable ledger").expect("an entry of the past")
+    }
+
+    /// Entries after `seq` as readers see them.
+    fn entries_after(&self, seq: u64) -> Fallible<Vec<Entry>> {
+        let core = self.core.as_ref().expect("the meter is up");
+        let mut entries = Vec::new();
+        let scanned = core.writer().reader().scan(seq + 1, |entry| {
+            entries.push(entry.clone());
+            true
+        });
+        scanned.map_err(|error| format!("cannot read what was committed: {error}"))?;
+        Ok(entries)
+    }
+
+    /// Asks, hears, and compares. Nothing fails here.
+    fn ask(&mut self, acts: Vec<Act>) -> Fallible {
+        let clock = self.now;
+        let answers = self.batch(&acts)?;
+        self.judge(clock, &acts, Some(&answers))?;
+        self.keep_house()?;
+        self.look_around()
+    }
+
+    /// What the meter does after a commit: ids go to disk, old ones are forgotten.
+    fn keep_house(&mut self) -> Fallible {
+        let horizon = i64::try_from(self.rules.dedup_horizon.as_nanos()).unwrap();
+        self.clock.set(Timestamp::from_nanos(self.now));
+        self.forgotten_before = self.forgotten_before.max(self.now - horizon);
+        self.core().keep_house().map_err(|error| error.to_string())
+    }
+}

@@ -1,0 +1,210 @@
+//! Compares what was answered and written with what the oracle says, command by command.
+
+use budget::signal::Cause;
+use budget::{Entry, Fact, Verdict};
+use meterd::meter::{Answer, Booked};
+
+use super::{Fallible, World};
+use crate::translate::{kill_of, run_of, seen};
+use crate::words::{Act, Said, Seen};
+
+impl World {
+    /// The batch is durable: its entries, and its answers if they were told, are as the oracle says.
+    pub(super) fn judge(&mut self, clock: i64, acts: &[Act], answers: Option<&[Answer]>) -> Fallible {
+        let entries = self.entries_after(self.oracle.seq)?;
+        let mut rest = entries.as_slice();
+        for (number, act) in acts.iter().enumerate() {
+            let answer = answers.map(|answers| &answers[number]);
+            if answer == Some(&Answer::NoRoom) {
+                self.check_no_room(act)?;
+                continue;
+            }
+            for (act, answer) in one_by_one(act, answer)? {
+                if self.is_forgotten(&act, answer.as_ref(), rest)? {
+                    self.tally.count("answer: too old");
+                    continue;
+                }
+                rest = self
+                    .judge_one(clock, &act, answer.as_ref(), rest)
+                    .map_err(|error| format!("{error}\nof {act:?}"))?;
+            }
+        }
+        match rest {
+            [] => Ok(()),
+            [more, ..] => Err(format!("an entry that nobody asked for: {more:?}")),
+        }
+    }
+
+    /// Only a full disk refuses, and only new work: what ends or settles something has room set aside.
+    fn check_no_room(&mut self, act: &Act) -> Fallible {
+        let new = matches!(act, Act::Charge(_) | Act::Open { .. } | Act::Apply { .. } | Act::Price { .. });
+        if !self.disk_is_full || !new {
+            return Err(format!("no room for {act:?}, with a full disk: {}", self.disk_is_full));
+        }
+        self.tally.count("answer: no room");
+        Ok(())
+    }
+
+    fn judge_one<'a>(
+        &mut self,
+        clock: i64,
+        act: &Act,
+        answer: Option<&Answer>,
+        entries: &'a [Entry],
+    ) -> Fallible<&'a [Entry]> {
+        let (first, before) = (self.oracle.seq + 1, self.oracle.log_time);
+        let mut expected = self.oracle.follow(clock, act);
+        let (own, rest) = entries.split_at(expected.seen.len().min(entries.len()));
+        let mut found: Vec<Seen> = own.iter().map(|entry| seen(&entry.fact)).collect();
+        found.sort();
+        expected.seen.sort();
+        if found != expected.seen {
+            let only = |these: &[Seen], those: &[Seen]| {
+                these.iter().filter(|one| !those.contains(one)).map(|one| format!("\n    {one:?}")).collect::<String>()
+            };
+            return Err(format!(
+                "other entries than expected\n  missing:{}\n  found instead:{}\n  then: {:?}",
+                only(&expected.seen, &found),
+                only(&found, &expected.seen),
+                rest.first().map(|entry| &entry.fact)
+            ));
+        }
+        self.check_order(clock, first, before, own)?;
+        if let Some(answer) = answer {
+            self.answer(act, answer, &expected.said)?;
+        }
+        self.count_answers(&expected.said);
+        Ok(rest)
+    }
+
+    /// Sequence numbers have no gap, log time only rises, kills are named after their entries and have a cause.
+    fn check_order(&mut self, clock: i64, first: u64, before: i64, entries: &[Entry]) -> Fallible {
+        let mut at = before;
+        for (seq, entry) in (first..).zip(entries) {
+            if entry.seq != seq {
+                return Err(format!("entry {} where {seq} must be", entry.seq));
+            }
+            if entry.at.nanos() <= at || entry.at.nanos() < clock {
+                return Err(format!("log time goes back: entry {seq} at {}", entry.at));
+            }
+            at = entry.at.nanos();
+            let Fact::Killed { kill, execution, cause, .. } = &entry.fact else { continue };
+            if kill_of(kill) != seq {
+                return Err(format!("{kill} is decided by entry {seq}"));
+            }
+            self.oracle.learn(run_of(execution), seq)?;
+            if let Cause::Budget(counter) = cause
+                && (counter.spent < counter.limit || counter.spent == 0)
+            {
+                return Err(format!("{kill} names a counter that has headroom: {counter:?}"));
+            }
+        }
+        let expected = self.oracle.log_time;
+        if at == expected { Ok(()) } else { Err(format!("log time is {at}, expected {expected}")) }
+    }
+
+    fn answer(&mut self, act: &Act, answer: &Answer, expected: &[Said]) -> Fallible {
+        let said: Vec<Said> = match answer {
+            Answer::Charges(booked) => booked.iter().filter_map(booked_said).collect(),
+            Answer::Command(verdict) => vec![self.verdict_said(act, verdict)?],
+            Answer::NoRoom => return Err("no room, in the middle of a request".to_owned()),
+        };
+        if said == expected { Ok(()) } else { Err(format!("answered {said:?}, expected {expected:?}")) }
+    }
+
+    fn verdict_said(&self, act: &Act, verdict: &Verdict) -> Fallible<Said> {
+        Ok(match verdict {
+            Verdict::Done => Said::Done,
+            Verdict::Unchanged => Said::Unchanged,
+            Verdict::Booked { cost: Some(cost), fenced } => Said::Priced { price: cost.scaled(), fenced: *fenced },
+            Verdict::Killed { kill } => {
+                let Act::Kill { run } = act else { return Err(format!("answered {verdict:?}")) };
+                let known = self.oracle.runs.get(run).and_then(|run| run.kill);
+                if known != Some(kill_of(kill)) {
+                    return Err(format!("answered {kill}, but run {run} is fenced by {known:?}"));
+                }
+                Said::Fenced { run: *run }
+            }
+            Verdict::UnknownExecution => Said::UnknownRun,
+            Verdict::UnknownKill => Said::UnknownKill,
+            Verdict::AlreadyEnded(phase) => Said::AlreadyEnded(*phase),
+            other => return Err(format!("answered {other:?}")),
+        })
+    }
+
+    /// Is this a call that is refused because ids of its time may be forgotten? Then nothing more is said of it. An id that is
+    /// in the ledger is never booked again, however old; a response of so long ago may be.
+    fn is_forgotten(&mut self, act: &Act, answer: Option<&Answer>, entries: &[Entry]) -> Fallible<bool> {
+        let Act::Charge(calls) = act else { return Ok(false) };
+        let [call] = calls.as_slice() else { return Ok(false) };
+        let before = self.forgotten_before;
+        let booked = entries.iter().take(2).any(|entry| is_charge_of(entry, call.id));
+        if let Some(response) = call.response
+            && booked
+            && self.oracle.by_response.get(&response).is_some_and(|first| first.at < before)
+        {
+            self.oracle.by_response.remove(&response);
+        }
+        let refused = match answer {
+            Some(Answer::Charges(answers)) => answers.iter().all(|answer| match answer {
+                Booked::TooOld => true,
+                // Its own id is forgotten, and its response was booked again since.
+                Booked::Duplicate { seq } => {
+                    let first = call.response.and_then(|response| self.oracle.by_response.get(&response));
+                    let own = self.oracle.by_id.get(&call.id);
+                    own.is_some_and(|own| own.at < before && own.seq != *seq)
+                        && first.is_some_and(|first| first.seq == *seq)
+                }
+                _ => false,
+            }),
+            _ => call.time < before && !booked && !self.oracle.by_id.contains_key(&call.id),
+        };
+        if refused && call.time >= before {
+            return Err(format!("refused as too old although its time is remembered: {call:?}"));
+        }
+        Ok(refused)
+    }
+
+    fn count_answers(&mut self, said: &[Said]) {
+        for said in said {
+            self.tally.count(match said {
+                Said::Accepted { fenced: false, .. } => "answer: accepted",
+                Said::Accepted { .. } => "answer: accepted, fenced",
+                Said::Duplicate { .. } => "answer: duplicate",
+                Said::Conflict { .. } => "answer: conflict",
+                Said::Priced { .. } => "answer: priced",
+                Said::Fenced { .. } => "answer: fenced",
+                Said::Done => "answer: done",
+                Said::Unchanged => "answer: unchanged",
+                _ => "answer: refused",
+            });
+        }
+    }
+}
+
+/// A request of several calls is that many commands, each with its answer.
+fn one_by_one(act: &Act, answer: Option<&Answer>) -> Fallible<Vec<(Act, Option<Answer>)>> {
+    let Act::Charge(calls) = act else { return Ok(vec![(act.clone(), answer.cloned())]) };
+    let answers: Vec<Option<Answer>> = match answer {
+        None => vec![None; calls.len()],
+        Some(Answer::Charges(booked)) => booked.iter().map(|one| Some(Answer::Charges(vec![one.clone()]))).collect(),
+        Some(other) => return Err(format!("charges were answered with {other:?}")),
+    };
+    if answers.len() != calls.len() {
+        return Err(format!("{} calls, {} answers", calls.len(), answers.len()));
+    }
+    Ok(calls.iter().map(|call| Act::Charge(vec![call.clone()])).zip(answers).collect())
+}
+
+fn is_charge_of(entry: &Entry, id: u64) -> bool {
+    matches!(&entry.fact, Fact::Charged(charge) if charge.event_id[1..].parse() == Ok(id))
+}
+
+fn booked_said(booked: &Booked) -> Option<Said> {
+    match booked {
+        Booked::Accepted { seq, fenced } => Some(Said::Accepted { seq: *seq, fenced: *fenced }),
+        Booked::Duplicate { seq } => Some(Said::Duplicate { seq: *seq }),
+        Booked::Conflict { seq } => Some(Said::Conflict { seq: *seq }),
+        Booked::TooOld | Booked::OutOfRange => None,
+    }
+}
