@@ -155,6 +155,8 @@ fn clickhouse_may_be_away_and_may_lose_everything() {
         .ask("SELECT execution, team, phase, cost_usd, model_calls FROM meterd.executions WHERE execution = 'run-0'");
     assert_eq!(runs, [["run-0", "support", "Running", &cost_of(500), "500"].map(str::to_owned)]);
 
+    drill_down(&server);
+
     // Tables dropped while the daemon runs: they are made anew and filled from the ledger.
     server.ask("DROP DATABASE meterd SYNC");
     post(&daemon, "after", 0..1, &mut acknowledged);
@@ -175,6 +177,28 @@ fn clickhouse_may_be_away_and_may_lose_everything() {
         assert!(ended.stdout.contains("complete"), "{}", ended.stdout);
         assert_exact(&daemon, &server, &acknowledged);
     }
+}
+
+/// The shipped questions of the drill-down, asked of the real engine.
+fn drill_down(server: &ClickHouse) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/clickhouse/queries");
+    let with = "&param_namespace=support-platform&param_execution=run-0&param_from=0&param_to=4294967295&param_limit=3";
+    let ask = |name: &str| {
+        let sql = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        server.ask_with(sql.trim_end().trim_end_matches(';'), with)
+    };
+    let lines = ask("execution.sql");
+    assert_eq!(lines.len(), 500);
+    assert_eq!(lines[499][10], cost_of(500), "the running sum: {:?}", lines[499]);
+    let summary = ask("execution_summary.sql");
+    assert_eq!((summary.len(), summary[0][9].as_str()), (1, cost_of(500).as_str()), "{summary:?}");
+    let tree = ask("execution_tree.sql");
+    assert_eq!((tree.len(), tree[0][4].as_str()), (1, cost_of(500).as_str()), "{tree:?}");
+    let top = ask("executions_over_time.sql");
+    assert_eq!((top.len(), top[0][1].as_str(), top[0][6].as_str()), (3, "wild", cost_of(2_400).as_str()), "{top:?}");
+    let hours = ask("cost_by_hour.sql");
+    let sum: Decimal = hours.iter().map(|row| row[2].parse::<Decimal>().unwrap()).sum();
+    assert_eq!(sum.normalize().to_string(), cost_of(4_400), "{hours:?}");
 }
 
 /// Another ledger under the same shard is refused, never mixed in.

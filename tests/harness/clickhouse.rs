@@ -83,9 +83,15 @@ impl ClickHouse {
     /// The answer to a statement, as tab-separated rows.
     #[track_caller]
     pub(crate) fn ask(&self, sql: &str) -> Vec<Vec<String>> {
-        let answer =
-            http::request(&self.url(), "POST", "/?output_format_decimal_trailing_zeros=0", &[], sql.as_bytes())
-                .unwrap_or_else(|error| panic!("{sql}: {error}"));
+        self.ask_with(sql, "")
+    }
+
+    /// The same with parameters: `&param_name=value…`.
+    #[track_caller]
+    pub(crate) fn ask_with(&self, sql: &str, parameters: &str) -> Vec<Vec<String>> {
+        let path = format!("/?output_format_decimal_trailing_zeros=0{parameters}");
+        let answer = http::request(&self.url(), "POST", &path, &[], sql.as_bytes())
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
         assert_eq!(answer.status, 200, "{sql}: {}", answer.text());
         answer.text().lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
     }

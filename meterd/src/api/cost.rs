@@ -23,11 +23,8 @@ pub(super) async fn get(
     caller: Caller,
     Query(params): Query<Params>,
 ) -> Result<Response, Problem> {
-    match &params.namespace {
-        Some(namespace) => caller.0.namespace(namespace)?,
-        None => caller.0.everywhere()?,
-    }
     let question = Question::parse(&params, app.clock.now())?;
+    within_reach(&caller, &question)?;
     let answer = match params.source.as_deref().unwrap_or("auto") {
         "ledger" => from_ledger(&app, question).await?,
         "clickhouse" => from_clickhouse(&app, &question, CAUGHT_UP_MAX).await?,
@@ -38,6 +35,15 @@ pub(super) async fn get(
         }
     };
     Ok(typed(StatusCode::OK, "application/json", answer.to_json().to_string()))
+}
+
+/// A principal that is bound to namespaces asks about one of them. The question is what counts: an execution names a namespace, too.
+pub(super) fn within_reach(caller: &Caller, question: &Question) -> Result<(), Problem> {
+    match &question.filter.namespace {
+        Some(namespace) => caller.0.namespace(namespace)?,
+        None => caller.0.everywhere()?,
+    }
+    Ok(())
 }
 
 fn parent_of(app: &App) -> impl Fn(&Ref) -> Option<Ref> + Send + 'static {

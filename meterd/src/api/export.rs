@@ -7,6 +7,8 @@ use serde::Deserialize;
 
 use super::App;
 use super::answer::typed;
+use super::caller::Caller;
+use super::cost::within_reach;
 use super::extract::Query;
 use crate::rollup::{Params, Question, whole_days};
 use crate::server::problem::Problem;
@@ -24,10 +26,15 @@ pub(super) struct Wish {
     account: Option<String>,
 }
 
-pub(super) async fn focus(State(app): State<App>, Query(wish): Query<Wish>) -> Result<Response, Problem> {
+pub(super) async fn focus(
+    State(app): State<App>,
+    caller: Caller,
+    Query(wish): Query<Wish>,
+) -> Result<Response, Problem> {
     let Wish { since, until, namespace, team, account } = wish;
     let params = Params { since, until, namespace, team, ..Params::default() };
     let question = whole_days(Question::parse(&params, app.clock.now())?);
+    within_reach(&caller, &question)?;
     let focus = app.rollups.focus(question).await?;
     let text = focus.to_csv(account.as_deref().unwrap_or(ACCOUNT)).map_err(|error| {
         Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "csv_failed", format!("the rows could not be written: {error}"))

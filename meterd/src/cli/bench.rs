@@ -5,6 +5,7 @@ mod ledger;
 mod metrics;
 mod mix;
 mod price;
+mod sink;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ pub(super) enum Bench {
     Ledger(ledger::BenchLedger),
     /// Scrape a daemon with many series, and see what senders of usage feel of it
     Metrics(metrics::BenchMetrics),
+    /// Deliver a ledger to a real ClickHouse, and ask both what it cost
+    Sink(sink::BenchSink),
 }
 
 impl Bench {
@@ -31,6 +34,7 @@ impl Bench {
             Self::Price(price) => price.run(),
             Self::Ledger(ledger) => ledger.run(),
             Self::Metrics(metrics) => metrics.run(),
+            Self::Sink(sink) => sink.run(),
         }
     }
 }
