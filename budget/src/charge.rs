@@ -114,6 +114,14 @@ impl Zero {
     }
 }
 
+impl Priced {
+    /// The cost, where a table gave one.
+    #[must_use]
+    pub const fn cost(&self) -> Option<&Cost> {
+        if let Self::Cost(cost) = self { Some(cost) } else { None }
+    }
+}
+
 /// One call, priced and attributed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
@@ -222,7 +230,7 @@ impl Charge {
         Moved { cost: self.amount(), tokens, tool_calls, model_calls, approvals }
     }
 
-    /// Money to book: zero while unpriced.
+    /// Money to book: zero while unpriced. Credits are entries of their own.
     #[must_use]
     pub fn amount(&self) -> Money {
         match &self.priced {

@@ -1,6 +1,7 @@
 //! `decide`: the heart. State, time and a command in; a verdict and the facts to make durable out. Nothing is mutated.
 
 mod adjust;
+mod allowance;
 mod kill;
 mod resource;
 mod run;

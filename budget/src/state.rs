@@ -4,6 +4,7 @@
 //! (ARCHITECTURE.md, I5). What can be derived (`index`) is neither compared nor stored.
 
 mod adjust;
+mod allowance;
 mod bound;
 mod count;
 mod fold;
@@ -20,6 +21,7 @@ use pricing::{Money, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::adjust::Prices;
+use self::allowance::Allowances;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
@@ -55,6 +57,8 @@ struct Truth {
     prices: Prices,
     /// Workers of live runs, by the run's number.
     processes: BTreeMap<u32, Process>,
+    /// What is used of free allowances.
+    allowances: Allowances,
 }
 
 /// One run as the state remembers it.

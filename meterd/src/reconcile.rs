@@ -171,7 +171,7 @@ fn adjustment_json(entry: &Entry, adjustment: &Adjustment) -> Value {
     };
     let (reason, by) = match &adjustment.reason {
         AdjustReason::Operator { reason, by } => (Some(reason), Some(by)),
-        AdjustReason::Settled | AdjustReason::Repriced => (None, None),
+        AdjustReason::Settled | AdjustReason::Repriced | AdjustReason::Allowance(_) => (None, None),
     };
     let mut value = json!({
         "seq": entry.seq, "event_id": adjustment.event_id, "of": adjustment.of, "time": adjustment.time,

@@ -6,6 +6,7 @@
 mod glob;
 mod names;
 mod regex;
+pub(crate) mod region;
 #[cfg(test)]
 mod tests;
 

@@ -28,6 +28,7 @@ pub(crate) use entry::{Entry, Shape};
 pub(crate) use fx::Exchange;
 pub(crate) use read::{API_GROUP_VERSION, Bare};
 use tools::Tools;
+pub(crate) use when::Served;
 
 /// One immutable version of a price table.
 #[derive(Debug)]

@@ -7,6 +7,7 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod allowances;
 mod auth;
 mod bench;
 mod budgets;
@@ -19,6 +20,7 @@ mod demo;
 mod events;
 mod executions;
 mod export;
+mod faults;
 mod layers;
 mod openapi;
 mod otlp;

@@ -3,10 +3,10 @@
 use pricing::{Money, Timestamp};
 
 use super::kill::{Kills, fenced, is_used_up};
-use super::{State, Verdict};
+use super::{State, Verdict, allowance};
 use crate::budget::{Action, Fraction, Unit};
 use crate::charge::{Charge, Moved};
-use crate::counter::Tally;
+use crate::counter::{AHEAD_MAX_NANOS, Tally};
 use crate::entry::{Fact, Opened};
 use crate::limits::RowRef;
 #[cfg(feature = "mistakes")]
@@ -60,13 +60,21 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     if subject.lacks(&charge.subject) {
         subject.to_mut().fill_from(&charge.subject);
     }
-    let booking = Booking { state, now, time: charge.time, run, moved: charge.moved(), adjusts: false };
+    let credits = charge.priced.cost().map_or_else(Vec::new, |cost| allowance::credits(state, cost));
+    let net = credits.last().map(|credit| credit.after.total);
+    let moved = charge.moved();
+    let moved = Moved { cost: net.unwrap_or(moved.cost), ..moved };
+    let booking = Booking { state, now, time: charge.time, run, moved, adjusts: false };
     let who = Who { number, run, subject: &subject, call: &charge.subject };
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
-    let cost = charge.price();
+    let cost = net.or(charge.price());
     let execution = charge.execution.clone();
     facts.extend(opening.map(Fact::Opened));
+    let of = state.seq().saturating_add(u64::try_from(facts.len()).unwrap_or(u64::MAX)).saturating_add(1);
+    let time = charge.time.min(now.saturating_add(AHEAD_MAX_NANOS));
+    let credits = allowance::facts(of, &charge, time, credits);
     facts.push(Fact::Charged(charge));
+    facts.extend(credits);
     let fenced = booking.write(number, execution, effects, facts);
     Verdict::Booked { cost, fenced }
 }

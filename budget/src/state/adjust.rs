@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::State;
 use super::fold::pin;
-use crate::adjust::{ADJUSTMENTS_KEPT_MAX, Adjustment, Beyond, QUARANTINE_LISTED_MAX, Quarantined, Standing};
+use crate::adjust::{
+    ADJUSTMENTS_KEPT_MAX, AdjustReason, Adjustment, Beyond, QUARANTINE_LISTED_MAX, Quarantined, Standing,
+};
 use crate::charge::{Charge, Moved, Priced};
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake::RefundNotCounted, made};
@@ -91,6 +93,9 @@ impl State {
             if let Priced::Cost(cost) = &adjustment.priced {
                 pin(&mut run.execution.tables, &cost.table);
             }
+        }
+        if let AdjustReason::Allowance(drawn) = &adjustment.reason {
+            self.draw(drawn);
         }
         self.remember(seq, adjustment);
     }

@@ -1,5 +1,7 @@
 //! `meterd price`: calls in, one JSON line out for each, in order. Offline: no daemon, no ledger.
 
+mod mcp;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -123,7 +125,10 @@ fn write(answer: &Answer, out: &mut impl Write) -> anyhow::Result<()> {
 fn of_item(book: &PriceBook, item: &Item) -> Answer {
     let id = item.id.as_deref().map(str::to_owned);
     match &item.event {
-        Ok(event) => Answer { notes: item.notes.clone(), ..priced(book, id, event.clone()) },
+        Ok(event) => {
+            let own = mcp::own_prices(event);
+            Answer { notes: item.notes.clone(), ..priced(own.as_ref().unwrap_or(book), id, event.clone()) }
+        }
         Err(rejection) => Answer::invalid(id, rejection.clone()),
     }
 }

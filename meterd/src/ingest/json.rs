@@ -5,6 +5,7 @@
 
 mod build;
 mod fields;
+mod mcp;
 mod quantities;
 mod scalar;
 

@@ -8,7 +8,10 @@ use super::LedgerError;
 use super::disk::{self, Disk, Lock, Locked, OsDisk};
 
 /// What `FORMAT` says.
-const FORMAT: &str = "meterd-data 1\n";
+const FORMAT: &str = "meterd-data 2\n";
+/// What it said before batches were packed. Everything of that format reads as before; what is written from now on does not
+/// read with a program of that time, so a start gives the directory the new number.
+const FORMAT_BEFORE: &str = "meterd-data 1\n";
 
 /// Paths inside a data directory, and the disk that they are on.
 #[derive(Clone)]
@@ -188,6 +191,10 @@ impl DataDir {
     fn check_format(&self) -> Result<(), LedgerError> {
         let path = self.root.join("FORMAT");
         match self.read(&path) {
+            Ok(found) if found == FORMAT_BEFORE.as_bytes() => {
+                tracing::info!(path = %path.display(), "the data directory moves to the format of this version");
+                self.write_durably(&path, FORMAT.as_bytes())
+            }
             Ok(found) => known(&path, &found),
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.write_durably(&path, FORMAT.as_bytes()),
             Err(error) => Err(LedgerError::io("read", path)(error)),
@@ -200,7 +207,7 @@ impl DataDir {
 }
 
 fn known(path: &Path, found: &[u8]) -> Result<(), LedgerError> {
-    if found == FORMAT.as_bytes() {
+    if [FORMAT, FORMAT_BEFORE].iter().any(|known| found == known.as_bytes()) {
         return Ok(());
     }
     let found = String::from_utf8_lossy(found).into_owned();

@@ -95,6 +95,10 @@ pub(super) struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    pub(super) fn head(&self) -> FrameHead {
+        self.head
+    }
+
     /// The body, if its checksum is right.
     pub(super) fn body(&self) -> Option<Body<'_>> {
         Body::decode(self.head, self.bytes)
@@ -129,6 +133,16 @@ impl Frames {
         let (source, _) = Self::source(disk, segment)?;
         source.take(HEADER_LEN as u64).read_to_end(&mut bytes).map_err(LedgerError::io("read", path))?;
         Ok(Header::decode(&bytes))
+    }
+
+    /// The body of the frame that was read last, to keep.
+    pub(super) fn take_body(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.body)
+    }
+
+    /// The segment's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the next frame would begin.

@@ -1,16 +1,22 @@
 //! Start-up: what does the disk really hold? A torn last write is cut off and said; anything else wrong is refused.
 
+mod decode;
+
 use std::path::PathBuf;
 
 use budget::Entry;
 
+use self::decode::Whole;
 use super::archive::SegmentFile;
 use super::disk::Disk;
-use super::format::{GENESIS, HEADER_LEN, Hash, Header};
+use super::format::{Body, GENESIS, HEADER_LEN, Hash, Header};
 use super::frames::{Frames, segments_of, torn_end};
 use super::reader::Reader;
 use super::writer::{End, Writer};
 use super::{DataDir, LedgerError, Owner};
+
+/// Segments from this size on are decoded on every core.
+const DECODE_BESIDE_FROM: u64 = 4 << 20;
 
 /// A ledger ready to go on.
 #[derive(Debug)]
@@ -160,35 +166,70 @@ impl Walk<'_> {
     ) -> Result<u64, LedgerError> {
         let path = &segment.path;
         let mut frames = Frames::open(self.disk, segment, HEADER_LEN as u64)?;
-        let mut good = frames.offset();
-        loop {
-            let damaged =
-                |offset, what: &str| LedgerError::Damaged { path: path.to_owned(), offset, what: what.to_owned() };
-            let Some(frame) = frames.next_frame()? else { break };
-            let Some(body) = frame.body() else { break };
-            if body.first_seq != self.next_seq || !body.chains_to(&self.chain) {
-                return Err(damaged(frame.offset, "the hash chain breaks here"));
+        let mut replayed = 0;
+        let mut take = |entries: Vec<Entry>| {
+            for entry in entries.into_iter().filter(|entry| entry.seq > after) {
+                replayed += 1;
+                replay(entry);
             }
-            let last = body.last();
-            if last > after {
-                let entries = body.entries().ok_or_else(|| damaged(frame.offset, "not an entry of this version"))?;
-                for entry in entries.into_iter().filter(|entry| entry.seq > after) {
-                    self.replayed += 1;
-                    replay(entry);
+        };
+        let unreadable = |offset| LedgerError::Damaged {
+            path: path.clone(),
+            offset,
+            what: "not an entry of this version".to_owned(),
+        };
+        let good = if frames.len() < DECODE_BESIDE_FROM {
+            self.check(&mut frames, after, |whole| {
+                let body = Body::checked(whole.head, &whole.bytes);
+                take(body.and_then(|body| body.entries()).ok_or_else(|| unreadable(whole.offset))?);
+                Ok(true)
+            })?
+        } else {
+            std::thread::scope(|scope| {
+                let (mut input, output) = decode::start(scope);
+                let checked = scope.spawn(|| self.check(&mut frames, after, move |whole| Ok(input.give(whole))));
+                for (offset, entries) in output {
+                    // Leaving ends the threads: nobody takes what they have.
+                    take(entries.ok_or_else(|| unreadable(offset))?);
                 }
-            }
-            self.chain = body.chain;
-            self.next_seq = last + 1;
-            good = frames.offset();
-        }
+                checked.join().unwrap_or(Err(LedgerError::Stopped))
+            })?
+        };
+        self.replayed += replayed;
         if good < frames.len() {
             if !may_be_torn {
-                let (path, what) = (path.to_owned(), "checksum".to_owned());
+                let (path, what) = (path.clone(), "checksum".to_owned());
                 return Err(LedgerError::Damaged { path, offset: good, what });
             }
             torn_end(self.disk, path, good, frames.len())?;
-            *repair = Some(Repair { path: path.to_owned(), kept_bytes: good, cut_bytes: frames.len() - good });
+            *repair = Some(Repair { path: path.clone(), kept_bytes: good, cut_bytes: frames.len() - good });
         }
         Ok(good)
+    }
+
+    /// Checks the frames of a segment and hands those on that hold entries after `after`; where the whole ones end.
+    fn check(
+        &mut self,
+        frames: &mut Frames,
+        after: u64,
+        mut hand_on: impl FnMut(Whole) -> Result<bool, LedgerError>,
+    ) -> Result<u64, LedgerError> {
+        let mut good = frames.offset();
+        let path = frames.path().to_owned();
+        loop {
+            let Some(frame) = frames.next_frame()? else { return Ok(good) };
+            let Some(body) = frame.body() else { return Ok(good) };
+            if body.first_seq != self.next_seq || !body.chains_to(&self.chain) {
+                let (offset, what) = (frame.offset, "the hash chain breaks here".to_owned());
+                return Err(LedgerError::Damaged { path, offset, what });
+            }
+            let last = body.last();
+            (self.chain, self.next_seq) = (body.chain, last + 1);
+            let (offset, head) = (frame.offset, frame.head());
+            if last > after && !hand_on(Whole { offset, head, bytes: frames.take_body() })? {
+                return Ok(good);
+            }
+            good = frames.offset();
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use budget::Entry;
 
 use super::disk::DiskFile;
-use super::format::{HEADER_LEN, Hash, Header, encode_frame};
+use super::format::{Encoder, HEADER_LEN, Hash, Header};
 use super::reader::{Batch, Reader};
 use super::{DataDir, LedgerError, Owner};
 #[cfg(feature = "mistakes")]
@@ -33,6 +33,7 @@ pub struct Writer {
     chain: Hash,
     next_seq: u64,
     bytes: u64,
+    encoder: Encoder,
     buffer: Vec<u8>,
     stopped: bool,
 }
@@ -76,6 +77,7 @@ impl Writer {
             chain: end.chain,
             next_seq: end.next_seq,
             bytes: end.bytes,
+            encoder: Encoder::default(),
             buffer: Vec::new(),
             stopped: false,
         })
@@ -131,11 +133,8 @@ impl Writer {
         }
         let Some(active) = &mut self.active else { return Err(LedgerError::Stopped) };
         self.buffer.clear();
-        let chain = encode_frame(&mut self.buffer, &entries, &self.chain).map_err(|error| LedgerError::Io {
-            doing: "encode a batch for",
-            path: active.path.clone(),
-            source: std::io::Error::other(error.to_string()),
-        })?;
+        let encoded = self.encoder.frame(&mut self.buffer, &entries, &self.chain);
+        let chain = encoded.map_err(LedgerError::io("encode a batch for", &active.path))?;
         active.file.append(&self.buffer).map_err(LedgerError::io("write", &active.path))?;
         let begin = Instant::now();
         #[cfg(feature = "mistakes")]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::cost::{Target, Unpriced};
-use crate::model::{Answer, canonical_provider, is_router, normal, provider_aliases};
+use crate::model::{Answer, canonical_provider, is_router, normal, provider_aliases, region};
 use crate::table::{Entry, Part, PriceTable};
 use crate::time::Timestamp;
 
@@ -110,7 +110,8 @@ impl Index {
         Err(reason)
     }
 
-    /// The name as it is in every table, then without the provider's own name in front (`openai/gpt-5`).
+    /// The name as it is in every table, then without the provider's own name in front (`openai/gpt-5`), then without a
+    /// region in front.
     fn named<'a>(
         &'a self,
         all: &'a [Arc<PriceTable>],
@@ -128,10 +129,12 @@ impl Index {
         let is_own = |owner: &&str| {
             canonical_provider(owner).unwrap_or(owner) == canonical_provider(provider).unwrap_or(provider)
         };
-        find(name).or_else(|| {
+        let found = find(name).or_else(|| {
             let (_, bare) = name.split_once('/').filter(|(owner, _)| is_own(owner))?;
             find(bare)
-        })
+        });
+        // Last, so that a table may price a region by a name of its own.
+        found.or_else(|| region::split(provider, name).and_then(|(_, bare)| find(bare)))
     }
 
     /// The tables that know a provider, the highest first: under its own name, then under its common one.

@@ -1,6 +1,7 @@
 //! Books: layers, provider names, model names in two places, pinned tables.
 
 mod layers;
+mod regions;
 
 use super::*;
 use crate::cost::Target;

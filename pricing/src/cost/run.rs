@@ -1,5 +1,6 @@
 //! From a call to its lines: find the entry, run its rules, shape the leaves, price each leaf once.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -7,8 +8,9 @@ use rust_decimal::Decimal;
 use super::exact::{Factors, Rounding, amount, whole_amount};
 use super::{Call, Cost, Line, Outcome, Target, Unpriced};
 use crate::book::{Match, PriceBook};
+use crate::model::{normal, region};
 use crate::money::Money;
-use crate::table::{Cascade, Circumstances, Part, Shape};
+use crate::table::{Cascade, Circumstances, Part, Served, Shape};
 use crate::usage::{Leaves, Quantity, UsageKey};
 
 pub(super) fn run(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Outcome {
@@ -46,7 +48,9 @@ fn price_leaves(
     }
     let mut leaves = Leaves::NONE;
     call.usage.leaves_into(&mut leaves).map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
-    let circumstances = Circumstances { at: call.at, usage: call.usage, attrs: call.attrs };
+    let region = region_prefix(call);
+    let attrs = Served { attrs: call.attrs, region_prefix: region.as_deref() };
+    let circumstances = Circumstances { at: call.at, usage: call.usage, attrs };
     let cascade = Cascade::run(parts, circumstances);
     if !cascade.has_rates() {
         return Err(Unpriced::NoRateAtTime);
@@ -67,6 +71,16 @@ fn price_leaves(
         }
     }
     unrated.filter(|_| lines.is_empty()).map_or(Ok(()), |unit| Err(Unpriced::NoRateForUnit(unit)))
+}
+
+/// The region in front of the model's name, with sellers that put one there: the response's name, else the request's.
+fn region_prefix<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
+    let Target::Model { provider, model, request_model } = call.target else { return None };
+    let names = [Some(model), request_model].into_iter().flatten();
+    names.map(normal).find_map(|name| match name {
+        Cow::Borrowed(name) => region::split(provider, name).map(|(region, _)| Cow::Borrowed(region)),
+        Cow::Owned(name) => region::split(provider, &name).map(|(region, _)| Cow::Owned(region.to_owned())),
+    })
 }
 
 /// A tool's entry says what of it is billed; what else was measured, such as how long it ran, costs nothing, as long as

@@ -6,8 +6,9 @@ use rust_decimal::Decimal;
 
 use super::PriceTable;
 use super::entry::{Allowance, CODES_MAX, Entry, Rate, Rule, Shape, multiply_exactly};
+use super::when::Served;
 use crate::time::Timestamp;
-use crate::usage::{Attrs, Family, Usage, UsageKey};
+use crate::usage::{Family, Usage, UsageKey};
 
 /// An entry and the table that it stands in.
 #[derive(Clone, Copy, Debug)]
@@ -24,7 +25,7 @@ pub(crate) type Multiplier = Option<(Decimal, Arc<str>)>;
 pub(crate) struct Circumstances<'a> {
     pub(crate) at: Timestamp,
     pub(crate) usage: &'a Usage,
-    pub(crate) attrs: &'a Attrs,
+    pub(crate) attrs: Served<'a>,
 }
 
 /// Which rule set each unit's rate for one call.

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
 use std::sync::Arc;
 
+use crate::model::region;
 use crate::time::Timestamp;
 use crate::usage::{Attrs, Usage, UsageKey};
 
@@ -84,9 +85,22 @@ pub(super) struct Bounds {
     pub(super) gte: Option<Decimal>,
 }
 
+/// How a call was served: what its event says, and the region that stood in front of the model's name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Served<'a> {
+    pub(crate) attrs: &'a Attrs,
+    pub(crate) region_prefix: Option<&'a str>,
+}
+
+impl<'a> Served<'a> {
+    fn get(&self, name: &str) -> Option<&'a str> {
+        self.attrs.get(name).or_else(|| self.region_prefix.filter(|_| name == region::ATTRIBUTE))
+    }
+}
+
 impl When {
     /// Does it hold for this call?
-    pub(crate) fn holds(&self, at: Timestamp, usage: &Usage, attrs: &Attrs) -> bool {
+    pub(crate) fn holds(&self, at: Timestamp, usage: &Usage, attrs: Served<'_>) -> bool {
         self.is_within_dates(at)
             && self.usage.iter().all(|test| test.holds(usage))
             && self.attrs.iter().all(|test| test.holds(attrs))
@@ -155,7 +169,7 @@ impl Calendar {
 }
 
 impl AttrTest {
-    fn holds(&self, attrs: &Attrs) -> bool {
+    fn holds(&self, attrs: Served<'_>) -> bool {
         let Some(value) = attrs.get(&self.name) else { return false };
         match &self.test {
             Test::In(values) => values.iter().any(|wanted| **wanted == *value),

@@ -167,3 +167,54 @@ fn calls_within_a_response_are_priced_apart() {
     assert_eq!(found["calls_within"][0]["cost_usd"], "0.20814");
     assert_eq!(found["total_usd"], "0.2088");
 }
+
+/// LiteLLM's file prices its own cases through the same way, also the calls of MCP servers that bring their prices.
+#[test]
+fn every_litellm_case_is_priced_with_litellms_prices() {
+    let (Some(cases), Some(file)) = (beside("pricing/cases-dev.jsonl"), beside("pricing/litellm-1.109.1.json")) else {
+        return;
+    };
+    let options = pricing::import::Options { source_version: "1.109.1".into(), table_version: "1".into() };
+    let import = pricing::import::litellm::convert(&std::fs::read_to_string(file).unwrap(), &options).unwrap();
+    let tables = import.tables.iter().flat_map(|(_, text)| pricing::PriceTable::parse(text).unwrap().0);
+    let book = PriceBook::new(tables.map(std::sync::Arc::new).collect());
+    let (mut rows, mut wrong) = (0, Vec::new());
+    for line in std::fs::read_to_string(cases).unwrap().lines() {
+        let row: Value = serde_json::from_str(line).unwrap();
+        if row["oracle"] != "litellm" || !row["oracle_defect"].is_null() {
+            continue;
+        }
+        rows += 1;
+        let found = answer_of(&book, line);
+        let decimal = |value: &Value| {
+            let text = value.as_str().unwrap();
+            text.parse::<Decimal>().or_else(|_| Decimal::from_scientific(text)).unwrap()
+        };
+        let expected = decimal(&row["expected_usd"]);
+        let tolerance = expected * decimal(&row["tolerance_rel"]) + decimal(&row["tolerance_abs"]);
+        let cost = found["cost_usd"].as_str().and_then(|cost| cost.parse::<Decimal>().ok());
+        if cost.is_none_or(|cost| (cost - expected).abs() > tolerance) {
+            wrong.push(format!("{}: expected {expected}, found {found}", row["id"]));
+        }
+    }
+    println!("{} of {rows}", rows - wrong.len());
+    assert!(wrong.is_empty() && rows > 1_000, "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn a_call_of_an_mcp_server_in_the_form_of_a_models_is_its_tools() {
+    let table = r#"{"apiVersion": "joch.dev/v1alpha1", "kind": "PriceTable", "metadata": {"name": "t"}, "spec": {"version": "1",
+        "tools": [{"match": {"mcpServer": "github", "tool": "search"}, "rates": [{"set": {"calls": "0.0025"}}]}]}}"#;
+    let tables = pricing::PriceTable::parse(table).unwrap().0.into_iter().map(std::sync::Arc::new).collect();
+    let book = PriceBook::new(tables);
+    let cost = |usage: &str, more: &str| {
+        let line = format!(
+            r#"{{"provider": "mcp:github", "model": "search", "timestamp": "2026-11-18T12:00:00Z"{usage}{more}}}"#
+        );
+        answer_of(&book, &line)["cost_usd"].clone()
+    };
+    assert_eq!(cost(r#", "usage": {"tool_calls": 3}"#, ""), "0.0075");
+    assert_eq!(cost("", ""), "0.0025", "one call, where nothing is said");
+    let own = r#", "context": {"mcp_price_config": "{\"default_cost_per_query\": 0.1, \"tool_name_to_cost_per_query\": {}}"}"#;
+    assert_eq!(cost(r#", "usage": {"tool_calls": 1}"#, own), "0.1");
+}

@@ -7,7 +7,7 @@ use budget::charge::{CallOutcome, Called};
 use pricing::{Attrs, Money, Timestamp, Usage};
 
 use super::fields::{Field, Fields, shown};
-use super::{quantities, scalar};
+use super::{mcp, quantities, scalar};
 use crate::event::{ATTRS_MAX, DEFAULT_NAMESPACE, DEFAULT_SOURCE, LABELS_MAX, Labels, Rejection, UsageEvent};
 use crate::ingest::{IGNORED_FIELDS_MAX, amount};
 
@@ -27,8 +27,7 @@ fn read(fields: &Fields<'_>, ignored: &mut Vec<String>) -> Result<UsageEvent, Re
     let time = time(fields)?;
     let execution = required(fields, Field::Execution)?;
     let kind = Kind::read(fields)?;
-    let called = called(fields, kind)?;
-    let usage = usage(fields, kind)?;
+    let (called, usage) = mcp::as_tool(called(fields, kind)?, usage(fields, kind)?);
     note_ignored(fields, kind, ignored);
     let event = UsageEvent {
         id,

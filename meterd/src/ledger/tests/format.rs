@@ -6,7 +6,8 @@
 use std::fs;
 
 use super::Ledger;
-use crate::event::charge::tests::sample::{entries, one_of_each_fact};
+use crate::event::charge::tests::sample::{entries, one_of_each_fact, small};
+use crate::ledger::{LedgerError, Reader};
 
 const FIXTURE: &str = include_str!("segment.hex");
 
@@ -37,4 +38,82 @@ fn the_format_on_disk_is_stable() {
     fs::write(again.dir.segments().join(format!("{:020}.log", 1)), bytes(FIXTURE)).unwrap();
     let (_, replayed) = again.replay(0).unwrap();
     assert_eq!(replayed, entries(1, one_of_each_fact()));
+}
+
+/// A directory of the format before: read as it was, given the new number, and written on.
+#[test]
+fn the_format_before_moves_forward() {
+    let ledger = Ledger::empty();
+    drop(ledger.open());
+    fs::write(ledger.dir.segments().join(format!("{:020}.log", 1)), bytes(FIXTURE)).unwrap();
+    let format = ledger.dir.root().join("FORMAT");
+    fs::write(&format, "meterd-data 1\n").unwrap();
+    let reader = Reader::at_rest(&ledger.dir).unwrap();
+    let facts = one_of_each_fact();
+    assert_eq!(reader.committed(), facts.len() as u64);
+    assert_eq!(fs::read_to_string(&format).unwrap(), "meterd-data 1\n", "who only reads changes nothing");
+    let (mut recovered, replayed) = ledger.replay(0).unwrap();
+    assert_eq!(replayed, entries(1, facts));
+    assert_eq!(fs::read_to_string(&format).unwrap(), "meterd-data 2\n");
+    let more = entries(recovered.writer.next_seq(), (0..500).map(small));
+    recovered.writer.append(more.clone()).unwrap();
+    drop(recovered);
+    assert_eq!(ledger.replay(replayed.len() as u64).unwrap().1, more);
+}
+
+/// Large batches are packed, small ones are not, and both read back; a segment that is large is decoded on every core.
+#[test]
+fn packed_batches_read_back() {
+    let mut ledger = Ledger::empty();
+    let mut writer = ledger.open().writer;
+    for batch in [1, 4_000, 2, 4_000, 3] {
+        let before = writer.bytes();
+        let more = entries(writer.next_seq(), (0..batch).map(|number| small(number * 7)));
+        writer.append(more.clone()).unwrap();
+        let plain: usize = more.iter().map(|entry| postcard::to_stdvec(entry).unwrap().len() + 4).sum();
+        let written = usize::try_from(writer.bytes() - before).unwrap();
+        assert_eq!(written < plain, batch > 100, "{batch} entries of {plain} bytes take {written}");
+        ledger.entries.extend(more);
+    }
+    drop(writer);
+    assert_eq!(ledger.replay(0).unwrap().1, ledger.entries);
+    assert_eq!(ledger.replay(4_002).unwrap().1, ledger.entries[4_002..]);
+}
+
+#[test]
+fn a_large_segment_is_decoded_on_every_core_in_order() {
+    let mut ledger = Ledger::empty();
+    let mut writer = ledger.open().writer;
+    // Texts that do not pack well, so that the segment passes the size from which it is decoded beside.
+    let noise = |seed: usize| {
+        let mut state = seed as u64 | 1;
+        let mut text = String::new();
+        for _ in 0..600 {
+            state = state.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) ^ 0x5851_f42d;
+            text.push_str(&format!("{state:016x}"));
+        }
+        text
+    };
+    for batch in 0..60 {
+        let fact = |number: usize| {
+            let budget::Fact::Pinned(mut table) = small(number) else { panic!() };
+            table.version = noise(batch * 100 + number).into();
+            budget::Fact::Pinned(table)
+        };
+        let more = entries(writer.next_seq(), (0..20).map(fact));
+        writer.append(more.clone()).unwrap();
+        ledger.entries.extend(more);
+    }
+    assert!(writer.bytes() > 4 << 20, "{}", writer.bytes());
+    drop(writer);
+    assert_eq!(ledger.replay(0).unwrap().1, ledger.entries);
+    assert_eq!(ledger.replay(601).unwrap().1, ledger.entries[601..]);
+    // Damage in the middle is found there too.
+    let path = ledger.segments().pop().unwrap();
+    let mut content = fs::read(&path).unwrap();
+    let middle = content.len() / 2;
+    content[middle] ^= 1;
+    fs::write(&path, content).unwrap();
+    let error = ledger.replay(0).unwrap_err();
+    assert!(matches!(error, LedgerError::Damaged { .. }), "{error}");
 }

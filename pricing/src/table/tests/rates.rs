@@ -182,14 +182,14 @@ fn entries_that_can_hardly_be_meant_are_warned_of() {
             rates("[{ set: { input_tokens: 1 } }]")
         ),
         &[
-            "10:14: warning: spec.models[0].minimum: audio_seconds never has a rate (give it a rate here, or leave this out)",
-            "11:13: warning: spec.models[0].adjust: no unit of the families that it multiplies ever has a rate (give it a rate here, or leave this out)",
+            "10:16: warning: spec.models[0].minimum: audio_seconds never has a rate (give it a rate here, or leave this out)",
+            "11:15: warning: spec.models[0].adjust: no unit of the families that it multiplies ever has a rate (give it a rate here, or leave this out)",
         ],
     );
     check_rates(
         "[{ appliesTo: base, when: { attrs: { a: b } }, set: { input_tokens: 1 } }]",
         &[
-            "9:26: error: spec.models[0].rates[0].appliesTo: a base rate has no conditions but dates, and forgets nothing (remove appliesTo, or the conditions)",
+            "9:28: error: spec.models[0].rates[0].appliesTo: a base rate has no conditions but dates, and forgets nothing (remove appliesTo, or the conditions)",
         ],
     );
 }
