@@ -156,7 +156,6 @@ impl Client {
     }
 
     /// A question; `?` in it are bound by the caller.
-    #[must_use]
     pub fn query(&self, sql: &str) -> clickhouse::query::Query {
         self.inner.query(sql)
     }
