@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod kills;
 mod reload;
 
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use arc_swap::ArcSwap;
 use budget::{Command, Verdict};
 use pricing::PriceBook;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,9 @@ pub enum StartError {
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The Unix socket cannot be opened.
+    #[error(transparent)]
+    Unix(#[from] server::unix::UnixError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -87,6 +91,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     restored.upkeep =
         Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
     told_of(&restored);
+    let socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.wal_replayed(restored.replayed);
@@ -105,7 +110,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
-    let clickhouse = clickhouse(config, &dir, &metrics, &view);
+    let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
@@ -130,9 +135,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
-    if let Some(sink) = &app.clickhouse {
-        followers.spawn(sink.clone().run(following.clone()));
-    }
+    kills::drive(config, &app, cursor, &mut followers, &following);
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
@@ -146,7 +149,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         following,
         _watches: watches,
     };
-    daemon.listen(api_listener, metrics_listener, config);
+    daemon.listen(api_listener, metrics_listener, socket, config);
     daemon.announce()?;
     Ok(daemon)
 }
@@ -186,17 +189,17 @@ impl Daemon {
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
         let _ = self.dir.remove(&self.dir.endpoints());
+        let _ = self.dir.remove(&self.dir.socket());
         let saved = self.app.ledger_metrics.save().and(self.app.rollups.save());
         ended.and(saved)
     }
 
-    fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
-        let limits = Limits {
-            connections_max: config.server.connections_max,
-            header_timeout: config.server.header_timeout,
-            drain_timeout: config.server.drain_timeout,
-        };
+    fn listen(&mut self, api: TcpListener, metrics: TcpListener, socket: Option<UnixListener>, config: &Config) {
+        let limits = limits(config);
         let (app, stop) = (&self.app, &self.serving);
+        if let Some(socket) = socket {
+            self.servers.spawn(server::unix::serve(socket, api::router(app.clone()), limits, stop.clone()));
+        }
         self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
         self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
     }
@@ -208,10 +211,18 @@ impl Daemon {
     }
 }
 
-/// The sink that the configuration names, if it names one; it is started once everything else is up.
-fn clickhouse(config: &Config, dir: &DataDir, metrics: &DaemonMetrics, view: &View) -> Option<ClickHouseSink> {
+/// The sink that the configuration names, if it names one, on its way.
+fn clickhouse(
+    config: &Config,
+    metrics: &DaemonMetrics,
+    view: &View,
+    dir: &DataDir,
+    (followers, following): (&mut JoinSet<()>, &CancellationToken),
+) -> Option<ClickHouseSink> {
     let settings = config.sinks.clickhouse.clone()?;
-    Some(ClickHouseSink::new(settings, dir.clone(), view.ledger().clone(), metrics.clone()))
+    let sink = ClickHouseSink::new(settings, dir.clone(), view.ledger().clone(), metrics.clone());
+    followers.spawn(sink.clone().run(following.clone()));
+    Some(sink)
 }
 
 /// The price tables and resources that the configuration names, read and checked.
@@ -222,6 +233,14 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.server.connections_max,
+        header_timeout: config.server.header_timeout,
+        drain_timeout: config.server.drain_timeout,
+    }
 }
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

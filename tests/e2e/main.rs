@@ -21,6 +21,7 @@ mod events;
 mod executions;
 mod export;
 mod faults;
+mod kills;
 mod layers;
 mod openapi;
 mod otlp;
