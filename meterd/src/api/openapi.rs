@@ -1,5 +1,8 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
+mod cost;
+mod reservations;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -48,6 +51,11 @@ const DOOR_FAILS: [(u16, &str); 3] = [
 ];
 const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
+
+/// Every operation.
+fn operations() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(&cost::OPERATIONS).chain(reservations::OPERATIONS)
+}
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -289,67 +297,6 @@ const OPERATIONS: &[Operation] = &[
         ok: 200,
     },
     Operation {
-        method: "get",
-        path: "/v1/cost",
-        id: "getCost",
-        summary: "What it cost, by team, agent, model, tool, namespace, environment, execution or label.",
-        takes: &[],
-        gives: &[JSON],
-        query: &COST_QUERY,
-        fails: &[PARAMETER[0], (503, "ClickHouse was asked for and does not answer, or is behind.")],
-        ok: 200,
-    },
-    Operation {
-        method: "get",
-        path: "/v1/export/focus",
-        id: "exportFocus",
-        summary: "Rows of the FinOps Open Cost and Usage Specification 1.0, a day each, as CSV.",
-        takes: &[],
-        gives: &["text/csv"],
-        query: &[
-            COST_QUERY[1],
-            COST_QUERY[2],
-            COST_QUERY[5],
-            COST_QUERY[6],
-            ("account", "BillingAccountId of the rows, `default` without it"),
-        ],
-        fails: &PARAMETER,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/reconcile",
-        id: "reconcile",
-        summary: "A provider's bill beside what was metered, by day and model; with `book`, the differences become adjustments.",
-        takes: &[JSON],
-        gives: &[JSON],
-        query: &[],
-        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
-        ok: 200,
-    },
-    Operation {
-        method: "get",
-        path: "/v1/sinks",
-        id: "listSinks",
-        summary: "How far the places have come that entries are carried to.",
-        takes: &[],
-        gives: &[JSON],
-        query: &[],
-        fails: &[],
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/sinks/{sink}/backfill",
-        id: "backfillSink",
-        summary: "Send everything again, from the first entry of the ledger; nothing is counted twice.",
-        takes: &[],
-        gives: &[JSON],
-        query: &[],
-        fails: &[(404, "No such sink.")],
-        ok: 202,
-    },
-    Operation {
         method: "post",
         path: "/v1/resources/apply",
         id: "applyResources",
@@ -416,31 +363,11 @@ const LIST_QUERY: [(&str, &str); 7] = [
     FORMAT,
 ];
 
-const COST_QUERY: [(&str, &str); 17] = [
-    ("by", "team (default), agent, model, provider, tool, namespace, environment, execution or label:KEY"),
-    ("since", "RFC 3339 time, date, or age such as 12h or 30d (default 30d); rounded down to a quarter-hour"),
-    ("until", "the same, not included (default: no end); rounded up to a quarter-hour"),
-    ("bucket", "hour, day or month: rows by civil span as well"),
-    ("tz", "IANA zone of buckets and dates (default UTC)"),
-    ("namespace", "only this namespace"),
-    ("team", "only this team"),
-    ("agent", "only this agent"),
-    ("model", "only this model, MODEL or PROVIDER:MODEL"),
-    ("tool", "only this tool"),
-    ("environment", "only this environment"),
-    ("execution", "only this execution, NAME or NAMESPACE/NAME"),
-    ("label", "only with this label, KEY=VALUE; several with commas"),
-    ("order", "cost (default), tokens or calls: the largest first"),
-    ("limit", "rows, 1 to 100000, 1000 by default"),
-    ("tree", "true adds subtree_cost_usd to rows by execution"),
-    ("source", "ledger, clickhouse or auto (default): the same digits from either"),
-];
-
 /// The OpenAPI 3.1 document.
 #[must_use]
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for operation in OPERATIONS {
+    for operation in operations() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(operation.method.to_owned(), operation.describe());
@@ -464,7 +391,7 @@ pub fn document() -> Value {
 
 /// The route as a metric label: one of the paths above.
 pub(super) fn handler(matched: &str) -> &'static str {
-    let paths = OPERATIONS.iter().map(|operation| operation.path).chain(["/metrics"]);
+    let paths = operations().map(|operation| operation.path).chain(["/metrics"]);
     paths.into_iter().find(|path| *path == matched).unwrap_or("other")
 }
 

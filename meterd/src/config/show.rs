@@ -19,6 +19,7 @@ struct Shown {
     prices: Prices,
     resources: Resources,
     ingest: Ingest,
+    budgets: Budgets,
     sinks: Sinks,
     metrics: Metrics,
     server: Server,
@@ -224,6 +225,13 @@ impl From<&super::ClickHouse> for ClickHouse {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Budgets {
+    default_ttl: String,
+    estimate_ceiling_usd: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Metrics {
     series_max: usize,
     agents_max: usize,
@@ -334,6 +342,10 @@ impl Config {
                 body_bytes_max: self.ingest.body_bytes_max,
                 dedup_horizon: text(self.ingest.dedup_horizon),
                 future_skew_max: text(self.ingest.future_skew_max),
+            },
+            budgets: Budgets {
+                default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
+                estimate_ceiling_usd: self.budgets.estimate_ceiling.map(|amount| amount.to_string()),
             },
             sinks: Sinks { clickhouse: self.sinks.clickhouse.as_ref().map(ClickHouse::from) },
             metrics: Metrics {

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use budget::charge::{Called, Priced};
 use budget::{Adjust, AdjustReason};
-use pricing::cost::TableRef;
-use pricing::{Cost, Money, Timestamp};
+use pricing::{Money, Timestamp};
 
 use super::walk::{Paper, Walk};
 use super::{Cut, Settler, blocking, book::book};
@@ -138,15 +137,13 @@ fn wish(call: Call, price: i128, line: &BillLine, read_to: u64) -> Option<Adjust
     }
     let day = line.day.to_string();
     let day = day.get(..10).unwrap_or(&day);
-    let version = Arc::from(format!("{} {day}", line.bill));
-    let table = TableRef { name: Arc::from("bill"), version, digest: Arc::from("") };
     Some(Adjust {
         of: call.paper.seq,
         logged: call.paper.logged,
         charge: call.paper.charge,
         standing: call.paper.standing,
         read_to,
-        priced: Priced::Cost(Cost { total, lines: Vec::new(), table }),
+        priced: Priced::Reported(total),
         reason: AdjustReason::Operator {
             reason: Arc::from(format!("bill of {} for {day}", line.bill)),
             by: Arc::from("reconcile"),

@@ -255,6 +255,7 @@ impl<'a> EntryRow<'a> {
                 let TableRef { name, version, digest } = &cost.table;
                 (self.price_table, self.price_table_version, self.price_table_digest) = (name, version, digest);
             }
+            Priced::Reported(_) => self.reason = "reported",
             Priced::Unpriced(reason) => (self.status, self.reason) = (2, reason.code()),
             Priced::Zero(zero) => (self.status, self.reason) = (3, zero.code()),
         }

@@ -113,6 +113,8 @@ impl Fleet {
             estimated: false,
             priced: Priced::Cost(Cost { total, lines: Vec::new(), table: self.table.clone() }),
             reported_cost: None,
+            claim: None,
+            ceiling: None,
         }
     }
 }
