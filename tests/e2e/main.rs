@@ -13,6 +13,7 @@ mod bench;
 mod budgets;
 mod clickhouse;
 mod commands;
+mod console;
 mod contract;
 mod cost;
 mod crash;

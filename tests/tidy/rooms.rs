@@ -24,7 +24,8 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
     (&["sink"], &["pricing", "budget", "config", "follow", "ledger", "metrics", "rollup"]),
-    (&["server"], &[]),
+    (&["pulse"], &["pricing", "budget", "follow"]),
+    (&["server", "console"], &[]),
     (
         &["api"],
         &[
@@ -33,11 +34,13 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "pricing",
             "budget",
             "clock",
+            "console",
             "event",
             "ingest",
             "ledger",
             "meter",
             "metrics",
+            "pulse",
             "reconcile",
             "resource",
             "rollup",

@@ -2,6 +2,7 @@
 
 mod cost;
 mod reservations;
+mod watching;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -54,7 +55,7 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(&cost::OPERATIONS).chain(reservations::OPERATIONS)
+    OPERATIONS.iter().chain(&cost::OPERATIONS).chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[
