@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod aos;
 mod budgets;
 mod caller;
 mod console;
@@ -13,8 +14,11 @@ mod events;
 mod executions;
 mod export;
 mod extract;
+mod grpc;
 mod health;
+mod litellm;
 mod openapi;
+mod points;
 mod prices;
 mod process;
 mod provider;
@@ -56,8 +60,10 @@ use crate::settle::Settler;
 use crate::signal::Hub;
 use crate::sink::clickhouse::ClickHouseSink;
 
+pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
+pub use points::Telemetry;
 pub use reconcile::{metered, question as metered_question};
 
 /// What every route may use; cheap to clone.
@@ -93,6 +99,8 @@ pub struct App {
     pub metrics: DaemonMetrics,
     /// The ledger's families.
     pub ledger_metrics: MetricsView,
+    /// What is known of telemetry between its requests.
+    pub telemetry: Telemetry,
     /// Who may do what.
     pub auth: Auth,
     /// Strangers are let in from everywhere, because the configuration says so.
@@ -119,7 +127,10 @@ pub fn router(app: App) -> Router {
     let routes = Router::new()
         .route("/v1/usage", post(usage::post))
         .route("/v1/provider-usage", post(provider::post))
+        .route("/v1/litellm", post(litellm::post))
         .route("/v1/traces", post(traces::post))
+        .route("/v1/logs", post(traces::post_logs))
+        .route("/v1/metrics", post(traces::post_metrics))
         .route("/api/public/otel/v1/traces", post(traces::post))
         .route("/v1/executions", get(executions::list_all))
         .route(executions, get(executions::list))
@@ -139,6 +150,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/sinks", get(sinks::list))
         .route("/v1/sinks/{sink}/backfill", post(sinks::backfill))
         .route("/v1/kills", get(budgets::kills))
+        .route("/v1/hooks/aos", post(aos::post))
         .route("/v1/reservations", post(reservations::post).get(reservations::list))
         .route("/v1/reservations/{id}", get(reservations::get))
         .route("/v1/reservations/{id}/settle", post(reservations::settle))

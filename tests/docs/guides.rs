@@ -46,6 +46,11 @@ fn cost_is_true() {
 }
 
 #[test]
+fn connect_is_true() {
+    follow("connect.md");
+}
+
+#[test]
 fn every_guide_is_followed() {
     let mut names: Vec<String> = fs::read_dir(root().join("docs/guides"))
         .expect("there are guides")
@@ -56,6 +61,7 @@ fn every_guide_is_followed() {
         "access.md",
         "budgets.md",
         "clickhouse.md",
+        "connect.md",
         "cost.md",
         "getting-started.md",
         "operate.md",

@@ -1,6 +1,7 @@
 //! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod ingest;
 mod kill;
 mod ledger;
 mod metrics;
@@ -25,6 +26,8 @@ pub(super) enum Bench {
     Kill(kill::BenchKill),
     /// Book events durably, as fast as the disk takes them and at half that load
     Ledger(ledger::BenchLedger),
+    /// Post usage over loopback and wait until it is on disk: OTLP spans or native events
+    Ingest(ingest::BenchIngest),
     /// Scrape a daemon with many series, and see what senders of usage feel of it
     Metrics(metrics::BenchMetrics),
     /// Deliver a ledger to a real ClickHouse, and ask both what it cost
@@ -37,6 +40,7 @@ impl Bench {
             Self::Price(price) => price.run(),
             Self::Kill(kill) => kill.run(),
             Self::Ledger(ledger) => ledger.run(),
+            Self::Ingest(ingest) => ingest.run(),
             Self::Metrics(metrics) => metrics.run(),
             Self::Sink(sink) => sink.run(),
         }
