@@ -24,10 +24,6 @@ const fn key(path: &'static str) -> KeySpec {
     KeySpec { path, fixed: None }
 }
 
-const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
-    KeySpec { path, fixed: Some(value) }
-}
-
 /// Every key there is.
 pub(crate) const KEYS: [KeySpec; 48] = [
     key("listen.api"),
