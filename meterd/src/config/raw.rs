@@ -25,7 +25,7 @@ const fn key(path: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 48] = [
+pub(crate) const KEYS: [KeySpec; 49] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
@@ -33,6 +33,7 @@ pub(crate) const KEYS: [KeySpec; 48] = [
     key("listen.tls"),
     key("dataDir"),
     key("ledger.packAfter"),
+    key("ledger.forgetRunsAfter"),
     key("ledger.reserveBytes"),
     key("prices.dirs"),
     key("prices.seed"),
