@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use pricing::cost::Unpriced;
-use pricing::{Money, Timestamp};
+use pricing::{Money, Quantity, Timestamp, UsageKey};
 use serde::{Deserialize, Serialize};
 
 use crate::charge::{Called, Charge, Priced, Subject};
@@ -60,16 +60,36 @@ pub enum AdjustReason {
         /// Who, as far as known.
         by: Arc<str>,
     },
+    /// Part of it is free: a credit, booked with the charge.
+    Allowance(Arc<Drawn>),
+}
+
+/// What a call took of a free allowance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drawn {
+    /// The allowance's name.
+    pub name: Arc<str>,
+    /// Whose quota it shares.
+    pub group: Arc<str>,
+    /// Start of the period.
+    pub start: Timestamp,
+    /// Its end, exclusive.
+    pub end: Timestamp,
+    /// The leaf that it paid for.
+    pub unit: UsageKey,
+    /// How much of it.
+    pub quantity: Quantity,
 }
 
 impl AdjustReason {
-    /// `settled`, `repriced`, `operator`: the wire's word.
+    /// `settled`, `repriced`, `operator`, `allowance`: the wire's word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Settled => "settled",
             Self::Repriced => "repriced",
             Self::Operator { .. } => "operator",
+            Self::Allowance(_) => "allowance",
         }
     }
 }
@@ -145,6 +165,7 @@ impl Priced {
         match self {
             Self::Cost(cost) => Some(cost.total),
             Self::Zero(_) => Some(Money::ZERO),
+            Self::Reported(cost) => Some(*cost),
             Self::Unpriced(_) => None,
         }
     }
@@ -153,7 +174,7 @@ impl Priced {
 impl Adjust {
     /// The time that picked the charge's windows when it was booked.
     pub(crate) fn effective_time(&self) -> Timestamp {
-        self.charge.time.min(self.logged.saturating_add(AHEAD_MAX_NANOS))
+        self.charge.window_time().min(self.logged.saturating_add(AHEAD_MAX_NANOS))
     }
 }
 

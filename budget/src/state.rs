@@ -4,9 +4,11 @@
 //! (ARCHITECTURE.md, I5). What can be derived (`index`) is neither compared nor stored.
 
 mod adjust;
+mod allowance;
 mod bound;
 mod count;
 mod fold;
+mod hold;
 mod index;
 mod run;
 mod tree;
@@ -20,6 +22,8 @@ use pricing::{Money, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::adjust::Prices;
+use self::allowance::Allowances;
+use self::hold::Reservations;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
@@ -55,6 +59,9 @@ struct Truth {
     prices: Prices,
     /// Workers of live runs, by the run's number.
     processes: BTreeMap<u32, Process>,
+    /// What is used of free allowances.
+    allowances: Allowances,
+    reservations: Reservations,
 }
 
 /// One run as the state remembers it.

@@ -41,6 +41,8 @@ pub struct Config {
     pub resources: Resources,
     /// Intake.
     pub ingest: Ingest,
+    /// Reservations.
+    pub budgets: Budgets,
     /// Bounds of the metrics.
     pub metrics: Metrics,
     /// Bounds of the server.
@@ -104,6 +106,15 @@ pub struct Ingest {
     pub future_skew_max: Duration,
 }
 
+/// `budgets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Life of a reservation that names none, in milliseconds.
+    pub default_ttl_ms: u64,
+    /// Held for a call without an estimate or without a price, where no budget names a ceiling of its own.
+    pub estimate_ceiling: Option<pricing::Money>,
+}
+
 /// `metrics`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
@@ -147,6 +158,7 @@ impl Default for Config {
                 dedup_horizon: Duration::from_secs(35 * 86_400),
                 future_skew_max: Duration::from_secs(300),
             },
+            budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },
             server: Server {
                 connections_max: 1_024,

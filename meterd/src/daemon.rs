@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod expire;
 mod reload;
 
 use std::net::SocketAddr;
@@ -14,10 +15,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, App, Readiness};
+use crate::api::{self, App, Readiness, ReservationDefaults};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
@@ -114,6 +115,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         prices,
         settler,
         clock,
+        budgets: reservation_defaults(config),
         body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
         dedup_horizon: config.ingest.dedup_horizon,
         future_skew_max: config.ingest.future_skew_max,
@@ -191,6 +193,7 @@ impl Daemon {
             drain_timeout: config.server.drain_timeout,
         };
         let (app, stop) = (&self.app, &self.serving);
+        self.followers.spawn(expire::expire(app.clone(), stop.clone()));
         self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
         self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
     }
@@ -214,6 +217,11 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
+}
+
+fn reservation_defaults(config: &Config) -> ReservationDefaults {
+    let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
+    ReservationDefaults { default_ttl_ms, estimate_ceiling }
 }
 
 fn caps(config: &Config) -> Caps {

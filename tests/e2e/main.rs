@@ -7,6 +7,7 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod allowances;
 mod auth;
 mod bench;
 mod budgets;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use pricing::{Money, Timestamp};
 
 use super::settle::Booking;
-use super::{State, Verdict};
+use super::{State, Verdict, allowance};
 use crate::adjust::{Adjust, AdjustReason, Adjustment};
 use crate::charge::{Moved, Priced};
 use crate::entry::Fact;
@@ -34,11 +34,19 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     }
     let Some(delta) = total.checked_sub(newest.total.unwrap_or(Money::ZERO)) else { return Verdict::OutOfRange };
     let time = adjust.effective_time();
-    let booking = Booking { state, now, time, run, moved: Moved::money(delta), adjusts: true };
+    // A price that comes late draws on the allowance of its own time as far as it is not used up by now.
+    let credits = match (&adjust.reason, adjust.priced.cost()) {
+        (AdjustReason::Settled, Some(cost)) => allowance::credits(state, cost),
+        _ => Vec::new(),
+    };
+    let net = credits.last().map_or(total, |credit| credit.after.total);
+    let Some(moved) = net.checked_sub(newest.total.unwrap_or(Money::ZERO)) else { return Verdict::OutOfRange };
+    let booking = Booking { state, now, time, run, moved: Moved::money(moved), adjusts: true };
     let call = &adjust.charge.subject;
-    let who = Who { number: Some(number), run, subject: &run.execution.subject, call };
+    let who = Who { number: Some(number), run, subject: &run.execution.subject, call, above: run.parent };
     let Some(effects) = booking.effects(Some(number), who, None) else { return Verdict::OutOfRange };
     let Adjust { of, charge, priced, reason, run: pricing_run, .. } = adjust;
+    let credits = allowance::facts(of, &charge, time, credits);
     let execution = charge.execution.clone();
     facts.push(Fact::Adjusted(Adjustment {
         of,
@@ -53,8 +61,9 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
         delta,
         run: pricing_run,
     }));
+    facts.extend(credits);
     let fenced = booking.write(Some(number), execution, effects, facts);
-    Verdict::Booked { cost: Some(total), fenced }
+    Verdict::Booked { cost: Some(net), fenced }
 }
 
 /// What the state knows of the charge goes before what the caller read; `None` when neither can be sure.

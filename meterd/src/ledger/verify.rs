@@ -272,8 +272,10 @@ impl Audit<'_> {
             let delta = adjustment.delta;
             return Err(wrong(format!("it books {delta} USD for {total} USD after {}", word(before))));
         }
-        if !matches!(adjustment.reason, AdjustReason::Operator { .. }) {
-            self.pricer.price(seq, &charge, &adjustment.priced)?;
+        match &adjustment.reason {
+            AdjustReason::Operator { .. } => {}
+            AdjustReason::Allowance(drawn) => self.pricer.credit(seq, &charge, &adjustment.priced, drawn)?,
+            _ => self.pricer.price(seq, &charge, &adjustment.priced)?,
         }
         self.adjusted.insert(of, total);
         Ok(())

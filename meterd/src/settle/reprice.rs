@@ -194,6 +194,11 @@ fn examine(asked: &Asked, run: &Arc<str>, papers: Vec<Paper>, read_to: u64) -> F
             found.closed += 1;
             continue;
         }
+        // What an allowance gave is not taken back: other tables would price such a call without it.
+        if paper.credited {
+            found.not_priced += 1;
+            continue;
+        }
         match price_of(&asked.prices, &paper.charge) {
             None => found.not_priced += 1,
             Some(cost) => found.changes.extend(change(run, paper, cost, read_to)),
@@ -204,7 +209,7 @@ fn examine(asked: &Asked, run: &Arc<str>, papers: Vec<Paper>, read_to: u64) -> F
 
 /// The change that a price is, if it is one.
 fn change(run: &Arc<str>, paper: Paper, cost: pricing::Cost, read_to: u64) -> Option<Change> {
-    let Paper { seq, logged, charge, standing } = paper;
+    let Paper { seq, logged, charge, standing, .. } = paper;
     let (before, digest) = match (&standing, &charge.priced) {
         (Some(standing), _) => (Some(standing.total), Some(&standing.digest)),
         (None, Priced::Cost(cost)) => (Some(cost.total), Some(&cost.table.digest)),

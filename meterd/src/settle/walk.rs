@@ -1,9 +1,9 @@
 //! Charges out of the ledger, each with the newest price that an adjustment gave it. Reads only.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use budget::adjust::Standing;
-use budget::{Adjustment, Charge, Entry, Fact, Priced};
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Priced};
 use pricing::Timestamp;
 
 use crate::ledger::{LedgerError, Reader};
@@ -19,6 +19,8 @@ pub(super) struct Paper {
     pub(super) charge: Charge,
     /// What its newest adjustment made of its price.
     pub(super) standing: Option<Standing>,
+    /// Part of it was free: an allowance gave a credit.
+    pub(super) credited: bool,
 }
 
 /// A walk over the charges that were there when it began. Adjustments that are booked meanwhile are seen.
@@ -28,6 +30,7 @@ pub(super) struct Walk {
     end: u64,
     read_to: u64,
     standing: HashMap<u64, Standing>,
+    credited: HashSet<u64>,
 }
 
 impl Walk {
@@ -35,7 +38,8 @@ impl Walk {
     pub(super) fn open(reader: Reader, from: u64) -> Result<Self, LedgerError> {
         let end = reader.committed();
         let next = from.max(1);
-        let mut walk = Self { reader, next, end, read_to: next - 1, standing: HashMap::new() };
+        let mut walk =
+            Self { reader, next, end, read_to: next - 1, standing: HashMap::new(), credited: HashSet::new() };
         walk.catch_up()?;
         Ok(walk)
     }
@@ -62,12 +66,16 @@ impl Walk {
     pub(super) fn catch_up(&mut self) -> Result<(), LedgerError> {
         let committed = self.reader.committed();
         let (from, standing, read_to) = (self.read_to + 1, &mut self.standing, &mut self.read_to);
+        let credited = &mut self.credited;
         if from > committed {
             return Ok(());
         }
         self.reader.scan(from, |entry| {
             if let Fact::Adjusted(adjustment) = &entry.fact {
                 standing.insert(adjustment.of, standing_of(adjustment));
+                if matches!(adjustment.reason, AdjustReason::Allowance(_)) {
+                    credited.insert(adjustment.of);
+                }
             }
             *read_to = entry.seq;
             entry.seq < committed
@@ -97,7 +105,8 @@ impl Walk {
     fn paper(&self, entry: &Entry) -> Option<Paper> {
         let Fact::Charged(charge) = &entry.fact else { return None };
         let standing = self.standing.get(&entry.seq).cloned();
-        Some(Paper { seq: entry.seq, logged: entry.at, charge: charge.clone(), standing })
+        let credited = self.credited.contains(&entry.seq);
+        Some(Paper { seq: entry.seq, logged: entry.at, charge: charge.clone(), standing, credited })
     }
 }
 

@@ -66,6 +66,18 @@ impl Quantity {
         self.0
     }
 
+    /// Both together; `None` above 10¹⁶.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        self.0.checked_add(other.0).and_then(Self::from_decimal)
+    }
+
+    /// What is left without `other`; `None` if that is more.
+    #[must_use]
+    pub fn checked_sub(self, other: Self) -> Option<Self> {
+        self.0.checked_sub(other.0).and_then(Self::from_decimal)
+    }
+
     /// Nothing at all?
     #[must_use]
     pub const fn is_zero(&self) -> bool {

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Scope, ScopedJoinHandle};
 
+use budget::adjust::Drawn;
 use budget::charge::Priced;
 use budget::{Charge, Fact, Ref};
 use pricing::cost::TableRef;
@@ -52,6 +53,37 @@ impl<'a> Pricer<'a> {
             Outcome::Priced(again) => format!("{} USD", again.total),
             Outcome::Unpriced(reason) => format!("no price ({})", reason.code()),
         };
+        Err(Difference::Cost { seq, event: Arc::clone(&charge.event_id), booked: cost.total, again })
+    }
+
+    /// Computes a price with a credit again: the table's, with no more of each line for nothing than its quota, and of
+    /// the credited one at least what this credit took.
+    pub(super) fn credit(
+        &mut self,
+        seq: u64,
+        charge: &Charge,
+        priced: &Priced,
+        drawn: &Drawn,
+    ) -> Result<(), Difference> {
+        let Priced::Cost(cost) = priced else { return Ok(()) };
+        let mut gross = cost.clone();
+        let Outcome::Priced(again) = price_again(&*self.book(seq, &cost.table)?, charge) else {
+            return self.price(seq, charge, priced);
+        };
+        let mut is_good = again.lines.len() == gross.lines.len();
+        for (line, whole) in gross.lines.iter_mut().zip(&again.lines) {
+            is_good &= pricing::recompute(line) == Some(line.amount);
+            if let (Some(free), Some(taken)) = (&whole.free, whole.quantity.checked_sub(line.quantity)) {
+                is_good &= taken <= free.quota && (line.unit != drawn.unit || taken >= drawn.quantity);
+                (line.quantity, line.amount) = (whole.quantity, whole.amount);
+            }
+        }
+        let lines = Money::checked_sum(cost.lines.iter().map(|line| line.amount));
+        if is_good && gross.lines == again.lines && lines == Some(cost.total) {
+            self.costs += 1;
+            return Ok(());
+        }
+        let again = format!("{} USD without what is free", again.total);
         Err(Difference::Cost { seq, event: Arc::clone(&charge.event_id), booked: cost.total, again })
     }
 
