@@ -135,6 +135,10 @@ impl State {
                     }
                 }
                 self.index.set_class(number, None);
+                // Before the holds come back: they are on the budgets of the runs above as well.
+                if let Some(parent) = &opened.parent {
+                    self.link(number, parent);
+                }
                 self.hold_again(lifted);
                 number
             }
