@@ -12,6 +12,7 @@ mod executions;
 mod extract;
 mod health;
 mod openapi;
+mod process;
 mod provider;
 mod quarantine;
 mod reservations;
@@ -114,6 +115,7 @@ pub fn router(app: App) -> Router {
         .route(&format!("{execution}/entries"), get(executions::entries))
         .route(&format!("{execution}/allowance"), get(executions::allowance))
         .route(&format!("{execution}/kill"), post(executions::kill))
+        .route(&format!("{execution}/process"), put(process::put))
         .route(&format!("{execution}/signals"), get(signals::get))
         .route(&format!("{execution}/signals/{{id}}/ack"), post(signals::ack))
         .route("/v1/budgets", get(budgets::list))

@@ -9,6 +9,7 @@ mod raw;
 mod resolve;
 pub mod seed;
 mod show;
+mod signals;
 
 use pricing::table::{Unmatched, UnmatchedPolicy};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,6 +21,7 @@ use self::raw::{KEYS, Raw};
 
 pub use self::problem::{ConfigError, FileProblem};
 pub(crate) use self::resolve::duration;
+pub use self::signals::Signals;
 
 /// The documented defaults, as shipped.
 pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");
@@ -43,6 +45,8 @@ pub struct Config {
     pub ingest: Ingest,
     /// Reservations.
     pub budgets: Budgets,
+    /// Where kills go beside the stream.
+    pub signals: Signals,
     /// Bounds of the metrics.
     pub metrics: Metrics,
     /// Bounds of the server.
@@ -64,6 +68,20 @@ pub struct Listen {
     pub otlp_grpc: Option<SocketAddr>,
     /// Certificate and key of the API's and the gRPC listener.
     pub tls: Option<Tls>,
+    /// The Unix socket.
+    pub unix_socket: UnixSocket,
+}
+
+/// Where the Unix socket is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum UnixSocket {
+    /// `meterd.sock` in the data directory.
+    #[default]
+    InDataDir,
+    /// There.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
 }
 
 /// `ledger`.
@@ -143,7 +161,13 @@ impl Default for Config {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         Self {
-            listen: Listen { api: loopback(7460), metrics: loopback(9460), otlp_grpc: None, tls: None },
+            listen: Listen {
+                api: loopback(7460),
+                metrics: loopback(9460),
+                otlp_grpc: None,
+                tls: None,
+                unix_socket: UnixSocket::InDataDir,
+            },
             data_dir: PathBuf::from("./meterd-data"),
             ledger: Ledger { pack_after: Duration::from_secs(90 * 86_400), reserve_bytes: 8_388_608 },
             prices: Prices {
@@ -159,6 +183,7 @@ impl Default for Config {
                 future_skew_max: Duration::from_secs(300),
             },
             budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
+            signals: Signals::default(),
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },
             server: Server {
                 connections_max: 1_024,

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod expire;
+mod kills;
 mod reload;
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use arc_swap::ArcSwap;
 use budget::{Command, Verdict};
 use pricing::PriceBook;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +42,9 @@ pub enum StartError {
     /// A port cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The Unix socket cannot be opened.
+    #[error(transparent)]
+    Unix(#[from] server::unix::UnixError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -87,6 +91,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     restored.upkeep =
         Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
     told_of(&restored);
+    let socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
     metrics.wal_replayed(restored.replayed);
@@ -129,6 +134,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
+    kills::drive(config, &app, cursor, &mut followers, &following);
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),
@@ -142,7 +148,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         following,
         _watches: watches,
     };
-    daemon.listen(api_listener, metrics_listener, config);
+    daemon.listen(api_listener, metrics_listener, socket, config);
     daemon.announce()?;
     Ok(daemon)
 }
@@ -182,18 +188,18 @@ impl Daemon {
         self.following.cancel();
         while self.followers.join_next().await.is_some() {}
         let _ = self.dir.remove(&self.dir.endpoints());
+        let _ = self.dir.remove(&self.dir.socket());
         let saved = self.app.ledger_metrics.save().and(self.app.rollups.save());
         ended.and(saved)
     }
 
-    fn listen(&mut self, api: TcpListener, metrics: TcpListener, config: &Config) {
-        let limits = Limits {
-            connections_max: config.server.connections_max,
-            header_timeout: config.server.header_timeout,
-            drain_timeout: config.server.drain_timeout,
-        };
+    fn listen(&mut self, api: TcpListener, metrics: TcpListener, socket: Option<UnixListener>, config: &Config) {
+        let limits = limits(config);
         let (app, stop) = (&self.app, &self.serving);
         self.followers.spawn(expire::expire(app.clone(), stop.clone()));
+        if let Some(socket) = socket {
+            self.servers.spawn(server::unix::serve(socket, api::router(app.clone()), limits, stop.clone()));
+        }
         self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
         self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
     }
@@ -213,6 +219,14 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        connections_max: config.server.connections_max,
+        header_timeout: config.server.header_timeout,
+        drain_timeout: config.server.drain_timeout,
+    }
 }
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {

@@ -5,6 +5,7 @@
 pub mod body;
 pub mod peer;
 pub mod problem;
+pub mod unix;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -3,8 +3,13 @@
 //! The fence is already in the ledger when anything here happens; a signal is a courtesy, at least once, idempotent by
 //! kill id. Never decides and never writes the ledger.
 
+pub mod deliver;
+pub mod joch;
+pub mod process;
+pub mod target;
 #[cfg(test)]
 mod tests;
+pub mod webhook;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -81,6 +86,12 @@ impl Hub {
         let receiver = Some(sender.subscribe());
         drop(channels);
         Ok(Listener { hub: self.clone(), execution: execution.clone(), receiver })
+    }
+
+    /// Does anybody listen to this run?
+    #[must_use]
+    pub fn has_listener(&self, execution: &Ref) -> bool {
+        self.channels().contains_key(execution)
     }
 
     /// Runs that somebody listens to.

@@ -20,6 +20,7 @@ mod events;
 mod executions;
 mod export;
 mod faults;
+mod kills;
 mod layers;
 mod openapi;
 mod otlp;

@@ -10,6 +10,7 @@ use crate::events::literal;
 use crate::harness::cli::{self, meterd};
 use crate::harness::daemon::Daemon;
 use crate::harness::process::{Ended, Process};
+use crate::harness::wait::{SOON, until};
 
 /// A budget's end comes within this after the call that crossed it.
 const KILL_MAX: Duration = Duration::from_secs(1);
@@ -22,10 +23,12 @@ fn agent() -> PathBuf {
 /// Runs the agent under `meterd run` in `folder`; gives its end and the time of it.
 fn run(folder: &Path, url: Option<&str>, options: &[&str], agent_arguments: &[&str]) -> (Ended, Duration) {
     let mut command = meterd(&["run", "--execution", "e1"]);
+    match url {
+        Some(url) => command.env("METERD_URL", url),
+        // Whoever has a daemon at the usual place keeps it out of this.
+        None => command.arg("--embedded"),
+    };
     command.current_dir(folder).args(options).args(["--", "python3"]).arg(agent()).args(agent_arguments);
-    if let Some(url) = url {
-        command.env("METERD_URL", url);
-    }
     let ended = Process::start(&mut command, "run", folder).wait(RUN_MAX);
     (ended, SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970"))
 }
@@ -103,7 +106,7 @@ fn a_token_limit_ends_a_run_and_a_missing_program_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let (ended, _) = run(folder.path(), None, &["--max-tokens", "20000"], &["2", "wait"]);
     ended.expect_code(124);
-    let missing = cli::run(&["run", "--execution", "e2", "--", "no-such-program-here"], folder.path());
+    let missing = cli::run(&["run", "--embedded", "--execution", "e2", "--", "no-such-program-here"], folder.path());
     assert_eq!(missing.code(), 127, "as a shell says it: {}", missing.stderr);
     assert!(missing.stderr.contains("no-such-program-here"), "{}", missing.stderr);
     let arguments = ["get", "executions", "e2", "-o", "yaml", "--data-dir", "meterd-data"];
@@ -126,4 +129,58 @@ fn the_child_gets_the_addresses_and_its_name() {
     assert_eq!(environment["OTEL_EXPORTER_OTLP_PROTOCOL"], "http/protobuf");
     let attributes = environment["OTEL_RESOURCE_ATTRIBUTES"].as_str().unwrap_or_default();
     assert!(attributes.contains("joch.execution.id=e1"), "{attributes}");
+}
+
+/// A child that forks a process which leaves the group and its parent: nothing of it is left when the run is over.
+#[test]
+fn a_child_that_forks_is_gone_with_its_children() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start();
+    let script = "import os, signal, subprocess, sys, time\n\
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)\n\
+        kin = [subprocess.Popen(['sleep', '1000']).pid]\n\
+        far = subprocess.run(['sh', '-c', 'setsid sleep 1000 >/dev/null 2>&1 & echo $!'], capture_output=True, text=True)\n\
+        print(*kin, far.stdout.strip(), flush=True)\n\
+        time.sleep(1000)";
+    let arguments = ["run", "--execution", "e1", "--grace", "1", "--url", daemon.api(), "--", "python3", "-c", script];
+    let process = Process::start(&mut meterd(&arguments), "forks", folder.path());
+    let pids = until("the pids of what was forked", SOON, || {
+        process
+            .stdout()
+            .lines()
+            .next()
+            .map(|line| line.split(' ').map(|pid| pid.parse::<u32>().unwrap()).collect::<Vec<_>>())
+    });
+    assert_eq!(pids.len(), 2);
+    daemon.post("/v1/namespaces/default/executions/e1/kill", &serde_json::json!({ "reason": "enough" })).expect(202);
+    let ended = process.wait(RUN_MAX).expect_code(124);
+    assert!(ended.stderr.contains("enough"), "{}", ended.stderr);
+    for pid in pids {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        assert!(status.is_empty() || status.contains("State:\tZ"), "{pid} is left: {status}");
+    }
+    let kill = &daemon.get("/v1/kills").expect(200).json()["kills"][0];
+    assert_eq!(
+        (&kill["state"], &kill["ackedBy"], &kill["proof"]),
+        (&"confirmed".into(), &"process".into(), &"process_gone".into())
+    );
+}
+
+/// A wind-down lets a cooperative agent finish one bounded turn; the call that uses it up stops the one that stays.
+#[test]
+fn a_wind_down_lets_an_agent_hand_back_and_then_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data/agents/handback.py");
+    let run = |name: &str, more: &[&str]| {
+        let options = ["--max-usd", "0.005", "--wind-down-usd", "0.003"];
+        let mut command = meterd(&["run", "--embedded", "--execution", name]);
+        command.current_dir(folder.path()).args(options).args(["--", "python3"]).arg(&agent).arg("2").args(more);
+        Process::start(&mut command, name, folder.path()).wait(RUN_MAX)
+    };
+    // Two calls of 0.0035 USD cross 0.005; the hand-back costs 0.0035 of the 0.003 that were left, and fences.
+    let stays = run("stays", &["stay"]).expect_code(124);
+    let lines: Vec<&str> = stays.stdout.lines().collect();
+    assert!(lines[0].starts_with("wind_down kill-") && lines[0].ends_with(" 0.003"), "{lines:?}");
+    assert_eq!(lines[1], "allowance allow 0.003");
+    assert!(stays.stderr.contains("0.0105"), "three calls, no more: {}", stays.stderr);
 }

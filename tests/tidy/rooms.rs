@@ -11,7 +11,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["event"], &["pricing", "budget"]),
     (&["ingest"], &["pricing", "budget", "event"]),
     (&["resource"], &["pricing", "budget", "event"]),
-    (&["config"], &["pricing", "resource"]),
+    (&["config"], &["pricing", "resource", "signal"]),
     (&["auth"], &["config"]),
     (&["watch"], &["pricing", "budget", "config", "resource"]),
     (&["ledger"], &["pricing", "budget", "event"]),

@@ -101,7 +101,9 @@ fn within(kill: &Kill, now: Timestamp, fenced: Timestamp, step: &KillStep, follo
     // Nobody who listens will be there the sooner for being called again; a worker that is not to be found is not found.
     let tries_max = if matches!(step.channel, Channel::Stream | Channel::Process) { 1 } else { ATTEMPTS_PER_STEP_MAX };
     if track.tries >= tries_max {
-        return Next::Escalate(following);
+        // Where no other channel is left, the step keeps its time: an agent that is just coming back still finds its kill.
+        let until = track.since.saturating_add(grace);
+        return if following.is_none() && now < until { Next::Wait(until) } else { Next::Escalate(following) };
     }
     let until = tried.saturating_add(nanos(jittered(kill, backoff(RETRY_MIN_MS, track.tries.saturating_sub(1)))));
     if now < until { Next::Wait(until) } else { Next::Try { channel: step.channel, again: false } }

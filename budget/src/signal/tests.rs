@@ -123,6 +123,12 @@ fn channels_that_lead_nowhere_are_left_out() {
     assert_eq!(nowhere, Next::Escalate(None));
     let only = next(&kill(), at(0), &plan(&PLAN), |channel| channel == Channel::Process);
     assert_eq!(only, Next::Try { channel: Channel::Process, again: false });
+    // Its step keeps its time before all is said to be in vain.
+    let mut last = kill();
+    tried(&mut last, 1, Channel::Stream, false);
+    let stream = |ms| next(&last, at(ms), &plan(&PLAN), |channel| channel == Channel::Stream);
+    assert_eq!(stream(1), Next::Wait(at(1_001)), "the step began with its first attempt");
+    assert_eq!(stream(1_001), Next::Escalate(None));
     // A stream that is taken while another channel's step runs does not disturb that step.
     let mut kill = kill();
     kill.escalated(at(0), Some(Channel::Webhook));

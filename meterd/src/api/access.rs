@@ -66,6 +66,7 @@ const TABLE: &[Access] = &[
     to("get", "/v1/namespaces/{namespace}/executions", &[Read], Reach::Path),
     to("get", "/v1/namespaces/{namespace}/executions/{name}", CALLERS, Reach::Path),
     to("put", "/v1/namespaces/{namespace}/executions/{name}", &[Ingest, Reserve], Reach::Path),
+    to("put", "/v1/namespaces/{namespace}/executions/{name}/process", &[Ingest, Reserve], Reach::Path),
     to("post", "/v1/namespaces/{namespace}/executions/{name}/complete", &[Ingest, Reserve], Reach::Path),
     to("get", "/v1/namespaces/{namespace}/executions/{name}/entries", &[Read], Reach::Path),
     to("get", "/v1/namespaces/{namespace}/executions/{name}/allowance", CALLERS, Reach::Path),

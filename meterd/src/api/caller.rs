@@ -86,10 +86,11 @@ impl Place {
 /// Who sent it.
 fn identify(app: &App, request: &Request) -> Result<Arc<Principal>, Problem> {
     let registry = app.auth.registry();
-    if registry.is_open() {
+    let peer = request.extensions().get::<Peer>();
+    // No page of a browser reaches a Unix socket.
+    if registry.is_open() && peer.is_none_or(|peer| peer.unix().is_none()) {
         not_from_a_page(app, request)?;
     }
-    let peer = request.extensions().get::<Peer>();
     let caller = auth::Caller {
         authorization: header_text(request.headers(), &header::AUTHORIZATION),
         unix: peer.and_then(Peer::unix),

@@ -262,11 +262,12 @@ pub(super) async fn allowance(
         "execution": name, "namespace": namespace,
         "decision": if allowance.denial.is_none() { "allow" } else { "deny" },
         "remainingUsd": remaining,
-        "windDown": allowance.turn.as_ref().map(|turn| json!({
-            "kill": turn.kill, "allowanceUsd": turn.left, "until": turn.until,
-        })),
         "budgets": allowance.counters.iter().map(counter_json).collect::<Vec<Value>>(),
     });
+    if let (Some(answer), Some(turn)) = (answer.as_object_mut(), &allowance.turn) {
+        let turn = json!({ "kill": turn.kill, "allowanceUsd": turn.left, "until": turn.until });
+        answer.insert("windDown".to_owned(), turn);
+    }
     if let (Some(answer), Some(denial)) = (answer.as_object_mut(), &allowance.denial) {
         answer.insert("code".to_owned(), Value::from(denial.code()));
         answer.insert("message".to_owned(), Value::from(super::reservations::message(denial)));

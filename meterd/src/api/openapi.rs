@@ -201,6 +201,23 @@ const OPERATIONS: &[Operation] = &[
         fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over.")],
     },
     Operation {
+        method: "put",
+        path: "/v1/namespaces/{namespace}/executions/{name}/process",
+        id: "putProcess",
+        summary: "Register the process at the other end of the Unix socket as the worker of a run: \
+                  `{members?: group | tree | cgroup, shared?}`.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (403, "The request came another way than over the Unix socket, or the process may not be signalled."),
+            UNKNOWN[0],
+            (409, "The execution is over."),
+        ],
+    },
+    Operation {
         method: "get",
         path: "/v1/namespaces/{namespace}/executions/{name}/signals",
         id: "getSignals",

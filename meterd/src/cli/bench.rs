@@ -1,6 +1,7 @@
 //! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod kill;
 mod ledger;
 mod metrics;
 mod mix;
@@ -19,6 +20,8 @@ use super::{Failure, say};
 pub(super) enum Bench {
     /// Price calls over and over on one core, with all price tables loaded
     Price(price::BenchPrice),
+    /// Kill cooperative children: from the accepted charge to the end of the process
+    Kill(kill::BenchKill),
     /// Book events durably, as fast as the disk takes them and at half that load
     Ledger(ledger::BenchLedger),
     /// Scrape a daemon with many series, and see what senders of usage feel of it
@@ -29,6 +32,7 @@ impl Bench {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Price(price) => price.run(),
+            Self::Kill(kill) => kill.run(),
             Self::Ledger(ledger) => ledger.run(),
             Self::Metrics(metrics) => metrics.run(),
         }

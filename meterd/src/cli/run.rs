@@ -2,6 +2,7 @@
 //! group of its own, and ends the group when the kill comes. Starts a daemon inside itself where none runs.
 
 mod child;
+mod passed;
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -10,7 +11,6 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::{Map, Value, json};
-use tokio::signal::unix::{SignalKind, signal};
 
 use super::client::{Client, DEFAULT_URL, announced, execution_path};
 use super::get::at;
@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::daemon::{self, Daemon};
 use crate::resource::print::Json;
 use child::{Child, Ended};
+use passed::Passed;
 
 /// The exit code of `timeout`, for the same reason: the limit ended it.
 const EXIT_KILLED: u8 = 124;
@@ -55,6 +56,15 @@ pub(super) struct Run {
     /// Seconds between SIGTERM and SIGKILL
     #[arg(long, default_value_t = 5, value_name = "SECONDS")]
     grace: u64,
+    /// One last turn before the kill that may cost so much in US dollars, for a program that listens to its signals
+    #[arg(long, value_name = "USD")]
+    wind_down_usd: Option<pricing::Money>,
+    /// Seconds that the last turn may take
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", requires = "wind_down_usd")]
+    wind_down_grace: u64,
+    /// Look for no running daemon: start one inside this command
+    #[arg(long, conflicts_with = "url")]
+    embedded: bool,
     /// A running daemon's API; without it, one that is found on this machine, else one inside this command
     #[arg(long, env = "METERD_URL", value_name = "URL")]
     url: Option<String>,
@@ -92,10 +102,11 @@ impl Run {
 
     /// The daemon to report to, and the one that was started for it.
     async fn daemon(&self) -> Result<(Client, Option<Daemon>), Failure> {
-        if let Some(url) = &self.url {
+        if let Some(url) = self.url.as_ref().filter(|_| !self.embedded) {
             return Ok((Client::new(url), None));
         }
-        for url in announced(&self.data_dir).into_iter().chain([DEFAULT_URL.to_owned()]) {
+        let known = announced(&self.data_dir).into_iter().chain([DEFAULT_URL.to_owned()]);
+        for url in known.filter(|_| !self.embedded) {
             let client = Client::new(&url);
             if client.is_up().await {
                 return Ok((client, None));
@@ -117,8 +128,9 @@ impl Run {
         client.put(&path(""), &self.description()).await?;
         // Listens before the program starts: no kill can come unheard.
         let mut kills = Kills::listen(client.clone(), path("/signals")).await?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut terminate = signal(SignalKind::terminate())?;
+        let mut passed = Passed::new()?;
+        // What the program leaves without a parent becomes this command's child, and is found again.
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
         let mut child = match Child::spawn(&self.command, &self.environment(client.base())) {
             Ok(child) => child,
             Err(error) => {
@@ -143,15 +155,15 @@ impl Run {
                     child.terminate()?;
                     deadline = Some(tokio::time::Instant::now() + Duration::from_secs(self.grace));
                     say(&format!("meterd: {}/{}: {}", self.namespace, self.execution, kill.message));
+                    self.acknowledge(client, &kill.id);
                     killed = Some(kill.id);
                 }
                 () = grace_is_over => { child.kill()?; deadline = None; }
-                _ = interrupt.recv() => child.forward(rustix::process::Signal::INT)?,
-                _ = terminate.recv() => child.forward(rustix::process::Signal::TERM)?,
+                signal = passed.next() => child.forward(signal)?,
             }
         };
-        // What the program left behind in its group goes with it.
-        child.sweep();
+        // What the program left behind in its group goes with it; after a kill, so does what has left the group.
+        child.sweep(killed.is_some()).await;
         if let Some(id) = &killed {
             let ack = json!({ "channel": "process", "proof": "process_gone" });
             client.post(&path(&format!("/signals/{id}/ack")), &ack).await?;
@@ -165,6 +177,16 @@ impl Run {
         let finished = Finished { code: if killed.is_some() { EXIT_KILLED } else { ended.code }, killed };
         self.receipt(client, &finished).await?;
         Ok(finished)
+    }
+
+    /// Says that the kill is known and the program is being ended, without making either wait.
+    fn acknowledge(&self, client: &Client, kill: &str) {
+        let path = execution_path(&self.namespace, &self.execution, &format!("/signals/{kill}/ack"));
+        let client = client.clone();
+        tokio::spawn(async move {
+            // The proof that follows says the same once more.
+            let _ = client.post(&path, &json!({ "channel": "process" })).await;
+        });
     }
 
     /// The execution as it is opened.
@@ -182,6 +204,10 @@ impl Run {
         let mut description = Map::new();
         if !budgets.is_empty() {
             budgets.insert("onHardLimit".to_owned(), Value::from("terminate"));
+            if let Some(usd) = self.wind_down_usd {
+                let grace = format!("{}s", self.wind_down_grace);
+                budgets.insert("windDown".to_owned(), json!({ "allowanceUsd": usd.to_string(), "grace": grace }));
+            }
             description.insert("budgets".to_owned(), Value::Object(budgets));
         }
         if let Some(agent) = &self.agent {

@@ -29,11 +29,11 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 34] = [
+pub(crate) const KEYS: [KeySpec; 36] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
-    fixed("listen.unixSocket", "null"),
+    key("listen.unixSocket"),
     key("listen.tls"),
     key("dataDir"),
     key("ledger.packAfter"),
@@ -50,8 +50,10 @@ pub(crate) const KEYS: [KeySpec; 34] = [
     fixed("ingest.sources", "{}"),
     key("budgets.defaultTtl"),
     key("budgets.estimateCeilingUsd"),
-    fixed("signals.webhooks", "[]"),
-    fixed("signals.joch", "null"),
+    key("signals.webhooks"),
+    key("signals.joch"),
+    key("signals.allowedHosts"),
+    key("signals.perSecondMax"),
     fixed("sinks.clickhouse", "null"),
     key("auth.tokens"),
     key("auth.unixPeers"),
@@ -69,7 +71,7 @@ pub(crate) const KEYS: [KeySpec; 34] = [
 const FLAGS: [(&str, &str); 3] =
     [("listen.api", "--listen"), ("listen.metrics", "--metrics-listen"), ("dataDir", "--data-dir")];
 /// Keys whose value is a list of paths; the environment separates them with colons.
-const LISTS: [&str; 1] = ["prices.dirs"];
+const LISTS: [&str; 2] = ["prices.dirs", "signals.allowedHosts"];
 /// Variables with the prefix that are not keys.
 const OTHER_VARIABLES: [&str; 5] = ["METERD_URL", "METERD_CONFIG", "METERD_LOG", "METERD_TOKEN", "METERD_EXECUTION"];
 

@@ -1,6 +1,7 @@
 //! Settings as written → a `Config`, with every problem at once. Reads no file and no environment itself.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use pricing::table::{Unmatched, UnmatchedPolicy};
 use super::auth::{self, Auth, Tls};
 use super::problem::FileProblem;
 use super::raw::{KEYS, Origin, Raw, Setting};
-use super::{Budgets, Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server};
+use super::signals::{self, Signals};
+use super::{Budgets, Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server, UnixSocket};
 use crate::resource::fields::Report;
 
 /// What is wrong with a value, and the way out.
@@ -50,6 +52,7 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
             default_ttl_ms: reader.ttl_ms("budgets.defaultTtl", default.budgets.default_ttl_ms),
             estimate_ceiling: reader.one("budgets.estimateCeilingUsd", usd).or(default.budgets.estimate_ceiling),
         },
+        signals: reader.signals(),
         metrics: Metrics {
             series_max: reader.count("metrics.seriesMax", 100, 10_000_000, default.metrics.series_max),
             agents_max: reader.count("metrics.agentsMax", 1, 1_000_000, default.metrics.agents_max),
@@ -109,7 +112,7 @@ impl Reader {
         }
         let otlp_grpc = self.one("listen.otlpGrpc", address);
         let tls: Option<Tls> = self.read("listen.tls", |read, node, path| read.tls(node, path)).flatten();
-        Listen { api, metrics, otlp_grpc, tls }
+        Listen { api, metrics, otlp_grpc, tls, unix_socket: self.unix_socket() }
     }
 
     fn auth(&mut self) -> Auth {
@@ -166,6 +169,55 @@ impl Reader {
             }
         }
         self.raw.problems.extend(found);
+    }
+
+    fn unix_socket(&mut self) -> UnixSocket {
+        let key = "listen.unixSocket";
+        let base = self.raw.settings.get(key).and_then(base);
+        if self.raw.settings.get(key).is_some_and(|setting| matches!(setting.value.value, Value::Null)) {
+            return UnixSocket::InDataDir;
+        }
+        let read = |text: &str| match text {
+            "off" => Ok(UnixSocket::Off),
+            text => path(text, base.as_deref()).map(UnixSocket::At),
+        };
+        self.one(key, read).unwrap_or_default()
+    }
+
+    fn signals(&mut self) -> Signals {
+        let default = Signals::default();
+        let mut report = Report::default();
+        let hosts = self.raw.settings.get("signals.allowedHosts").map(|setting| hosts(setting, &mut report));
+        let hosts = hosts.unwrap_or_default();
+        let webhooks = self
+            .raw
+            .settings
+            .get("signals.webhooks")
+            .map(|setting| signals::webhooks(&setting.value, base(setting).as_deref(), &hosts, &mut report));
+        let joch = self
+            .raw
+            .settings
+            .get("signals.joch")
+            .and_then(|setting| signals::joch(&setting.value, base(setting).as_deref(), &hosts, &mut report));
+        for found in report.problems {
+            let origin = ["signals.webhooks", "signals.joch", "signals.allowedHosts"]
+                .into_iter()
+                .filter(|key| found.path.starts_with(key))
+                .find_map(|key| self.raw.settings.get(key))
+                .or_else(|| self.raw.settings.get("signals.webhooks"));
+            let file = match origin.map(|setting| &setting.origin) {
+                Some(Origin::File(file)) => file.clone(),
+                Some(Origin::Outside(name)) => PathBuf::from(name),
+                None => PathBuf::new(),
+            };
+            self.raw.problems.push(FileProblem { file, problem: found });
+        }
+        let most = self.count("signals.perSecondMax", 1, 1_000_000, 0);
+        Signals {
+            webhooks: webhooks.unwrap_or_default(),
+            joch,
+            per_second_max: u32::try_from(most).ok().and_then(NonZeroU32::new).unwrap_or(default.per_second_max),
+        }
     }
 
     /// The value of a key, read by `parse`; `None` when absent or refused.
@@ -240,6 +292,19 @@ impl Reader {
         self.raw.problems.extend(found);
         Some(paths)
     }
+}
+
+/// A list of host names.
+fn hosts(setting: &Setting, report: &mut Report) -> Vec<String> {
+    let Value::List(items) = &setting.value.value else {
+        report.error(setting.value.place, "signals.allowedHosts", "must be a list of host names", None);
+        return Vec::new();
+    };
+    let text = |item: &Node| match &item.value {
+        Value::Scalar { text, .. } => Some(text.clone()),
+        _ => None,
+    };
+    items.iter().filter_map(text).collect()
 }
 
 fn problem(setting: &Setting, key: &str, refused: Refused) -> FileProblem {

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::Config;
 use super::auth::{Client, Grant, Secret, Token, UnixPeer};
+use super::{Config, UnixSocket};
+use crate::signal::webhook::Secret as Place;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Shown {
+    signals: Signals,
     listen: Listen,
     data_dir: PathBuf,
     ledger: Ledger,
@@ -26,6 +28,7 @@ struct Shown {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listen {
+    unix_socket: Option<PathBuf>,
     api: String,
     metrics: String,
     otlp_grpc: Option<String>,
@@ -200,11 +203,76 @@ struct Server {
     drain_timeout: String,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Signals {
+    webhooks: Vec<Webhook>,
+    joch: Option<Joch>,
+    per_second_max: u32,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Webhook {
+    url: String,
+    secret_files: Vec<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_env: Option<String>,
+    events: Vec<&'static str>,
+    namespaces: Vec<String>,
+    allow_private: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Joch {
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_file: Option<PathBuf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_env: Option<String>,
+    allow_private: bool,
+}
+
+impl From<&super::Signals> for Signals {
+    fn from(signals: &super::Signals) -> Self {
+        let file = |secret: &Place| match secret {
+            Place::File(path) => Some(path.clone()),
+            Place::Env(_) => None,
+        };
+        let env = |secret: &Place| match secret {
+            Place::Env(name) => Some(name.clone()),
+            Place::File(_) => None,
+        };
+        let webhooks = signals.webhooks.iter().map(|hook| Webhook {
+            url: hook.target.url(),
+            secret_files: hook.secrets.iter().filter_map(file).collect(),
+            secret_env: hook.secrets.iter().find_map(env),
+            events: hook.topics.iter().map(|topic| topic.as_str()).collect(),
+            namespaces: hook.namespaces.clone(),
+            allow_private: hook.target.allow_private(),
+        });
+        let joch = signals.joch.as_ref().map(|joch| Joch {
+            url: joch.target.url(),
+            token_file: joch.token.as_ref().and_then(file),
+            token_env: joch.token.as_ref().and_then(env),
+            allow_private: joch.target.allow_private(),
+        });
+        Self { webhooks: webhooks.collect(), joch, per_second_max: signals.per_second_max.get() }
+    }
+}
+
 impl Config {
     /// The settings in force as YAML, with units as a file writes them. Holds no secret: they are only referred to.
     pub fn to_yaml(&self) -> Result<String, serde_yaml::Error> {
         serde_yaml::to_string(&Shown {
+            signals: Signals::from(&self.signals),
             listen: Listen {
+                unix_socket: match &self.listen.unix_socket {
+                    UnixSocket::InDataDir => None,
+                    UnixSocket::At(path) => Some(path.clone()),
+                    UnixSocket::Off => Some(PathBuf::from("off")),
+                },
                 api: self.listen.api.to_string(),
                 metrics: self.listen.metrics.to_string(),
                 otlp_grpc: self.listen.otlp_grpc.map(|address| address.to_string()),

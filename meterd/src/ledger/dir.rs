@@ -99,6 +99,12 @@ impl DataDir {
         self.root.join("endpoints.json")
     }
 
+    /// The Unix socket of a running daemon, unless its configuration puts it elsewhere.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.root.join("meterd.sock")
+    }
+
     /// Creates what is missing and takes ownership; refuses a directory that another process owns.
     pub fn own(&self) -> Result<Owner, LedgerError> {
         self.create(&self.root)?;

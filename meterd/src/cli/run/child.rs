@@ -3,15 +3,21 @@
 //! Away from a terminal it gets a process group of its own, which is signalled as a whole. At a terminal it stays in the
 //! foreground group, because a program in another group could not read from it; there its descendants are looked up.
 
-mod tree;
-
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 
 use anyhow::Context;
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process_group, pidfd_open, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, getpid, kill_process_group, pidfd_open,
+    pidfd_send_signal, wait, waitid,
+};
+
+use crate::signal::process::{tree, watched};
+
+/// What a program left behind is waited for so long after its SIGKILL.
+const SWEEP_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A running program.
 pub(super) struct Child {
@@ -67,15 +73,45 @@ impl Child {
 
     /// Passes on a signal that this command got. What a terminal sends, it sends to the whole foreground group itself.
     pub(super) fn forward(&self, signal: Signal) -> anyhow::Result<()> {
-        if signal == Signal::INT && !self.has_group { Ok(()) } else { self.signal(signal) }
+        let from_terminal = matches!(signal, Signal::INT | Signal::QUIT | Signal::HUP);
+        if from_terminal && !self.has_group { Ok(()) } else { self.signal(signal) }
     }
 
     /// After the leader's end: what is left in its group is ended too. A group id cannot be reused while the group has
     /// members, and without members this hits nothing.
-    pub(super) fn sweep(&self) {
+    ///
+    /// With `all`, so is every descendant of this command: whoever lost its parent has become its child. Waits until they
+    /// are gone, so that nobody is left when the kill is said to be proven.
+    pub(super) async fn sweep(&self, all: bool) {
         if self.has_group {
             // The usual answer is that nobody is left.
             let _ = kill_process_group(self.leader, Signal::KILL);
+        }
+        if !all {
+            return;
+        }
+        let end = tokio::time::Instant::now() + SWEEP_MAX;
+        // Again until nobody is left: a process may have forked while it was looked up.
+        loop {
+            let left = tree::below(getpid());
+            for pidfd in &left {
+                let _ = pidfd_send_signal(pidfd.as_fd(), Signal::KILL);
+            }
+            let gone = async {
+                for pidfd in left {
+                    if let Ok(pidfd) = watched(pidfd) {
+                        let _ = pidfd.readable().await;
+                    }
+                }
+            };
+            if tokio::time::timeout_at(end, gone).await.is_err() {
+                return;
+            }
+            // Those that were handed to this command are waited for here; the leader has been.
+            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+            if tree::below(getpid()).is_empty() {
+                return;
+            }
         }
     }
 
