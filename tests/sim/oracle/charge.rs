@@ -56,7 +56,8 @@ impl Oracle {
         let mut fenced = run.kill.is_some();
         let stopped = self.book(&booking, &mut seen);
         fenced |= stopped;
-        self.note_call(call, subject);
+        self.learn_subject(call.run, subject);
+        self.note_call(call);
         if let (Some((id, last)), Some(_)) = (call.claim, claimed) {
             self.take_off(id, &moved, last);
         }
@@ -107,9 +108,8 @@ impl Oracle {
     }
 
     /// The run's own totals.
-    fn note_call(&mut self, call: &Call, subject: Who) {
+    fn note_call(&mut self, call: &Call) {
         let run = self.runs.get_mut(&call.run).unwrap();
-        run.who = subject;
         run.parent = run.parent.or(call.parent);
         if run.phase == budget::entry::Phase::Pending {
             run.phase = budget::entry::Phase::Running;
