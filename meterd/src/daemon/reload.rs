@@ -106,7 +106,7 @@ pub(super) async fn watch_all(
 
 /// The book that the configuration asks for.
 pub(super) fn load_prices(prices: &Prices, dir: &DataDir) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
-    let cache = Cache::at(dir.prices().join("compiled"));
+    let cache = Cache::at(dir.root().join("cache/prices"));
     let (book, warnings) = watch::load_prices_with(&prices.dirs, prices.seed, &cache)?;
     Ok((book.with_unmatched(prices.unmatched), warnings))
 }
