@@ -4,6 +4,7 @@
 
 mod canonical;
 mod cascade;
+mod effective;
 mod entry;
 mod fx;
 mod read;
