@@ -10,6 +10,7 @@ mod resolve;
 pub mod seed;
 mod show;
 mod signals;
+pub mod sources;
 
 use pricing::table::{Unmatched, UnmatchedPolicy};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -89,6 +90,8 @@ pub enum UnixSocket {
 pub struct Ledger {
     /// Closed segments are packed after so long.
     pub pack_after: Duration,
+    /// Runs leave the state so long after their end.
+    pub forget_runs_after: Duration,
     /// Room on the disk that only what ends or settles something may use.
     pub reserve_bytes: usize,
 }
@@ -122,6 +125,8 @@ pub struct Ingest {
     pub dedup_horizon: Duration,
     /// Events further in the future are refused.
     pub future_skew_max: Duration,
+    /// What is known of single sources of telemetry.
+    pub sources: Vec<sources::Source>,
 }
 
 /// `budgets`.
@@ -169,7 +174,11 @@ impl Default for Config {
                 unix_socket: UnixSocket::InDataDir,
             },
             data_dir: PathBuf::from("./meterd-data"),
-            ledger: Ledger { pack_after: Duration::from_secs(90 * 86_400), reserve_bytes: 8_388_608 },
+            ledger: Ledger {
+                pack_after: Duration::from_secs(90 * 86_400),
+                forget_runs_after: Duration::from_secs(90 * 86_400),
+                reserve_bytes: 8_388_608,
+            },
             prices: Prices {
                 dirs: Vec::new(),
                 seed: true,
@@ -181,6 +190,7 @@ impl Default for Config {
                 body_bytes_max: 4_194_304,
                 dedup_horizon: Duration::from_secs(35 * 86_400),
                 future_skew_max: Duration::from_secs(300),
+                sources: Vec::new(),
             },
             budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
             signals: Signals::default(),

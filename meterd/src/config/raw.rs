@@ -29,7 +29,7 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 36] = [
+pub(crate) const KEYS: [KeySpec; 37] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
@@ -37,6 +37,7 @@ pub(crate) const KEYS: [KeySpec; 36] = [
     key("listen.tls"),
     key("dataDir"),
     key("ledger.packAfter"),
+    key("ledger.forgetRunsAfter"),
     key("ledger.reserveBytes"),
     key("prices.dirs"),
     key("prices.seed"),
@@ -47,7 +48,7 @@ pub(crate) const KEYS: [KeySpec; 36] = [
     key("ingest.bodyBytesMax"),
     key("ingest.dedupHorizon"),
     key("ingest.futureSkewMax"),
-    fixed("ingest.sources", "{}"),
+    key("ingest.sources"),
     key("budgets.defaultTtl"),
     key("budgets.estimateCeilingUsd"),
     key("signals.webhooks"),

@@ -1,5 +1,6 @@
 //! The configuration in force, as YAML that can be read back: what file, environment and flags came to together.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ struct Tls {
 #[serde(rename_all = "camelCase")]
 struct Ledger {
     pack_after: String,
+    forget_runs_after: String,
     reserve_bytes: usize,
 }
 
@@ -177,6 +179,31 @@ struct Ingest {
     body_bytes_max: usize,
     dedup_horizon: String,
     future_skew_max: String,
+    sources: BTreeMap<String, Source>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    metrics: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    execution_keys: Vec<String>,
+    namespace: Option<String>,
+    team: Option<String>,
+    agent: Option<String>,
+}
+
+impl From<&super::sources::Source> for Source {
+    fn from(source: &super::sources::Source) -> Self {
+        let text = |name: &Option<std::sync::Arc<str>>| name.as_ref().map(ToString::to_string);
+        Self {
+            metrics: if source.metrics_only { "only" } else { "ignore" },
+            execution_keys: source.execution_keys.iter().map(ToString::to_string).collect(),
+            namespace: text(&source.namespace),
+            team: text(&source.team),
+            agent: text(&source.agent),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -283,7 +310,11 @@ impl Config {
                     .map(|tls| Tls { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() }),
             },
             data_dir: self.data_dir.clone(),
-            ledger: Ledger { pack_after: text(self.ledger.pack_after), reserve_bytes: self.ledger.reserve_bytes },
+            ledger: Ledger {
+                pack_after: text(self.ledger.pack_after),
+                forget_runs_after: text(self.ledger.forget_runs_after),
+                reserve_bytes: self.ledger.reserve_bytes,
+            },
             prices: Prices {
                 dirs: self.prices.dirs.clone(),
                 seed: self.prices.seed,
@@ -298,6 +329,7 @@ impl Config {
                 body_bytes_max: self.ingest.body_bytes_max,
                 dedup_horizon: text(self.ingest.dedup_horizon),
                 future_skew_max: text(self.ingest.future_skew_max),
+                sources: self.ingest.sources.iter().map(|one| (one.name.to_string(), Source::from(one))).collect(),
             },
             budgets: Budgets {
                 default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
