@@ -36,6 +36,16 @@ fn access_is_true() {
 }
 
 #[test]
+fn clickhouse_is_true() {
+    follow("clickhouse.md");
+}
+
+#[test]
+fn cost_is_true() {
+    follow("cost.md");
+}
+
+#[test]
 fn connect_is_true() {
     follow("connect.md");
 }
@@ -47,7 +57,16 @@ fn every_guide_is_followed() {
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    let followed =
-        ["access.md", "budgets.md", "connect.md", "getting-started.md", "operate.md", "prices.md", "send-usage.md"];
+    let followed = [
+        "access.md",
+        "budgets.md",
+        "clickhouse.md",
+        "connect.md",
+        "cost.md",
+        "getting-started.md",
+        "operate.md",
+        "prices.md",
+        "send-usage.md",
+    ];
     assert_eq!(names, followed, "add a test that follows the new guide");
 }

@@ -90,6 +90,7 @@ impl Api {
             meter: meter.handle,
             view,
             rollups,
+            clickhouse: None,
             hub,
             pulse,
             prices,
