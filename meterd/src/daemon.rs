@@ -106,8 +106,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
-    let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
-    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
+    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
@@ -130,7 +129,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         settler,
         clock,
         budgets: reservation_defaults(config),
-        body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
+        body: body_limits(config),
         dedup_horizon: config.ingest.dedup_horizon,
         future_skew_max: config.ingest.future_skew_max,
         metrics,
@@ -234,7 +233,8 @@ fn clickhouse(
 
 /// The price tables and resources that the configuration names, read and checked.
 fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
-    let (book, warnings) = reload::load_prices(&config.prices).map_err(StartError::Files)?;
+    let (book, warnings) =
+        reload::load_prices(&config.prices, &DataDir::new(&config.data_dir)).map_err(StartError::Files)?;
     warn_all(&warnings);
     let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
@@ -265,6 +265,14 @@ fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> 
 fn reservation_defaults(config: &Config) -> ReservationDefaults {
     let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
     ReservationDefaults { default_ttl_ms, estimate_ceiling }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon }
+}
+
+fn body_limits(config: &Config) -> BodyLimits {
+    BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout }
 }
 
 fn caps(config: &Config) -> Caps {
