@@ -2,6 +2,7 @@
 
 mod credentials;
 mod expire;
+mod figures;
 mod kills;
 mod listeners;
 mod reload;
@@ -16,6 +17,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::figures::Figures;
 use self::listeners::Listeners;
 use crate::api::{App, Readiness, ReservationDefaults, Telemetry};
 use crate::auth::{self, Auth};
@@ -100,6 +102,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let reader = restored.writer.reader();
     let metrics = own_metrics(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
+    ledger_metrics.begin(&restored.state, clock.now());
     let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
@@ -107,11 +110,11 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         .map_err(StartError::Thread)?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
-    followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
+    let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
+    followers.spawn(follow("status", reader.clone(), cursor, figures, following.clone()));
     followers.spawn(follow("events", reader.clone(), cursor, beat, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
-    followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
-    followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    followers.spawn(follow("rollups", reader, rollups.cursor(), rollups.follower(), following.clone()));
     let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));

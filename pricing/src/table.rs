@@ -5,6 +5,7 @@
 mod canonical;
 mod cascade;
 mod compiled;
+mod effective;
 mod entry;
 mod fx;
 mod read;

@@ -32,6 +32,7 @@ mod provider;
 mod refusals;
 mod reload;
 mod run;
+mod series;
 mod settle;
 mod startup;
 mod tables;

@@ -26,16 +26,17 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
     for (reference, _) in book.pins() {
         tell(app, Command::Pin(reference.clone())).await?;
     }
+    let now = app.clock.now();
     let infos = book.tables().iter().map(|table| TableInfo {
         source: Arc::clone(&table.reference().name),
         version: Arc::clone(&table.reference().version),
         digest: Arc::clone(&table.reference().digest),
         entries: table.entries(),
-        effective: None,
+        effective: table.effective(now),
     });
     let infos = infos.collect();
     app.settler.put(book);
-    app.metrics.price_tables(infos, app.clock.now());
+    app.metrics.price_tables(infos, now);
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use super::when::Calendar;
 use super::{PriceTable, Unmatched, UnmatchedPolicy, canonical};
 use crate::cost::TableRef;
 use crate::document::{Key, Node, Place, Problem, Severity, Value, nearest};
+use crate::time::Timestamp;
 use crate::usage::Family;
 
 /// The API versions under which a PriceTable is known; the group may have a prefix.
@@ -137,7 +138,7 @@ fn name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
     reader.text(name, &Path::Key(&path, "name"))
 }
 
-/// What has one value today, and provenance, which is only kept.
+/// What has one value today, and provenance, which is only kept; `published` in it is a time.
 fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
     if let Some(rounding) = spec.get("rounding") {
         let path = Path::Key(path, "rounding");
@@ -156,7 +157,13 @@ fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
         for (index, source) in reader.list(provenance, &path).iter().enumerate() {
             let path = Path::Index(&path, index);
             for (key, value) in reader.pairs(source, &path) {
-                reader.text(value, &Path::Key(&path, &key.name));
+                let path = Path::Key(&path, &key.name);
+                let text = reader.text(value, &path);
+                if key.name == "published"
+                    && let Some(text) = text.filter(|text| text.parse::<Timestamp>().is_err())
+                {
+                    reader.error(value.place, &path, format!("not a time: {text:?}"), "such as 2026-11-18T00:00:00Z");
+                }
             }
         }
     }
