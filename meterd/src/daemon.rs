@@ -22,6 +22,7 @@ use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::follow::follow;
+use crate::late::Late;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
@@ -105,6 +106,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
+    let late = Late::open(&dir, meter.handle.clone(), reader.clone())?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
@@ -122,6 +124,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         pulse,
         prices,
         settler,
+        late,
         clock,
         budgets: reservation_defaults(config),
         body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },

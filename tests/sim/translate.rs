@@ -119,6 +119,7 @@ pub fn charge(call: &Call) -> Charge {
         reported_cost: None,
         claim: None,
         ceiling: None,
+        late: false,
     }
 }
 

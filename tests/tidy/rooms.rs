@@ -22,6 +22,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
     (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
+    (&["late"], &["pricing", "budget", "ledger", "meter"]),
     (&["pulse"], &["pricing", "budget", "follow"]),
     (&["server", "console"], &[]),
     (
@@ -34,6 +35,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "console",
             "event",
             "ingest",
+            "late",
             "ledger",
             "meter",
             "metrics",
