@@ -16,7 +16,7 @@ fn at(id: &str, time: &str) -> Value {
 fn what_is_refused_for_its_time_is_kept_and_booked_once() {
     let mut daemon = Daemon::start();
     let old = at("old", "2026-01-02T03:04:05Z");
-    let ahead = at("ahead", "2999-01-01T00:00:00Z");
+    let ahead = at("ahead", "2099-01-01T00:00:00Z");
     let problem = daemon.post("/v1/usage", &old).problem(400, "too_old");
     assert!(problem.to_string().contains("kept as dead letter 1,"), "{problem}");
     let batch = json!([old, ahead, model_call("now", "exec-1")]);
