@@ -24,6 +24,7 @@ use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::follow::follow;
+use crate::late::Late;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
@@ -108,6 +109,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let cursor = restored.state.seq();
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
+    let late = Late::open(&dir, meter.handle.clone(), reader.clone())?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
     let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
@@ -127,6 +129,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         pulse,
         prices,
         settler,
+        late,
         clock,
         budgets: reservation_defaults(config),
         body: body_limits(config),

@@ -220,7 +220,7 @@ fn charge_json(entry: &Entry, charge: &Charge) -> Value {
     if charge.estimated {
         flags.push("estimated");
     }
-    if charge.claim.as_ref().is_some_and(|claim| claim.found == Found::Late) {
+    if charge.late || charge.claim.as_ref().is_some_and(|claim| claim.found == Found::Late) {
         flags.push("late");
     }
     let mut value = json!({

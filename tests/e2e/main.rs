@@ -23,6 +23,7 @@ mod executions;
 mod export;
 mod faults;
 mod kills;
+mod late;
 mod layers;
 mod live;
 mod openapi;

@@ -75,6 +75,7 @@ impl Api {
         let ledger_metrics = MetricsView::open(&dir, &reader, Caps::default()).unwrap();
         let rules = Rules { queue_events_max, dedup_horizon: Duration::from_secs(86_400) };
         let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit).unwrap();
+        let late = crate::late::Late::open(&dir, meter.handle.clone(), reader.clone()).unwrap();
         let (hub, feed) = Hub::new();
         let following = CancellationToken::new();
         let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
@@ -95,6 +96,7 @@ impl Api {
             pulse,
             prices,
             settler,
+            late,
             clock,
             budgets: super::ReservationDefaults { default_ttl_ms: 600_000, estimate_ceiling: None },
             body: BodyLimits { bytes_max: BODY_BYTES_MAX, timeout: Duration::from_secs(5) },
