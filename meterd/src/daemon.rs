@@ -132,7 +132,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::put_in_force(&app, &dir, book).await?;
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
-    kills::drive(config, &app, cursor, &mut followers, &following);
+    kills::drive(config, &app, &dir, cursor, &mut followers, &following)?;
     let watches = reload::watch_all(&app, &dir, config).await?;
     let mut daemon = Daemon {
         api: address(&api_listener, config.listen.api),

@@ -47,6 +47,7 @@ fn every_guide_is_followed() {
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    let followed = ["access.md", "budgets.md", "getting-started.md", "kills.md", "operate.md", "prices.md", "send-usage.md"];
+    let followed =
+        ["access.md", "budgets.md", "getting-started.md", "kills.md", "operate.md", "prices.md", "send-usage.md"];
     assert_eq!(names, followed, "add a test that follows the new guide");
 }
