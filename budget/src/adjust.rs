@@ -165,6 +165,7 @@ impl Priced {
         match self {
             Self::Cost(cost) => Some(cost.total),
             Self::Zero(_) => Some(Money::ZERO),
+            Self::Reported(cost) => Some(*cost),
             Self::Unpriced(_) => None,
         }
     }
@@ -173,7 +174,7 @@ impl Priced {
 impl Adjust {
     /// The time that picked the charge's windows when it was booked.
     pub(crate) fn effective_time(&self) -> Timestamp {
-        self.charge.time.min(self.logged.saturating_add(AHEAD_MAX_NANOS))
+        self.charge.window_time().min(self.logged.saturating_add(AHEAD_MAX_NANOS))
     }
 }
 

@@ -8,6 +8,7 @@ use pricing::{Attrs, Money, Timestamp, Usage, UsageKey};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Unit;
+use crate::reservation::{Claim, Found};
 use crate::scope::Ref;
 
 /// Whom a run or a call is for, beside its namespace.
@@ -89,6 +90,8 @@ pub enum Priced {
     Unpriced(Unpriced),
     /// Nothing to bill, and why that is known.
     Zero(Zero),
+    /// Stated by a trusted caller.
+    Reported(Money),
 }
 
 /// Why a call costs nothing although no table says so.
@@ -161,6 +164,10 @@ pub struct Charge {
     pub priced: Priced,
     /// What the source said it cost; recorded beside, never instead.
     pub reported_cost: Option<Money>,
+    /// The reservation that it settles.
+    pub claim: Option<Claim>,
+    /// Held while it has no price, where no budget names a ceiling of its own.
+    pub ceiling: Option<Money>,
 }
 
 /// What a charge adds to a counter of each unit.
@@ -235,7 +242,17 @@ impl Charge {
     pub fn amount(&self) -> Money {
         match &self.priced {
             Priced::Cost(cost) => cost.total,
+            Priced::Reported(cost) => *cost,
             Priced::Unpriced(_) | Priced::Zero(_) => Money::ZERO,
+        }
+    }
+
+    /// The time that picks its windows: that of the reservation that it settles, else its own.
+    #[must_use]
+    pub fn window_time(&self) -> Timestamp {
+        match self.claim.as_ref().map(|claim| claim.found) {
+            Some(Found::Held(at)) => at,
+            _ => self.time,
         }
     }
 }

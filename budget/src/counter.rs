@@ -166,6 +166,13 @@ impl Row {
         }
     }
 
+    /// Changes what is held in the bucket of `at`. What was forgotten with its bucket is not given back.
+    pub(crate) fn hold(&mut self, calendar: &Calendar, at: Timestamp, delta: i128) {
+        if delta >= 0 || self.buckets.iter().any(|bucket| bucket.span.contains(at)) {
+            self.with_bucket(calendar, at, |tally| tally.held = tally.held.saturating_add(delta).max(0));
+        }
+    }
+
     /// Notes in the newest bucket of `window` what was reported about it.
     pub(crate) fn mark(&mut self, calendar: &Calendar, window: Span, note: impl FnOnce(&mut Tally)) {
         let newest = window.end.map_or(window.start, |end| end.saturating_add(-1));

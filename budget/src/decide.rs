@@ -3,9 +3,11 @@
 mod adjust;
 mod allowance;
 mod kill;
+mod reserve;
 mod resource;
 mod run;
 mod settle;
+mod tree;
 
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use crate::adjust::Adjust;
 use crate::budget::Action;
 use crate::charge::Charge;
 use crate::entry::{Applied, Audit, Fact, Opened, Phase};
+pub use crate::reservation::Denial;
+use crate::reservation::{Amounts, Reserve, Standing};
 use crate::scope::Ref;
 use crate::signal::{Attempt, Channel, CounterAt, Process, Proof};
 use crate::state::{State, Who};
@@ -37,6 +41,22 @@ pub enum Command {
     Charge(Box<Charge>),
     /// Give a booked charge another price.
     Adjust(Box<Adjust>),
+    /// Hold an amount for a call.
+    Reserve(Box<Reserve>),
+    /// Give a reservation back.
+    Release {
+        /// The reservation.
+        reservation: Arc<str>,
+    },
+    /// Give a reservation more time, counted from now.
+    Extend {
+        /// The reservation.
+        reservation: Arc<str>,
+        /// In milliseconds.
+        ttl_ms: u64,
+    },
+    /// Let expire what is due.
+    Expire,
     /// Create or change a resource (its `generation` is set by `decide`).
     Apply(Applied),
     /// Remove a resource.
@@ -133,6 +153,32 @@ pub enum Verdict {
         /// The run was fenced before or by this call.
         fenced: bool,
     },
+    /// The reservation holds, or did when it was first asked for.
+    Granted {
+        /// What was granted.
+        asked: Amounts,
+        /// When it expires, or was resolved.
+        expires_at: Timestamp,
+        /// Where it stands.
+        standing: Standing,
+        /// It was decided before.
+        again: bool,
+    },
+    /// The reservation is refused.
+    Refused {
+        /// Why.
+        denial: Box<Denial>,
+        /// What was asked for.
+        asked: Amounts,
+        /// It was decided before.
+        again: bool,
+    },
+    /// The same reservation id was used for something else.
+    ReservationConflict,
+    /// No such reservation.
+    UnknownReservation,
+    /// The reservation is no longer live.
+    AlreadyResolved(Standing),
     /// The run is fenced; this is its kill.
     Killed {
         /// The kill.
@@ -148,17 +194,6 @@ pub enum Verdict {
     Stale,
     /// An amount would leave the range of 38 digits; nothing was written.
     OutOfRange,
-}
-
-/// Why nothing more may be spent: a fence, or the counter that lacks headroom.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Denial {
-    /// The run is fenced by this kill.
-    Fenced(Arc<str>),
-    /// The run is over.
-    Ended(Phase),
-    /// This counter has no headroom left.
-    Limit(CounterAt),
 }
 
 /// What a run may still spend.
@@ -195,6 +230,10 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
         Command::End { execution, phase } => run::end(state, execution, phase, facts),
         Command::Charge(charge) => settle::charge(state, now, *charge, facts),
         Command::Adjust(wish) => adjust::adjust(state, now, *wish, facts),
+        Command::Reserve(wish) => reserve::reserve(state, now, *wish, facts),
+        Command::Release { reservation } => reserve::release(state, &reservation, facts),
+        Command::Extend { reservation, ttl_ms } => reserve::extend(state, now, &reservation, ttl_ms, facts),
+        Command::Expire => reserve::expire(state, now, facts),
         Command::Apply(applied) => resource::apply(state, now, applied, facts),
         Command::Remove { kind, id } => resource::remove(state, kind, id, facts),
         Command::Pin(table) => resource::pin(state, table, facts),
@@ -231,7 +270,7 @@ pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allow
     let turn = state.turn_left(&run.execution);
     let mut counters = Vec::new();
     state.each_bound(Who::run(number, run), |bound| {
-        let (window, tally, _) = state.judged(run, &bound, now, now);
+        let (window, tally, _) = state.judged(&bound, now, now);
         let Some(counter) = bound.slot.counter_at(bound.row, window, tally) else { return };
         let used_up = counter.spent.saturating_add(counter.held) >= counter.limit;
         if denial.is_none() && used_up && bound.slot.budget.on_hard_limit >= Action::Deny {

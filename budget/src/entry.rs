@@ -10,6 +10,7 @@ use crate::adjust::Adjustment;
 use crate::budget::{Budget, Fraction};
 use crate::charge::{Charge, Subject};
 use crate::policy::KillStep;
+use crate::reservation::{Reserved, Standing};
 use crate::scope::Ref;
 use crate::signal::{Attempt, Cause, Channel, CounterAt, Process, Proof, Turn};
 
@@ -161,6 +162,26 @@ pub enum Fact {
         execution: Ref,
         /// The process.
         process: Process,
+    },
+    /// A reservation was granted or refused.
+    Reserved(Reserved),
+    /// A live reservation ended without a last charge.
+    Resolved {
+        /// The reservation.
+        reservation: Arc<str>,
+        /// Its run.
+        execution: Ref,
+        /// How.
+        standing: Standing,
+    },
+    /// A live reservation has more time.
+    Extended {
+        /// The reservation.
+        reservation: Arc<str>,
+        /// Its run.
+        execution: Ref,
+        /// When it expires now.
+        expires_at: Timestamp,
     },
 }
 

@@ -19,7 +19,7 @@ use crate::window::{Calendar, Span, Window};
 pub(crate) const OWN: u32 = u32::MAX;
 
 /// One row of one slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct RowRef {
     pub(crate) slot: u32,
     pub(crate) row: u32,
@@ -113,6 +113,13 @@ impl Slot {
     pub(crate) fn book(&mut self, row: u32, now: Timestamp, time: Timestamp, delta: i128) {
         if let Some(row) = usize::try_from(row).ok().and_then(|row| self.rows.get_mut(row)) {
             row.book(&self.calendar, now, time, delta);
+        }
+    }
+
+    /// Changes what is held of the shared window of `at`.
+    pub(crate) fn hold(&mut self, row: u32, at: Timestamp, delta: i128) {
+        if let Some(row) = usize::try_from(row).ok().and_then(|row| self.rows.get_mut(row)) {
+            row.hold(&self.calendar, at, delta);
         }
     }
 

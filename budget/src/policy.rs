@@ -15,6 +15,8 @@ pub struct Policy {
     pub on_unpriced: OnUnpriced,
     /// Held for a call without an estimate and for a call without a price, where the budget says an amount itself.
     pub estimate_ceiling: Option<Money>,
+    /// What one call may cost at most: joch's `maxCostUsdPerCall`.
+    pub per_call: Option<Money>,
     /// What a sidecar does without contact to the ledger.
     pub on_partition: OnPartition,
     /// One bounded turn before the kill; `None`: the kill comes at once.

@@ -8,6 +8,7 @@ mod allowance;
 mod bound;
 mod count;
 mod fold;
+mod hold;
 mod index;
 mod run;
 mod tree;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use self::adjust::Prices;
 use self::allowance::Allowances;
+use self::hold::Reservations;
 use self::index::Index;
 use crate::budget::Budget;
 use crate::charge::Subject;
@@ -59,6 +61,7 @@ struct Truth {
     processes: BTreeMap<u32, Process>,
     /// What is used of free allowances.
     allowances: Allowances,
+    reservations: Reservations,
 }
 
 /// One run as the state remembers it.

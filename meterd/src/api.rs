@@ -15,6 +15,7 @@ mod openapi;
 mod process;
 mod provider;
 mod quarantine;
+mod reservations;
 mod resources;
 mod scrape;
 mod signals;
@@ -67,6 +68,8 @@ pub struct App {
     pub settler: Settler,
     /// Time.
     pub clock: Clock,
+    /// What reservations have where they say nothing.
+    pub budgets: ReservationDefaults,
     /// Bounds of bodies.
     pub body: BodyLimits,
     /// Events older than this are refused: their ids are forgotten.
@@ -85,6 +88,15 @@ pub struct App {
     pub readiness: Readiness,
     /// Set when the daemon goes down: long answers end.
     pub stop: CancellationToken,
+}
+
+/// What reservations have where they say nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct ReservationDefaults {
+    /// Life, in milliseconds.
+    pub default_ttl_ms: u64,
+    /// Held for a call without an estimate or without a price, where no budget names a ceiling of its own.
+    pub estimate_ceiling: Option<pricing::Money>,
 }
 
 /// Every route of the API listener.
@@ -110,6 +122,11 @@ pub fn router(app: App) -> Router {
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
         .route("/v1/kills", get(budgets::kills))
+        .route("/v1/reservations", post(reservations::post).get(reservations::list))
+        .route("/v1/reservations/{id}", get(reservations::get))
+        .route("/v1/reservations/{id}/settle", post(reservations::settle))
+        .route("/v1/reservations/{id}/release", post(reservations::release))
+        .route("/v1/reservations/{id}/extend", post(reservations::extend))
         .route("/v1/quarantine", get(quarantine::list))
         .route("/v1/reprice", post(quarantine::reprice))
         .route("/v1/resources/apply", post(resources::apply))

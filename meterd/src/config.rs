@@ -43,6 +43,8 @@ pub struct Config {
     pub resources: Resources,
     /// Intake.
     pub ingest: Ingest,
+    /// Reservations.
+    pub budgets: Budgets,
     /// Where kills go beside the stream.
     pub signals: Signals,
     /// Bounds of the metrics.
@@ -122,6 +124,15 @@ pub struct Ingest {
     pub future_skew_max: Duration,
 }
 
+/// `budgets`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// Life of a reservation that names none, in milliseconds.
+    pub default_ttl_ms: u64,
+    /// Held for a call without an estimate or without a price, where no budget names a ceiling of its own.
+    pub estimate_ceiling: Option<pricing::Money>,
+}
+
 /// `metrics`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
@@ -171,6 +182,7 @@ impl Default for Config {
                 dedup_horizon: Duration::from_secs(35 * 86_400),
                 future_skew_max: Duration::from_secs(300),
             },
+            budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
             signals: Signals::default(),
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },
             server: Server {

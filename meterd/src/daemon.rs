@@ -1,6 +1,7 @@
 //! The composition root: builds every room, starts them in order, reloads, drains. The only file that sees all rooms.
 
 mod credentials;
+mod expire;
 mod kills;
 mod reload;
 
@@ -15,10 +16,10 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, App, Readiness};
+use crate::api::{self, App, Readiness, ReservationDefaults};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
@@ -119,6 +120,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         prices,
         settler,
         clock,
+        budgets: reservation_defaults(config),
         body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
         dedup_horizon: config.ingest.dedup_horizon,
         future_skew_max: config.ingest.future_skew_max,
@@ -194,6 +196,7 @@ impl Daemon {
     fn listen(&mut self, api: TcpListener, metrics: TcpListener, socket: Option<UnixListener>, config: &Config) {
         let limits = limits(config);
         let (app, stop) = (&self.app, &self.serving);
+        self.followers.spawn(expire::expire(app.clone(), stop.clone()));
         if let Some(socket) = socket {
             self.servers.spawn(server::unix::serve(socket, api::router(app.clone()), limits, stop.clone()));
         }
@@ -228,6 +231,11 @@ fn limits(config: &Config) -> Limits {
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
+}
+
+fn reservation_defaults(config: &Config) -> ReservationDefaults {
+    let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
+    ReservationDefaults { default_ttl_ms, estimate_ceiling }
 }
 
 fn caps(config: &Config) -> Caps {

@@ -4,6 +4,7 @@
 //! decoder ends in `UsageEvent::validate`. No I/O.
 
 pub mod charge;
+pub mod estimate;
 
 use std::sync::Arc;
 

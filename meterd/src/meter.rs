@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-pub use self::core::{Answer, Ask, Core};
+pub use self::core::{Answer, Ask, Core, Held, Settled};
 pub use dedup::Dedup;
 pub use queue::{Handle, Refused};
 pub use snapshot::{Restored, read_at_rest, restore};

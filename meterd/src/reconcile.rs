@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use budget::adjust::Quarantined;
 use budget::charge::{Called, Priced};
+use budget::reservation::Reservation;
 use budget::signal::{Attempt, Cause, Channel, Kill, Proof, Tried};
-use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, State};
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Found, Ref, State};
 use pricing::{Money, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -114,6 +115,19 @@ pub fn kill_json(kill: &Kill) -> Value {
     })
 }
 
+/// A reservation as the API shows it: what was asked for, what is held, what was spent on it, where it stands.
+#[must_use]
+pub fn reservation_json(reservation: &Reservation, execution: &Ref) -> Value {
+    let Reservation { id, asked, held, spent, reserved_at, until, generation, standing, denial, .. } = reservation;
+    let (expires, resolved) = if reservation.is_held() { (Some(until), None) } else { (None, Some(until)) };
+    json!({
+        "id": id, "namespace": execution.namespace, "execution": execution.name, "state": standing.as_str(),
+        "requestedUsd": asked.usd, "heldUsd": held.usd, "heldTokens": held.tokens, "heldToolCalls": held.tool_calls,
+        "heldModelCalls": held.model_calls, "spentUsd": spent, "reservedAt": reserved_at, "expiresAt": expires,
+        "resolvedAt": resolved, "generation": generation, "code": denial.as_ref().map(|denial| denial.code()),
+    })
+}
+
 /// Seconds from the decision, as an exact decimal.
 fn seconds(kill: &Kill, until: Option<Timestamp>) -> Option<String> {
     let nanos = until?.since(kill.decided_at).max(0);
@@ -167,7 +181,7 @@ fn adjustment_json(entry: &Entry, adjustment: &Adjustment) -> Value {
     let (called_kind, called) = called_json(&adjustment.called);
     let (lines, table) = match &adjustment.priced {
         Priced::Cost(cost) => (json!(cost.lines), json!(cost.table)),
-        Priced::Zero(_) | Priced::Unpriced(_) => (json!([]), Value::Null),
+        Priced::Zero(_) | Priced::Reported(_) | Priced::Unpriced(_) => (json!([]), Value::Null),
     };
     let (reason, by) = match &adjustment.reason {
         AdjustReason::Operator { reason, by } => (Some(reason), Some(by)),
@@ -191,18 +205,22 @@ fn charge_json(entry: &Entry, charge: &Charge) -> Value {
     let (status, cost, lines, table, reason) = match &charge.priced {
         Priced::Cost(cost) => ("priced", Some(cost.total), json!(cost.lines), json!(cost.table), None),
         Priced::Zero(zero) => ("priced", Some(Money::ZERO), json!([]), Value::Null, Some(zero.code())),
+        Priced::Reported(cost) => ("reported", Some(*cost), json!([]), Value::Null, None),
         Priced::Unpriced(reason) => ("unpriced", None, json!([]), Value::Null, Some(reason.code())),
     };
     let mut flags: Vec<&str> = reason.into_iter().collect();
     if charge.estimated {
         flags.push("estimated");
     }
+    if charge.claim.as_ref().is_some_and(|claim| claim.found == Found::Late) {
+        flags.push("late");
+    }
     let mut value = json!({
         "seq": entry.seq, "event_id": charge.event_id, "source": charge.source, "via": charge.via, "time": charge.time,
         "recorded_at": entry.at, "kind": kind, "agent": charge.subject.agent, "team": charge.subject.team,
         "usage": charge.usage, "attrs": charge.attrs, "outcome": charge.outcome.as_str(), "status": status,
         "cost_usd": cost, "reported_cost_usd": charge.reported_cost, "lines": lines, "price_table": table,
-        "flags": flags,
+        "flags": flags, "reservation": charge.claim.as_ref().map(|claim| &claim.reservation),
     });
     if let (Some(value), Value::Object(called)) = (value.as_object_mut(), called) {
         value.extend(called);

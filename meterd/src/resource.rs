@@ -10,6 +10,7 @@ pub(crate) mod fields;
 pub mod nearest;
 mod policy;
 pub mod print;
+mod routes;
 mod status;
 
 use std::sync::Arc;
@@ -27,6 +28,8 @@ use crate::event::DEFAULT_NAMESPACE;
 
 pub use self::budget::{SOFT_LEVEL_DEFAULT, TIME_ZONE_DEFAULT};
 pub use self::execution::execution_from_json;
+pub(crate) use self::policy::duration_ms;
+pub use self::routes::routed_models;
 pub use self::status::counters::budget_document;
 pub use self::status::{SETTLE_GRACE, execution_document, execution_document_with_kill};
 

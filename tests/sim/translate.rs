@@ -117,6 +117,8 @@ pub fn charge(call: &Call) -> Charge {
         estimated: false,
         priced: priced(call.price, 0),
         reported_cost: None,
+        claim: None,
+        ceiling: None,
     }
 }
 

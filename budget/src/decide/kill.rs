@@ -33,6 +33,15 @@ impl<'a> Kills<'a> {
         Self { state, now, killed: BTreeSet::new() }
     }
 
+    pub(super) fn state(&self) -> &'a State {
+        self.state
+    }
+
+    /// No further kill in this decision.
+    pub(super) fn is_full(&self) -> bool {
+        self.killed.len() >= KILLS_PER_DECISION_MAX
+    }
+
     /// Kills a run that is live and has no kill yet, in the way of the budget whose `policy` it is.
     pub(super) fn kill(
         &mut self,

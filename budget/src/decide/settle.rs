@@ -1,17 +1,20 @@
 //! Charges: spend is a fact and is never refused. What a charge moves may warn, reach a limit, and kill.
 
+use std::sync::Arc;
+
 use pricing::{Money, Timestamp};
 
 use super::kill::{Kills, fenced, is_used_up};
 use super::{State, Verdict, allowance};
 use crate::budget::{Action, Fraction, Unit};
-use crate::charge::{Charge, Moved};
+use crate::charge::{Charge, Moved, Subject};
 use crate::counter::{AHEAD_MAX_NANOS, Tally};
 use crate::entry::{Fact, Opened};
-use crate::limits::RowRef;
+use crate::limits::{OWN, RowRef};
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake, made};
 use crate::policy::Policy;
+use crate::reservation::{Found, Standing};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::state::{Bound, Run, Who};
@@ -26,6 +29,8 @@ pub(super) struct Effects<'a> {
     cause: Option<(CounterAt, &'a Policy)>,
     /// Terminating shared counters that this charge used up.
     shared: Vec<(Bound<'a>, CounterAt)>,
+    /// Runs whose own terminating budget is used up, for all runs below them.
+    trees: Vec<(u32, CounterAt, &'a Policy)>,
 }
 
 /// A charge, or a difference to one, about to be booked.
@@ -45,7 +50,8 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     let (number, run, opening) = match state.find(&charge.execution) {
         Some((number, run)) => (Some(number), run, None),
         None => {
-            let opening = opening(state, &charge);
+            let Charge { execution, subject, parent, conversation, .. } = &charge;
+            let opening = opening(state, execution, subject, parent.as_ref(), conversation.clone());
             let mut run = Run::open(&opening, now);
             run.carry(state.waiting_budget(&charge.execution), now);
             opened = run;
@@ -60,18 +66,20 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     if subject.lacks(&charge.subject) {
         subject.to_mut().fill_from(&charge.subject);
     }
+    find_claim(state, &mut charge);
     let credits = charge.priced.cost().map_or_else(Vec::new, |cost| allowance::credits(state, cost));
     let net = credits.last().map(|credit| credit.after.total);
     let moved = charge.moved();
     let moved = Moved { cost: net.unwrap_or(moved.cost), ..moved };
-    let booking = Booking { state, now, time: charge.time, run, moved, adjusts: false };
-    let who = Who { number, run, subject: &subject, call: &charge.subject };
+    let booking = Booking { state, now, time: charge.window_time(), run, moved, adjusts: false };
+    let above = state.above_of(run, &charge.execution, charge.parent.as_ref());
+    let who = Who { number, run, subject: &subject, call: &charge.subject, above };
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
     let cost = net.or(charge.price());
     let execution = charge.execution.clone();
     facts.extend(opening.map(Fact::Opened));
     let of = state.seq().saturating_add(u64::try_from(facts.len()).unwrap_or(u64::MAX)).saturating_add(1);
-    let time = charge.time.min(now.saturating_add(AHEAD_MAX_NANOS));
+    let time = charge.window_time().min(now.saturating_add(AHEAD_MAX_NANOS));
     let credits = allowance::facts(of, &charge, time, credits);
     facts.push(Fact::Charged(charge));
     facts.extend(credits);
@@ -79,13 +87,32 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     Verdict::Booked { cost, fenced }
 }
 
-fn opening(state: &State, charge: &Charge) -> Opened {
-    let parent = charge.parent.clone().filter(|parent| state.accepts_parent(&charge.execution, parent));
+/// What the reservation that a charge names is to it.
+fn find_claim(state: &State, charge: &mut Charge) {
+    let Some(claim) = &mut charge.claim else { return };
+    let known = state.reservation(&claim.reservation);
+    let own = known.filter(|known| state.reserved_for(known) == Some(&charge.execution));
+    claim.found = match own.map(|known| (known.standing, known.reserved_at)) {
+        Some((Standing::Held, at)) => Found::Held(at),
+        Some((Standing::Settled | Standing::Released | Standing::Expired, _)) => Found::Late,
+        Some((Standing::Denied, _)) | None => Found::Nothing,
+    };
+}
+
+/// The opening of a run by its first call or reservation.
+pub(super) fn opening(
+    state: &State,
+    execution: &Ref,
+    subject: &Subject,
+    parent: Option<&Ref>,
+    conversation: Option<Arc<str>>,
+) -> Opened {
+    let parent = parent.filter(|parent| state.accepts_parent(execution, parent)).cloned();
     Opened {
-        execution: charge.execution.clone(),
-        subject: charge.subject.clone(),
+        execution: execution.clone(),
+        subject: subject.clone(),
         parent,
-        conversation: charge.conversation.clone(),
+        conversation,
         inherit_from_agent: true,
         budget: None,
         document: None,
@@ -123,9 +150,9 @@ impl<'a> Booking<'a> {
     /// Judges one counter; `None` when its sum would leave the range.
     fn judge(&self, bound: Bound<'a>, effects: &mut Effects<'a>) -> Option<()> {
         let delta = self.moved.unit(bound.row.unit);
-        let (mut window, before, counts) = self.state.judged(self.run, &bound, self.time, self.now);
+        let (mut window, before, counts) = self.state.judged(&bound, self.time, self.now);
         if bound.row.window == Window::Run {
-            window.start = self.run.started_with(self.time);
+            window.start = if bound.up == 0 { self.run.started_with(self.time) } else { window.start };
         }
         let mut after = before;
         if counts {
@@ -141,12 +168,22 @@ impl<'a> Booking<'a> {
         if bound.slot.budget.on_hard_limit != Action::Terminate || !triggers {
             return Some(());
         }
+        if bound.at.slot == OWN
+            && (bound.up > 0 || bound.run.height > 0)
+            && is_used_up(after, bound.cap.amount)
+            && let Some(root) = self.state.number(&bound.run.execution.id)
+        {
+            effects.trees.extend(bound.slot.counter_at(bound.row, window, after).map(|counter| {
+                let policy = &bound.slot.budget.policy;
+                (root, counter, policy)
+            }));
+        }
         if effects.cause.is_none() && is_used_up(after, bound.cap.amount) {
             let counter = bound.slot.counter_at(bound.row, window, after);
             effects.cause = counter.map(|counter| (counter, &bound.slot.budget.policy));
         } else if effects.cause.is_none() && self.time > self.now && !self.adjusts {
             // A call dated into a later window was judged there; the window that runs holds as well.
-            let (window, standing, _) = self.state.judged(self.run, &bound, self.now, self.now);
+            let (window, standing, _) = self.state.judged(&bound, self.now, self.now);
             if bound.row.window != Window::Run && is_used_up(standing, bound.cap.amount) {
                 let counter = bound.slot.counter_at(bound.row, window, standing);
                 effects.cause = counter.map(|counter| (counter, &bound.slot.budget.policy));
@@ -189,7 +226,7 @@ impl<'a> Booking<'a> {
         effects: Effects<'a>,
         facts: &mut Vec<Fact>,
     ) -> bool {
-        let Effects { warned, reached, cause, shared } = effects;
+        let Effects { warned, reached, cause, shared, trees } = effects;
         let warned = warned.into_iter();
         facts.extend(warned.map(|(counter, level)| Fact::Warned { execution: execution.clone(), counter, level }));
         facts.extend(reached.into_iter().map(|counter| Fact::Reached { execution: execution.clone(), counter }));
@@ -211,6 +248,9 @@ impl<'a> Booking<'a> {
         }
         for (Bound { slot, at: RowRef { row, .. }, .. }, counter) in shared {
             kills.sharing(slot, row, &counter, facts);
+        }
+        for (root, counter, policy) in trees {
+            kills.tree(root, &counter, policy, facts);
         }
         is_fenced
     }

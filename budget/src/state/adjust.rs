@@ -85,7 +85,7 @@ impl State {
             moved
         };
         self.count(now, number, &adjustment.subject, adjustment.time, &moved);
-        self.add_to_tree(number, moved.cost);
+        self.add_to_tree(number, &moved);
         let after_fence = self.is_after_fence(number, adjustment.of);
         if let Some(run) = self.run_mut(number) {
             run.touch(seq);
@@ -118,7 +118,7 @@ impl State {
         let Some(total) = adjustment.priced.total() else { return };
         let digest = match &adjustment.priced {
             Priced::Cost(cost) => Arc::clone(&cost.table.digest),
-            Priced::Zero(_) | Priced::Unpriced(_) => Arc::from(""),
+            Priced::Zero(_) | Priced::Reported(_) | Priced::Unpriced(_) => Arc::from(""),
         };
         if let Some(before) = self.index.adjusted.insert(adjustment.of, seq) {
             recent.remove(&before);

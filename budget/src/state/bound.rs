@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use pricing::{Money, Timestamp};
 
+use super::hold::HeldRow;
 use super::{Run, State};
 use crate::budget::{Source, Unit};
 use crate::charge::Subject;
@@ -29,6 +30,8 @@ pub(crate) struct Who<'a, 'c> {
     pub(crate) subject: &'c Subject,
     /// The call's subject.
     pub(crate) call: &'c Subject,
+    /// The run above, also where the call is the first to name it.
+    pub(crate) above: Option<u32>,
 }
 
 /// One counter that binds a call.
@@ -40,39 +43,52 @@ pub(crate) struct Bound<'a> {
     pub(crate) at: RowRef,
     /// A per-run limit that counts all calls of the run.
     pub(crate) whole_run: bool,
+    /// The run whose counter it is, for limits of a run: the call's own, or one above it whose own budget it is.
+    pub(crate) run: &'a Run,
+    /// Steps up the tree to that run.
+    pub(crate) up: u8,
+}
+
+impl Bound<'_> {
+    pub(crate) fn held_row(&self) -> HeldRow {
+        let Row { unit, window, .. } = *self.row;
+        HeldRow { at: self.at, unit, window, whole_run: self.whole_run, up: self.up }
+    }
 }
 
 impl<'a> Who<'a, 'a> {
     /// A run that makes no call.
     pub(crate) fn run(number: u32, run: &'a Run) -> Self {
-        Self { number: Some(number), run, subject: &run.execution.subject, call: &run.execution.subject }
+        let subject = &run.execution.subject;
+        Self { number: Some(number), run, subject, call: subject, above: run.parent }
     }
 }
 
 impl State {
-    /// Every counter that binds a call: the run's own budget, its per-run limits, shared limits.
+    /// Every counter that binds a call: the run's own budget, its per-run limits, shared limits, and the own budgets of
+    /// the runs above it, which count all that is below them.
     pub(crate) fn each_bound<'a>(&'a self, who: Who<'a, '_>, mut each: impl FnMut(Bound<'a>)) {
-        if let Some(own) = &who.run.own {
-            for (row, found) in own.bound(who.call.agent.as_ref()) {
-                if let Some(cap) = &found.cap {
-                    each(Bound { slot: own, row: found, cap, at: RowRef { slot: OWN, row }, whole_run: true });
-                }
-            }
-        }
+        each_own(who.run, who.call, 0, &mut each);
         let run_class = self.class_of(who, who.subject);
-        self.each_row(who.call, &run_class.run, true, &mut each);
+        self.each_row(who, &run_class.run, true, &mut each);
         if who.call == who.subject {
-            self.each_row(who.call, &run_class.shared, false, &mut each);
+            self.each_row(who, &run_class.shared, false, &mut each);
         } else {
             let class = self.class_of(who, who.call);
             for at in class.run.iter().filter(|at| !run_class.run.contains(at)) {
-                self.each_row(who.call, std::slice::from_ref(at), false, &mut each);
+                self.each_row(who, std::slice::from_ref(at), false, &mut each);
             }
-            self.each_row(who.call, &class.shared, false, &mut each);
+            self.each_row(who, &class.shared, false, &mut each);
+        }
+        if let Some(above) = who.above {
+            for ((_, run), up) in self.ancestry(above).zip(1..) {
+                each_own(run, who.call, up, &mut each);
+            }
         }
     }
 
-    fn each_row<'a>(&'a self, call: &Subject, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
+    fn each_row<'a>(&'a self, who: Who<'a, '_>, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
+        let Who { call, run, .. } = who;
         for at in rows {
             let slot = self.truth.limits.slot(at.slot);
             let row = slot.and_then(|slot| slot.row(at.row));
@@ -80,7 +96,7 @@ impl State {
                 && let Some(cap) = &row.cap
                 && row.share.binds(call.agent.as_ref(), &slot.budget.by_agent)
             {
-                each(Bound { slot, row, cap, at: *at, whole_run });
+                each(Bound { slot, row, cap, at: *at, whole_run, run, up: 0 });
             }
         }
     }
@@ -104,8 +120,8 @@ impl State {
 
     /// A counter's window and sums for a call dated `time` and logged at `now`: those of the running window, or of a
     /// later one when the call is dated ahead; and whether the call counts there.
-    pub(crate) fn judged(&self, run: &Run, bound: &Bound<'_>, time: Timestamp, now: Timestamp) -> (Span, Tally, bool) {
-        let Bound { slot, row, .. } = bound;
+    pub(crate) fn judged(&self, bound: &Bound<'_>, time: Timestamp, now: Timestamp) -> (Span, Tally, bool) {
+        let Bound { slot, row, run, .. } = bound;
         if row.window == Window::Run {
             let tally = run.tally(&self.truth.limits, bound.at, row, bound.whole_run);
             return (Span { start: run.execution.started_at, end: None }, tally, true);
@@ -160,6 +176,16 @@ impl State {
     /// Money charged to each budget since it was created, all windows together; it never falls at a window's end.
     pub fn charged_by_budget(&self) -> impl Iterator<Item = (Source, &Ref, Money)> {
         self.truth.limits.iter().map(|(_, slot)| (slot.budget.source, &slot.budget.id, slot.charged))
+    }
+}
+
+/// The counters of the budget that a run carries itself.
+fn each_own<'a>(run: &'a Run, call: &Subject, up: u8, each: &mut impl FnMut(Bound<'a>)) {
+    let Some(slot) = &run.own else { return };
+    for (row, found) in slot.bound(call.agent.as_ref()) {
+        if let Some(cap) = &found.cap {
+            each(Bound { slot, row: found, cap, at: RowRef { slot: OWN, row }, whole_run: true, run, up });
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use pricing::Timestamp;
 
+use super::hold::HeldRow;
 use super::run::plus;
 use super::{Execution, State, Truth, Who};
 use crate::budget::Source;
@@ -32,18 +33,19 @@ impl State {
             class = Some(self.index.class_number(limits, key, make));
         }
         let mut rows = std::mem::take(&mut self.index.scratch);
-        let who = Who { number: Some(number), run, subject, call };
-        self.each_bound(who, |bound| rows.push((bound.at, bound.row.window, bound.row.unit, bound.whole_run)));
-        for (row, window, unit, whole_run) in rows.drain(..) {
+        let who = Who { number: Some(number), run, subject, call, above: run.parent };
+        self.each_bound(who, |bound| rows.push(bound.held_row()));
+        for HeldRow { at, unit, window, whole_run, up } in rows.drain(..) {
             let delta = moved.unit(unit);
             #[cfg(feature = "mistakes")]
             if window == Window::Hour && made(SkipACounter) {
                 continue;
             }
+            let Some(owner) = (if up == 0 { Some(number) } else { self.above(number, up) }) else { continue };
             if window == Window::Run {
-                self.change(number, row, whole_run, |tally| tally.add(delta));
-            } else if let Some(slot) = self.slot_mut(number, row.slot) {
-                slot.book(row.row, now, time, delta);
+                self.change(owner, at, whole_run, |tally| tally.add(delta));
+            } else if let Some(slot) = self.slot_mut(owner, at.slot) {
+                slot.book(at.row, now, time, delta);
             }
         }
         self.index.scratch = rows;
@@ -72,22 +74,24 @@ impl State {
     }
 
     /// Changes the tally of a per-run limit.
-    fn change(&mut self, number: u32, at: RowRef, whole_run: bool, change: impl FnOnce(&mut Tally)) {
+    pub(super) fn change(&mut self, number: u32, at: RowRef, whole_run: bool, change: impl FnOnce(&mut Tally)) {
         let Truth { limits, runs, .. } = &mut self.truth;
         let Some(run) = runs.get_mut(place(number)) else { return };
         let slot = if at.slot == OWN { run.own.as_deref() } else { limits.slot(at.slot) };
         let Some(row) = slot.and_then(|slot| slot.row(at.row)) else { return };
-        let (term, total) = (row.term, run.whole_total(row, whole_run));
+        let (term, total) = (row.term, run.whole_total(at, row, whole_run));
         run.change(at, term, total, change);
     }
 
-    fn slot_mut(&mut self, number: u32, slot: u32) -> Option<&mut Slot> {
+    pub(super) fn slot_mut(&mut self, number: u32, slot: u32) -> Option<&mut Slot> {
         if slot == OWN { self.run_mut(number)?.own.as_deref_mut() } else { self.truth.limits.slot_mut(slot) }
     }
 
     /// Notes what was reported about a counter.
     pub(super) fn mark(&mut self, execution: &Ref, counter: &CounterAt, note: impl FnOnce(&mut Tally)) {
-        let Some(number) = self.number(execution) else { return };
+        // A run's own budget has the run's name; the call may be of a run below it.
+        let owner = if counter.source == Source::Execution { self.number(&counter.budget) } else { None };
+        let Some(number) = owner.or_else(|| self.number(execution)) else { return };
         let slot = match counter.source {
             Source::Execution => Some(OWN),
             source => self.truth.limits.find(source, &counter.budget),

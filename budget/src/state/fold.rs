@@ -6,12 +6,14 @@ use pricing::Timestamp;
 use pricing::cost::TableRef;
 
 use super::count::filled;
+use super::hold::Concerns;
 use super::{Run, State};
 use crate::budget::{Budget, Source};
-use crate::charge::{Charge, Priced};
+use crate::charge::{Charge, Priced, Subject};
 use crate::entry::{Applied, Entry, Fact, Opened, Phase};
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake, made};
+use crate::reservation::{Claim, Found};
 use crate::scope::Ref;
 use crate::signal::{COLLATERAL_MAX, Cause, Kill, Tried};
 
@@ -38,6 +40,9 @@ impl State {
             Fact::Opened(opened) => self.opened(at, opened),
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
+            Fact::Reserved(reserved) => self.reserved(at.time, at.seq, reserved),
+            Fact::Resolved { reservation, standing, .. } => self.resolved(at.time, at.seq, reservation, *standing),
+            Fact::Extended { reservation, expires_at, .. } => self.extended(reservation, *expires_at),
             Fact::Adjusted(adjustment) => self.adjusted(at.seq, at.time, adjustment),
             #[cfg(feature = "mistakes")]
             Fact::Warned { .. } if made(Mistake::SoftLevelTwice) => {}
@@ -78,6 +83,7 @@ impl State {
     }
 
     fn applied(&mut self, at: At, applied: &Applied) {
+        let lifted = self.lift(Concerns::All);
         let key = (applied.kind.clone(), applied.id.clone());
         let old = self.truth.resources.insert(key, applied.clone());
         for budget in old.iter().flat_map(|old| &old.budgets) {
@@ -92,13 +98,16 @@ impl State {
                 None => self.truth.limits.put(budget.clone(), at.time),
             }
         }
+        self.hold_again(lifted);
     }
 
     fn removed(&mut self, at: At, kind: &Arc<str>, id: &Ref) {
+        let lifted = self.lift(Concerns::All);
         let old = self.truth.resources.remove(&(kind.clone(), id.clone()));
         for budget in old.iter().flat_map(|old| &old.budgets) {
             self.drop_budget(at, budget, id);
         }
+        self.hold_again(lifted);
     }
 
     fn drop_budget(&mut self, at: At, budget: &Budget, resource: &Ref) {
@@ -118,6 +127,7 @@ impl State {
         let id = &opened.execution;
         let number = match self.number(id) {
             Some(number) => {
+                let lifted = self.lift(Concerns::Run(number));
                 if let Some(run) = self.run_mut(number) {
                     run.describe(opened);
                     if opened.budget.is_some() {
@@ -125,6 +135,7 @@ impl State {
                     }
                 }
                 self.index.set_class(number, None);
+                self.hold_again(lifted);
                 number
             }
             None => {
@@ -166,18 +177,14 @@ impl State {
 
     fn charged(&mut self, at: At, charge: &Charge) {
         let Some(number) = self.number(&charge.execution) else { return };
-        let Some(run) = self.run_mut(number) else { return };
-        if run.execution.subject.lacks(&charge.subject) {
-            run.execution.subject.fill_from(&charge.subject);
-            self.index.set_class(number, None);
-        }
-        if let Some(parent) = &charge.parent {
-            self.link(number, parent);
-        }
+        self.meet(number, &charge.subject, charge.parent.as_ref());
         let moved = charge.moved();
         let Some(call) = self.run(number).map(|run| filled(&charge.subject, &run.execution.subject)) else { return };
-        self.count(at.time, number, &call, charge.time, &moved);
-        self.add_to_tree(number, moved.cost);
+        self.count(at.time, number, &call, charge.window_time(), &moved);
+        self.add_to_tree(number, &moved);
+        if let Some(Claim { reservation, last, found: Found::Held(_) }) = &charge.claim {
+            self.take_off(at.time, reservation, &moved, *last);
+        }
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
             #[cfg(feature = "mistakes")]
@@ -190,7 +197,7 @@ impl State {
             match &charge.priced {
                 Priced::Unpriced(_) => run.execution.unpriced_calls = run.execution.unpriced_calls.saturating_add(1),
                 Priced::Cost(cost) => pin(&mut run.execution.tables, &cost.table),
-                Priced::Zero(_) => {}
+                Priced::Zero(_) | Priced::Reported(_) => {}
             }
         });
         #[cfg(feature = "mistakes")]
@@ -198,6 +205,25 @@ impl State {
             return;
         }
         self.set_aside(at.seq, charge);
+    }
+
+    /// Takes from a call what was not known of its run: whom it is for, and the run above it.
+    pub(super) fn meet(&mut self, number: u32, subject: &Subject, parent: Option<&Ref>) {
+        let Some(run) = self.run(number) else { return };
+        let parent = parent.filter(|_| run.execution.parent.is_none());
+        let lacks = run.execution.subject.lacks(subject);
+        if !lacks && parent.is_none() {
+            return;
+        }
+        let lifted = self.lift(Concerns::Run(number));
+        if lacks && let Some(run) = self.run_mut(number) {
+            run.execution.subject.fill_from(subject);
+            self.index.set_class(number, None);
+        }
+        if let Some(parent) = parent {
+            self.link(number, parent);
+        }
+        self.hold_again(lifted);
     }
 
     fn killed(&mut self, at: At, kill: Kill) {

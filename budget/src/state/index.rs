@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pricing::Timestamp;
 use rustc_hash::FxHashMap;
 
 use super::Truth;
-use crate::budget::Unit;
-use crate::limits::{Class, ClassKey, Limits, RowRef};
+use super::hold::HeldRow;
+use crate::limits::{Class, ClassKey, Limits};
 use crate::scope::Ref;
-use crate::window::Window;
 
 /// Kinds of subjects remembered with what binds them; all are forgotten when there would be more.
 const CLASSES_MAX: usize = 65_536;
@@ -33,8 +33,16 @@ pub(super) struct Index {
     of_run: Vec<u32>,
     /// The newest adjustment of each charge that the state remembers one of.
     pub(super) adjusted: FxHashMap<u64, u64>,
+    /// Reservations by id.
+    pub(super) reservations: FxHashMap<Arc<str>, u32>,
+    /// Live reservations by the time at which they expire.
+    pub(super) expiries: BTreeSet<(Timestamp, u32)>,
+    /// Rows that reservations have, and their number.
+    pub(super) by_rows: FxHashMap<Arc<[HeldRow]>, u32>,
+    /// Room for one walk over the rows that a hold is on.
+    pub(super) held_rows: Vec<HeldRow>,
     /// Room for one walk over the rows that bind a call.
-    pub(super) scratch: Vec<(RowRef, Window, Unit, bool)>,
+    pub(super) scratch: Vec<HeldRow>,
 }
 
 impl Index {
@@ -53,6 +61,18 @@ impl Index {
             index.add_kill(&kill.id, number);
             if kill.state.is_closed() {
                 index.open_kills.remove(&number);
+            }
+        }
+        for (number, reservation) in (0_u32..).zip(&truth.reservations.all) {
+            let Some(reservation) = reservation else { continue };
+            index.reservations.insert(Arc::clone(&reservation.id), number);
+            if reservation.is_held() {
+                index.expiries.insert((reservation.until, number));
+            }
+        }
+        for (number, entry) in (0_u32..).zip(&truth.reservations.rows) {
+            if entry.is_used() {
+                index.by_rows.insert(Arc::clone(&entry.rows), number);
             }
         }
         index.adjusted = truth.prices.recent.iter().map(|(seq, (charge, _))| (*charge, *seq)).collect();

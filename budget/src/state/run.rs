@@ -19,6 +19,10 @@ pub(crate) struct Run {
     pub(crate) parent: Option<u32>,
     /// Generations below it.
     pub(crate) height: u32,
+    /// What the runs below it used, beside money.
+    pub(crate) below: Below,
+    /// Live reservations.
+    pub(crate) holds: u32,
     /// The budget that it carries itself.
     pub(crate) own: Option<Box<Slot>>,
     /// Counters of per-run limits.
@@ -27,12 +31,32 @@ pub(crate) struct Run {
     pub(crate) bound_at: u64,
 }
 
+/// What the runs below a run used, beside money, of which `Execution::subtree_cost` has the sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Below {
+    pub(crate) tokens: i128,
+    pub(crate) tool_calls: u64,
+    pub(crate) model_calls: u64,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RunCounter {
     at: RowRef,
     /// The row's term that it counts.
     term: u32,
     tally: Tally,
+}
+
+impl Below {
+    pub(super) fn of(moved: &Moved) -> Self {
+        Self { tokens: moved.unit(Unit::Tokens), tool_calls: moved.tool_calls, model_calls: moved.model_calls }
+    }
+
+    pub(super) fn add(&mut self, more: &Self) {
+        self.tokens = self.tokens.saturating_add(more.tokens);
+        self.tool_calls = self.tool_calls.saturating_add(more.tool_calls);
+        self.model_calls = self.model_calls.saturating_add(more.model_calls);
+    }
 }
 
 impl RunCounter {
@@ -80,6 +104,8 @@ impl Run {
             inherit: opened.inherit_from_agent,
             parent: None,
             height: 0,
+            below: Below::default(),
+            holds: 0,
             own,
             counters: Vec::new(),
             bound_at: 0,
@@ -120,6 +146,24 @@ impl Run {
         !self.execution.phase.is_terminal()
     }
 
+    /// What the run and all runs below it used, beside money.
+    pub(super) fn whole(&self) -> Below {
+        let mut whole = self.below;
+        let Execution { tokens, tool_calls, model_calls, .. } = &self.execution;
+        whole.add(&Below { tokens: tokens.total(), tool_calls: *tool_calls, model_calls: *model_calls });
+        whole
+    }
+
+    /// The total of a unit of the run and of all runs below it: what its own budget counts.
+    pub(crate) fn subtree_total(&self, unit: Unit) -> i128 {
+        match unit {
+            Unit::Usd => self.execution.subtree_cost.scaled(),
+            Unit::Tokens => self.total(unit).saturating_add(self.below.tokens),
+            Unit::ToolCalls => self.total(unit).saturating_add(i128::from(self.below.tool_calls)),
+            Unit::ModelCalls => self.total(unit).saturating_add(i128::from(self.below.model_calls)),
+        }
+    }
+
     /// The run's total of a unit.
     pub(crate) fn total(&self, unit: Unit) -> i128 {
         let Execution { cost, tokens, tool_calls, model_calls, .. } = &self.execution;
@@ -134,7 +178,7 @@ impl Run {
     /// The tally of a per-run limit. What counts the whole run is the run's total, also where the limit came later; a
     /// share of it, or a limit that binds only some of its calls, starts at zero.
     pub(crate) fn tally(&self, limits: &Limits, at: RowRef, row: &Row, whole_run: bool) -> Tally {
-        let total = self.whole_total(row, whole_run);
+        let total = self.whole_total(at, row, whole_run);
         let known = self.counters.iter().find(|counter| counter.at == at && counter.term == row.term);
         let mut tally = known.map_or_else(Tally::default, |counter| counter.tally);
         tally.spent = total.unwrap_or(tally.spent);
@@ -145,8 +189,9 @@ impl Run {
     }
 
     /// The run's total, if that is what a row counts.
-    pub(crate) fn whole_total(&self, row: &Row, whole_run: bool) -> Option<i128> {
-        (whole_run && row.share == Share::Whole).then(|| self.total(row.unit))
+    pub(crate) fn whole_total(&self, at: RowRef, row: &Row, whole_run: bool) -> Option<i128> {
+        let total = || if at.slot == OWN { self.subtree_total(row.unit) } else { self.total(row.unit) };
+        (whole_run && row.share == Share::Whole).then(total)
     }
 
     /// Changes a tally, which is made when it is new. With a `total` its sum is taken from there first.

@@ -3,10 +3,9 @@
 //! A link is made once and never moved. A parent that would close a circle, or a chain longer than `DEPTH_MAX`, is
 //! ignored: the child has no parent then. So the subtree cost of a run is exactly its own and that of all below it.
 
-use pricing::Money;
-
-use super::run::plus;
+use super::run::{Below, plus};
 use super::{Run, State};
+use crate::charge::Moved;
 use crate::scope::Ref;
 
 /// Generations that a tree of runs may have.
@@ -23,6 +22,14 @@ impl State {
             (Some(child), Some(parent)) => self.fits(child, parent),
             (None, Some(parent)) => self.ancestry(parent).count() < generations(DEPTH_MAX),
         }
+    }
+
+    /// The run above another: the one that it has, else the one that a call names, if that would be taken.
+    pub(crate) fn above_of(&self, run: &Run, child: &Ref, named: Option<&Ref>) -> Option<u32> {
+        if run.execution.parent.is_some() {
+            return run.parent;
+        }
+        named.filter(|parent| self.accepts_parent(child, parent)).and_then(|parent| self.number(parent))
     }
 
     /// The runs from this one upwards, itself first.
@@ -60,15 +67,26 @@ impl State {
         }
     }
 
-    /// Adds to the subtree cost of a run and of every run above it.
-    pub(super) fn add_to_tree(&mut self, from: u32, cost: Money) {
+    /// The run so many steps above another.
+    pub(crate) fn above(&self, run: u32, steps: u8) -> Option<u32> {
+        self.ancestry(run).nth(usize::from(steps)).map(|(number, _)| number)
+    }
+
+    /// Adds to the subtree of a run and of every run above it.
+    pub(super) fn add_to_tree(&mut self, from: u32, moved: &Moved) {
         #[cfg(feature = "mistakes")]
         if crate::mistakes::made(crate::mistakes::Mistake::SubtreeWithoutChild) {
             let Some(run) = self.run_mut(from) else { return };
-            run.execution.subtree_cost = plus(run.execution.subtree_cost, cost);
+            run.execution.subtree_cost = plus(run.execution.subtree_cost, moved.cost);
             return;
         }
-        self.climb(Some(from), |run, _| run.execution.subtree_cost = plus(run.execution.subtree_cost, cost));
+        let below = Below::of(moved);
+        self.climb(Some(from), |run, step| {
+            run.execution.subtree_cost = plus(run.execution.subtree_cost, moved.cost);
+            if step > 1 {
+                run.below.add(&below);
+            }
+        });
     }
 
     fn attach(&mut self, child: u32, parent: u32) {
@@ -79,9 +97,10 @@ impl State {
             return;
         }
         run.parent = Some(parent);
-        let (cost, height) = (run.execution.subtree_cost, run.height);
+        let (cost, height, below) = (run.execution.subtree_cost, run.height, run.whole());
         self.climb(Some(parent), |run, steps| {
             run.execution.subtree_cost = plus(run.execution.subtree_cost, cost);
+            run.below.add(&below);
             run.height = run.height.max(height.saturating_add(steps));
         });
     }

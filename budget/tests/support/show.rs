@@ -1,6 +1,7 @@
 //! What happened in scenario tables, in short: verdicts, facts, balances.
 
 use budget::decide::{Allowance, Denial};
+use budget::reservation::{Amounts, Standing};
 use budget::signal::{Attempt, Cause, CounterAt};
 use budget::state::Execution;
 use budget::{Fact, Fraction, Ref, Unit, Verdict, Window, allowance as allowed};
@@ -41,7 +42,9 @@ fn counter(counter: &CounterAt) -> String {
     };
     let agent = counter.agent.as_ref().map(|agent| format!("({agent})")).unwrap_or_default();
     let (spent, limit) = (amount(counter.unit, counter.spent), amount(counter.unit, counter.limit));
-    format!("{} {unit}/{window}{agent} {spent} of {limit}", name(&counter.budget))
+    let held =
+        if counter.held == 0 { String::new() } else { format!(" + {} held", amount(counter.unit, counter.held)) };
+    format!("{} {unit}/{window}{agent} {spent}{held} of {limit}", name(&counter.budget))
 }
 
 fn fact(fact: &Fact) -> String {
@@ -56,6 +59,12 @@ fn fact(fact: &Fact) -> String {
         Fact::Adjusted(adjustment) => {
             format!("{} {} by ${}", adjustment.reason.as_str(), adjustment.of, adjustment.delta)
         }
+        Fact::Reserved(reserved) => match &reserved.denial {
+            None => format!("held {}", amounts(&reserved.asked)),
+            Some(_) => "denied".to_owned(),
+        },
+        Fact::Resolved { reservation, standing, .. } => format!("{} {reservation}", standing.as_str()),
+        Fact::Extended { reservation, expires_at, .. } => format!("extended {reservation} to {expires_at}"),
         Fact::Warned { counter: at, level, .. } => format!("warned at {}: {}", percent(*level), counter(at)),
         Fact::Reached { counter: at, .. } => format!("reached: {}", counter(at)),
         Fact::Killed { kill, execution, cause, cost } => {
@@ -90,12 +99,49 @@ fn fact(fact: &Fact) -> String {
     }
 }
 
+fn denial(denial: &Denial) -> String {
+    match denial {
+        Denial::Fenced(kill) => format!("fenced by {kill}"),
+        Denial::Ended(phase) => phase.as_str().to_owned(),
+        Denial::Limit(at) => counter(at),
+        Denial::NoEstimate => "no estimate".to_owned(),
+        Denial::Unpriced(budget) => format!("unpriced, {}", name(budget)),
+        Denial::PerCall { budget, limit } => format!("{} ${limit} a call", name(budget)),
+    }
+}
+
+fn amounts(amounts: &Amounts) -> String {
+    let mut text = format!("${}", amounts.usd);
+    for (count, unit) in [
+        (amounts.tokens, "tokens"),
+        (u64::from(amounts.tool_calls), "tools"),
+        (u64::from(amounts.model_calls), "models"),
+    ] {
+        if count > 0 {
+            text += &format!(" {count} {unit}");
+        }
+    }
+    text
+}
+
 pub fn outcome(verdict: &Verdict, facts: &[Fact]) -> String {
     let verdict = match verdict {
         Verdict::Booked { cost, fenced } => {
             let cost = cost.map_or_else(|| "unpriced".to_owned(), |cost| format!("${cost}"));
             format!("booked {cost}{}", if *fenced { ", fenced" } else { "" })
         }
+        Verdict::Granted { expires_at, standing, again, .. } => {
+            let (again, word) = (if *again { " again" } else { "" }, standing.as_str());
+            if *standing == Standing::Held {
+                format!("granted{again} to {expires_at}")
+            } else {
+                format!("granted{again}, {word}")
+            }
+        }
+        Verdict::Refused { denial: why, again, .. } => {
+            format!("refused{}: {}", if *again { " again" } else { "" }, denial(why))
+        }
+        Verdict::AlreadyResolved(standing) => format!("already {}", standing.as_str()),
         Verdict::Killed { kill } => format!("killed by {kill}"),
         Verdict::AlreadyEnded(phase) => format!("already {}", phase.as_str()),
         verdict => format!("{verdict:?}"),
@@ -108,9 +154,7 @@ pub fn allowance(allowance: Option<&Allowance>) -> String {
     let Some(allowance) = allowance else { return "unknown".to_owned() };
     let decision = match &allowance.denial {
         None => "allow".to_owned(),
-        Some(Denial::Fenced(kill)) => format!("deny: fenced by {kill}"),
-        Some(Denial::Ended(phase)) => format!("deny: {}", phase.as_str()),
-        Some(Denial::Limit(at)) => format!("deny: {}", counter(at)),
+        Some(why) => format!("deny: {}", denial(why)),
     };
     let decision = match &allowance.turn {
         Some(turn) => format!("{decision}, a turn of ${} before {}", turn.left, turn.kill),

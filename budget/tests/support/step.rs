@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use budget::charge::Called;
 use budget::entry::{Origin, Phase};
-use budget::policy::{KillStep, WindDown};
+use budget::policy::{KillStep, OnUnpriced, WindDown};
+use budget::reservation::{Claim, Estimate, Found, Reserve};
 use budget::signal::{Attempt, Channel, Proof};
 use budget::{Action, Budget, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
 use pricing::{Money, UsageKey};
@@ -30,6 +31,10 @@ pub fn perform(world: &mut World, step: &str) -> Fallible<String> {
         "open" => open(name, rest)?,
         "charge" => charge(world, name, rest)?,
         "adjust" => adjust(world, name, rest)?,
+        "reserve" => reserve(name, rest)?,
+        "release" => Command::Release { reservation: name.into() },
+        "extend" => Command::Extend { reservation: name.into(), ttl_ms: minutes(rest[0])? },
+        "expire" => Command::Expire,
         "end" => Command::End { execution: reference(name), phase: phase(rest[0])? },
         "kill" => Command::Kill { execution: reference(name), reason: rest.join(" ").into(), by: "admin".into() },
         "ack" => Command::Ack { execution: reference(name), kill: rest[0].into(), channel: Channel::Stream },
@@ -82,7 +87,7 @@ fn open(name: &str, words: &[&str]) -> Fallible<Command> {
         match key {
             "parent" => run.parent = Some(reference(value)),
             "inherit" => run.inherit_from_agent = value == "yes",
-            "limit" | "hard" | "soft" => own.push(format!("{key}={value}")),
+            "limit" | "hard" | "soft" | "ceiling" | "unpriced" => own.push(format!("{key}={value}")),
             _ if subject_word(&mut run.subject, key, value) => {}
             _ => return Err(format!("unknown word {key}")),
         }
@@ -110,6 +115,10 @@ fn charge(world: &mut World, name: &str, words: &[&str]) -> Fallible<Command> {
                 set(&mut call.usage, UsageKey::Calls, count()?);
             }
             "approval" => call.called = Called::Approval,
+            "for" => {
+                let (reservation, last) = value.strip_suffix('+').map_or((value, true), |more| (more, false));
+                call.claim = Some(Claim { reservation: reservation.into(), last, found: Found::Nothing });
+            }
             "in" => set(&mut call.usage, UsageKey::InputTokens, count()?),
             "out" => set(&mut call.usage, UsageKey::OutputTokens, count()?),
             "time" => call.time = value.parse().map_err(|why| format!("{word}: {why}"))?,
@@ -119,6 +128,43 @@ fn charge(world: &mut World, name: &str, words: &[&str]) -> Fallible<Command> {
         }
     }
     Ok(Command::Charge(Box::new(call)))
+}
+
+/// `reserve id run $1|? [in=tokens] [tool=n] [model=n] [ttl=minutes] [body=n] [ceiling=$1] [parent=…] [agent=…] …`
+fn reserve(id: &str, words: &[&str]) -> Fallible<Command> {
+    let usd = if words[1] == "?" { None } else { Some(money(words[1])?) };
+    let mut wish = Reserve {
+        id: id.into(),
+        body: 0,
+        execution: reference(words[0]),
+        subject: Subject::default(),
+        parent: None,
+        estimate: Estimate { usd, tokens: 0, tool_calls: 0, model_calls: 1 },
+        ceiling: None,
+        ttl_ms: 600_000,
+    };
+    for (key, value) in pairs(&words[2..])? {
+        let count = || value.parse::<u32>().map_err(|why| format!("{key}: {why}"));
+        match key {
+            "in" => wish.estimate.tokens = u64::from(count()?),
+            "tool" => {
+                wish.estimate.tool_calls = count()?;
+                wish.estimate.model_calls = 0;
+            }
+            "model" => wish.estimate.model_calls = count()?,
+            "ttl" => wish.ttl_ms = minutes(value)?,
+            "body" => wish.body = u64::from(count()?),
+            "ceiling" => wish.ceiling = Some(money(value)?),
+            "parent" => wish.parent = Some(reference(value)),
+            _ if subject_word(&mut wish.subject, key, value) => {}
+            _ => return Err(format!("unknown word {key}")),
+        }
+    }
+    Ok(Command::Reserve(Box::new(wish)))
+}
+
+fn minutes(text: &str) -> Fallible<u64> {
+    text.parse::<u64>().map(|minutes| minutes * 60_000).map_err(|why| format!("{text}: {why}"))
 }
 
 /// `adjust SEQ $1.5 [table=b] [by=operator]`: the charge of that entry costs so much.
@@ -184,6 +230,16 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
             "agent" => budget.scope.agents.push(value.into()),
             "env" => budget.scope.environments.push(value.into()),
             "ns" => budget.scope.namespaces.push(value.into()),
+            "ceiling" => budget.policy.estimate_ceiling = Some(money(value)?),
+            "percall" => budget.policy.per_call = Some(money(value)?),
+            "unpriced" => {
+                budget.policy.on_unpriced = match value {
+                    "deny" => OnUnpriced::Deny,
+                    "hold" => OnUnpriced::Hold,
+                    "allow" => OnUnpriced::Allow,
+                    _ => return Err(format!("unknown word {value}")),
+                };
+            }
             "turn" => {
                 let (allowance, grace) = value.split_once('/').ok_or("turn=$amount/seconds")?;
                 let grace_ms = grace.parse::<u64>().map_err(|why| format!("{why}"))? * 1_000;

@@ -82,6 +82,8 @@ impl World {
                 None => Priced::Unpriced(Unpriced::UnknownModel),
             },
             reported_cost: None,
+            claim: None,
+            ceiling: None,
         }
     }
 }

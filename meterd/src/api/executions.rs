@@ -252,7 +252,7 @@ pub(super) async fn allowance(
     let now = app.clock.now();
     let allowance =
         app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
-    app.metrics.decided(&allowance);
+    app.metrics.decided(allowance.denial.as_ref(), &allowance.counters);
     let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
     let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
     let tightest = tightest.and_then(Money::from_scaled);
@@ -269,16 +269,9 @@ pub(super) async fn allowance(
         answer.insert("windDown".to_owned(), turn);
     }
     if let (Some(answer), Some(denial)) = (answer.as_object_mut(), &allowance.denial) {
-        let (code, message, budget) = match denial {
-            Denial::Fenced(kill) => ("fenced", format!("the run is fenced by {kill}"), Value::Null),
-            Denial::Ended(phase) => ("execution_ended", format!("the run is over ({})", phase.as_str()), Value::Null),
-            Denial::Limit(counter) => {
-                let message = crate::signal::cause_message(&budget::signal::Cause::Budget(counter.clone()));
-                ("budget_exceeded", message, counter_json(counter))
-            }
-        };
-        answer.insert("code".to_owned(), Value::from(code));
-        answer.insert("message".to_owned(), Value::from(message));
+        answer.insert("code".to_owned(), Value::from(denial.code()));
+        answer.insert("message".to_owned(), Value::from(super::reservations::message(denial)));
+        let budget = if let Denial::Limit(counter) = denial { counter_json(counter) } else { Value::Null };
         answer.insert("budget".to_owned(), budget);
         answer.insert("retryable".to_owned(), Value::Bool(false));
     }

@@ -1,5 +1,7 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
+mod reservations;
+
 use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::{Map, Value, json};
@@ -48,6 +50,11 @@ const DOOR_FAILS: [(u16, &str); 3] = [
 ];
 const PARAMETER: [(u16, &str); 1] = [(400, "A parameter cannot be read.")];
 const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
+
+/// Every operation.
+fn operations() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(reservations::OPERATIONS)
+}
 
 const OPERATIONS: &[Operation] = &[
     Operation {
@@ -390,7 +397,7 @@ const COST_QUERY: [(&str, &str); 17] = [
 #[must_use]
 pub fn document() -> Value {
     let mut paths: Map<String, Value> = Map::new();
-    for operation in OPERATIONS {
+    for operation in operations() {
         let path = paths.entry(operation.path).or_insert_with(|| json!({}));
         if let Some(path) = path.as_object_mut() {
             path.insert(operation.method.to_owned(), operation.describe());
@@ -414,7 +421,7 @@ pub fn document() -> Value {
 
 /// The route as a metric label: one of the paths above.
 pub(super) fn handler(matched: &str) -> &'static str {
-    let paths = OPERATIONS.iter().map(|operation| operation.path).chain(["/metrics"]);
+    let paths = operations().map(|operation| operation.path).chain(["/metrics"]);
     paths.into_iter().find(|path| *path == matched).unwrap_or("other")
 }
 

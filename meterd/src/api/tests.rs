@@ -5,6 +5,7 @@ mod description;
 mod door;
 mod executions;
 mod failing;
+mod reservations;
 mod streams;
 mod usage;
 
@@ -88,6 +89,7 @@ impl Api {
             prices,
             settler,
             clock,
+            budgets: super::ReservationDefaults { default_ttl_ms: 600_000, estimate_ceiling: None },
             body: BodyLimits { bytes_max: BODY_BYTES_MAX, timeout: Duration::from_secs(5) },
             dedup_horizon: Duration::from_secs(86_400),
             future_skew_max: Duration::from_secs(300),

@@ -267,7 +267,7 @@ impl Outcome {
 }
 
 /// Too old to tell from a duplicate, or further in the future than clocks differ: refused with the reason.
-fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, Rejection> {
+pub(super) fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, Rejection> {
     let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     let rejection = |code, message| Rejection { code, pointer: "/time".to_owned(), message };
     if event.time > now.saturating_add(nanos(app.future_skew_max)) {
@@ -349,6 +349,7 @@ fn result_of(app: &App, via: &'static str, shown: Shown, booked: &Booked, first_
 fn with_price(result: EventResult, priced: &Priced) -> EventResult {
     match priced {
         Priced::Cost(cost) => EventResult { cost_usd: Some(cost.total.to_string()), ..result },
+        Priced::Reported(cost) => EventResult { cost_usd: Some(cost.to_string()), ..result },
         Priced::Zero(zero) => EventResult { cost_usd: Some("0".to_owned()), reason: Some(zero.code()), ..result },
         Priced::Unpriced(reason) => EventResult {
             status: "quarantined",

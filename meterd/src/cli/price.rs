@@ -143,6 +143,7 @@ fn priced(book: &PriceBook, id: Option<String>, event: UsageEvent) -> Answer {
             price_table: Some(cost.table),
             ..Answer::default()
         },
+        Priced::Reported(cost) => Answer { id, status: "priced", cost_usd: Some(cost), ..Answer::default() },
         Priced::Zero(zero) => {
             Answer { id, status: "priced", cost_usd: Some(Money::ZERO), reason: Some(zero.code()), ..Answer::default() }
         }

@@ -12,7 +12,7 @@ use super::auth::{self, Auth, Tls};
 use super::problem::FileProblem;
 use super::raw::{KEYS, Origin, Raw, Setting};
 use super::signals::{self, Signals};
-use super::{Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server, UnixSocket};
+use super::{Budgets, Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server, UnixSocket};
 use crate::resource::fields::Report;
 
 /// What is wrong with a value, and the way out.
@@ -47,6 +47,10 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
             body_bytes_max: reader.count("ingest.bodyBytesMax", 1_024, 1_073_741_824, default.ingest.body_bytes_max),
             dedup_horizon: reader.duration("ingest.dedupHorizon", (DAY, DAY * 400), default.ingest.dedup_horizon),
             future_skew_max: reader.duration("ingest.futureSkewMax", (SECOND, DAY), default.ingest.future_skew_max),
+        },
+        budgets: Budgets {
+            default_ttl_ms: reader.ttl_ms("budgets.defaultTtl", default.budgets.default_ttl_ms),
+            estimate_ceiling: reader.one("budgets.estimateCeilingUsd", usd).or(default.budgets.estimate_ceiling),
         },
         signals: reader.signals(),
         metrics: Metrics {
@@ -241,6 +245,12 @@ impl Reader {
         self.one(key, |text| duration_within(text, range)).unwrap_or(default)
     }
 
+    /// The life of a reservation: at most a day.
+    fn ttl_ms(&mut self, key: &'static str, default: u64) -> u64 {
+        let ttl = self.duration(key, (SECOND, DAY), Duration::from_millis(default));
+        u64::try_from(ttl.as_millis()).unwrap_or(default)
+    }
+
     fn timeout(&mut self, key: &'static str, default: Duration) -> Duration {
         self.duration(key, (Duration::from_millis(10), SECOND * 3_600), default)
     }
@@ -333,6 +343,15 @@ fn address(text: &str) -> Result<SocketAddr, Refused> {
         let hint = format!("write an address and a port, such as 127.0.0.1:{}", port.unwrap_or("7460"));
         (format!("{text:?} is no socket address"), Some(hint))
     })
+}
+
+fn usd(text: &str) -> Result<pricing::Money, Refused> {
+    match text.parse::<pricing::Money>() {
+        Ok(amount) if !amount.is_negative() => Ok(amount),
+        _ => {
+            Err((format!("{text:?} is no amount in US dollars"), Some("write a plain decimal such as 0.25".to_owned())))
+        }
+    }
 }
 
 fn flag(text: &str) -> Result<bool, Refused> {

@@ -19,6 +19,7 @@ struct Shown {
     prices: Prices,
     resources: Resources,
     ingest: Ingest,
+    budgets: Budgets,
     metrics: Metrics,
     server: Server,
     auth: Auth,
@@ -180,6 +181,13 @@ struct Ingest {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+struct Budgets {
+    default_ttl: String,
+    estimate_ceiling_usd: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Metrics {
     series_max: usize,
     agents_max: usize,
@@ -290,6 +298,10 @@ impl Config {
                 body_bytes_max: self.ingest.body_bytes_max,
                 dedup_horizon: text(self.ingest.dedup_horizon),
                 future_skew_max: text(self.ingest.future_skew_max),
+            },
+            budgets: Budgets {
+                default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
+                estimate_ceiling_usd: self.budgets.estimate_ceiling.map(|amount| amount.to_string()),
             },
             metrics: Metrics {
                 series_max: self.metrics.series_max,

@@ -6,10 +6,10 @@ pub(crate) mod tests;
 use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called, Priced, Zero};
-use budget::{Charge, Ref, Subject};
+use budget::{Charge, Claim, Found, Ref, Subject};
 use pricing::cost::Unpriced;
 use pricing::table::Unmatched;
-use pricing::{Attrs, Call, Outcome, PriceBook, Target, Timestamp, Usage, price};
+use pricing::{Attrs, Call, Money, Outcome, PriceBook, Target, Timestamp, Usage, price};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -57,7 +57,72 @@ pub fn charge_for(book: &PriceBook, event: UsageEvent, team: Option<&str>, tenan
         estimated: event.estimated,
         priced,
         reported_cost: event.reported_cost,
+        claim: event.reservation.map(|reservation| Claim { reservation, last: event.settles, found: Found::Nothing }),
+        ceiling: None,
     }
+}
+
+/// A cost that a trusted caller states for a reservation, instead of usage.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stated {
+    /// Id of the statement; without one the reservation has one statement.
+    pub id: Option<Arc<str>>,
+    /// The cost.
+    pub cost: Money,
+    /// Nothing more will come.
+    pub last: bool,
+    /// Provider, if it was a model.
+    pub provider: Option<Arc<str>>,
+    /// Model.
+    pub model: Option<Arc<str>>,
+    /// Tool, if it was one.
+    pub tool: Option<Arc<str>>,
+}
+
+/// Name of a provider or model that a statement leaves out.
+const UNSTATED: &str = "unstated";
+
+/// The charge of a stated cost. Its run is the reservation's, which the meter knows.
+#[must_use]
+pub fn reported(reservation: &Arc<str>, stated: &Stated, now: Timestamp, tenant: &str) -> Charge {
+    let id = stated.id.clone().unwrap_or_else(|| Arc::from(format!("{reservation}/settle")));
+    let unstated = || Arc::from(UNSTATED);
+    let called = match &stated.tool {
+        Some(tool) => Called::Tool { tool: Arc::clone(tool), mcp_server: None },
+        None => Called::Model {
+            provider: stated.provider.clone().unwrap_or_else(unstated),
+            model: stated.model.clone().unwrap_or_else(unstated),
+            request_model: None,
+            response_id: None,
+        },
+    };
+    let body = [&*stated.cost.to_string(), if stated.last { "last" } else { "more" }].join(" ");
+    Charge {
+        key: key(&[tenant, "reservation", reservation, &id]),
+        event_id: id,
+        source: Arc::from("reservation"),
+        via: Arc::from("api"),
+        response_key: None,
+        body: first_8(&Sha256::digest(body.as_bytes()).into()),
+        time: now,
+        execution: Ref::new("", ""),
+        subject: Subject::default(),
+        parent: None,
+        conversation: None,
+        called,
+        usage: Usage::default(),
+        attrs: Attrs::default(),
+        outcome: CallOutcome::Ok,
+        estimated: false,
+        priced: Priced::Reported(stated.cost),
+        reported_cost: Some(stated.cost),
+        claim: Some(Claim { reservation: Arc::clone(reservation), last: stated.last, found: Found::Nothing }),
+        ceiling: None,
+    }
+}
+
+fn first_8(digest: &[u8; 32]) -> u64 {
+    digest.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
 }
 
 /// The price of a charge at the book's rates: the same question that [`charge`] asked, for checking it again.
@@ -183,6 +248,5 @@ fn body_hash(event: &UsageEvent) -> u64 {
     };
     // Encoding plain values into memory cannot fail; an empty text would only make two bodies look alike.
     let bytes = postcard::to_stdvec(&body).unwrap_or_default();
-    let digest: [u8; 32] = Sha256::digest(&bytes).into();
-    digest.first_chunk::<8>().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    first_8(&Sha256::digest(&bytes).into())
 }

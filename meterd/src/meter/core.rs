@@ -1,13 +1,16 @@
 //! The meter's core: commands in, one durable batch, answers out. No thread, no queue, no waiting: whoever calls it decides
 //! when. The daemon's thread drives it, and so can a simulation, with a clock and a disk of its own.
 
+mod reserve;
+
 use std::time::Duration;
 
 #[cfg(feature = "mistakes")]
 use budget::mistakes::{Mistake, made};
-use budget::{Charge, Command, Entry, Fact, State, Verdict, decide};
+use budget::{Charge, Command, Entry, Fact, Reserve, State, Verdict, decide};
 use pricing::Timestamp;
 
+pub use self::reserve::{Held, Settled};
 use super::room;
 use super::snapshot::{self, Saver};
 use super::upkeep::Packer;
@@ -23,6 +26,10 @@ pub enum Ask {
     Charges(Vec<Charge>),
     /// To carry out a command.
     Command(Box<Command>),
+    /// To hold an amount.
+    Reserve(Box<Reserve>),
+    /// To book a charge on the run of the reservation that it names.
+    Settle(Box<Charge>),
 }
 
 /// What became of an [`Ask`], in its shape. Valid once the batch is durable.
@@ -32,6 +39,10 @@ pub enum Answer {
     Charges(Vec<Booked>),
     /// Of a command.
     Command(Verdict),
+    /// Of a reservation.
+    Reserve(Held),
+    /// Of a settling charge; `None` when nobody knows the reservation.
+    Settle(Option<Settled>),
     /// The disk has room only for what ends or settles something; nothing of it was decided.
     NoRoom,
 }
@@ -98,6 +109,8 @@ impl Core {
         match ask {
             Ask::Charges(charges) => Answer::Charges(charges.into_iter().map(|charge| self.charge(charge)).collect()),
             Ask::Command(command) => Answer::Command(self.command(*command)),
+            Ask::Reserve(wish) => Answer::Reserve(self.reserve(*wish)),
+            Ask::Settle(charge) => Answer::Settle(self.settle(*charge)),
         }
     }
 

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-use budget::{Charge, Command, Verdict};
+use budget::{Charge, Command, Reserve, Verdict};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
+use super::core::{Held, Settled};
 use super::{Answer, Ask, Booked};
 use crate::ledger::LedgerError;
 
@@ -43,6 +44,8 @@ enum Message {
 pub(super) enum Work {
     Charges(Vec<Charge>, oneshot::Sender<Result<Vec<Booked>, Refused>>),
     Command(Box<Command>, oneshot::Sender<Result<Verdict, Refused>>),
+    Reserve(Box<Reserve>, oneshot::Sender<Result<Held, Refused>>),
+    Settle(Box<Charge>, oneshot::Sender<Result<Option<Settled>, Refused>>),
 }
 
 /// Sends work to the meter; cheap to clone.
@@ -150,6 +153,8 @@ impl Receiver {
 pub(super) enum Reply {
     Charges(oneshot::Sender<Result<Vec<Booked>, Refused>>),
     Command(oneshot::Sender<Result<Verdict, Refused>>),
+    Reserve(oneshot::Sender<Result<Held, Refused>>),
+    Settle(oneshot::Sender<Result<Option<Settled>, Refused>>),
 }
 
 impl Reply {
@@ -158,10 +163,14 @@ impl Reply {
         match (self, answer) {
             (Self::Charges(reply), Answer::Charges(booked)) => drop(reply.send(Ok(booked))),
             (Self::Command(reply), Answer::Command(verdict)) => drop(reply.send(Ok(verdict))),
+            (Self::Reserve(reply), Answer::Reserve(held)) => drop(reply.send(Ok(held))),
+            (Self::Settle(reply), Answer::Settle(settled)) => drop(reply.send(Ok(settled))),
             (Self::Charges(reply), Answer::NoRoom) => drop(reply.send(Err(Refused::DiskFull))),
             (Self::Command(reply), Answer::NoRoom) => drop(reply.send(Err(Refused::DiskFull))),
+            (Self::Reserve(reply), Answer::NoRoom) => drop(reply.send(Err(Refused::DiskFull))),
+            (Self::Settle(reply), Answer::NoRoom) => drop(reply.send(Err(Refused::DiskFull))),
             // An answer has the shape of its question.
-            (Self::Charges(_), Answer::Command(_)) | (Self::Command(_), Answer::Charges(_)) => {}
+            _ => {}
         }
     }
 }
@@ -172,13 +181,15 @@ impl Work {
         match self {
             Self::Charges(charges, reply) => (Ask::Charges(charges), Reply::Charges(reply)),
             Self::Command(command, reply) => (Ask::Command(command), Reply::Command(reply)),
+            Self::Reserve(wish, reply) => (Ask::Reserve(wish), Reply::Reserve(reply)),
+            Self::Settle(charge, reply) => (Ask::Settle(charge), Reply::Settle(reply)),
         }
     }
 
     fn len(&self) -> usize {
         match self {
             Self::Charges(charges, _) => charges.len().max(1),
-            Self::Command(..) => 1,
+            Self::Command(..) | Self::Reserve(..) | Self::Settle(..) => 1,
         }
     }
 }
@@ -197,6 +208,22 @@ impl Handle {
         let (reply, answer) = oneshot::channel();
         let permit = self.room(1)?;
         self.send(Work::Command(Box::new(command), reply), permit)?;
+        answer.await.map_err(|_| self.refused())?
+    }
+
+    /// Holds an amount for a call; answers once that, or the refusal, is durable.
+    pub async fn reserve(&self, wish: Reserve) -> Result<Held, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let permit = self.room(1)?;
+        self.send(Work::Reserve(Box::new(wish), reply), permit)?;
+        answer.await.map_err(|_| self.refused())?
+    }
+
+    /// Books a charge on the run of the reservation that it names; `None` when nobody knows the reservation.
+    pub async fn settle(&self, charge: Charge) -> Result<Option<Settled>, Refused> {
+        let (reply, answer) = oneshot::channel();
+        let permit = self.room(1)?;
+        self.send(Work::Settle(Box::new(charge), reply), permit)?;
         answer.await.map_err(|_| self.refused())?
     }
 

@@ -10,10 +10,16 @@ const ENTRY_BYTES: u64 = 2_048;
 /// Does this end or settle something, so that it may use the reserve of the disk?
 pub(super) fn may_use_reserve(ask: &Ask) -> bool {
     match ask {
-        Ask::Charges(_) => false,
+        Ask::Charges(_) | Ask::Reserve(_) => false,
+        Ask::Settle(_) => true,
         Ask::Command(command) => !matches!(
             **command,
-            Command::Open(_) | Command::Charge(_) | Command::Adjust(_) | Command::Apply(_) | Command::Pin(_)
+            Command::Open(_)
+                | Command::Charge(_)
+                | Command::Reserve(_)
+                | Command::Adjust(_)
+                | Command::Apply(_)
+                | Command::Pin(_)
         ),
     }
 }
@@ -28,6 +34,8 @@ pub(super) fn wanted(ask: &Ask) -> u64 {
             Command::Open(opened) => texts(&[opened.document.as_deref().unwrap_or_default()]),
             _ => ENTRY_BYTES,
         },
+        Ask::Reserve(_) => ENTRY_BYTES.saturating_mul(2),
+        Ask::Settle(charged) => charge(charged),
     }
 }
 

@@ -13,7 +13,8 @@ mod write;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use budget::decide::Allowance;
+use budget::Denial;
+use budget::signal::CounterAt;
 use pricing::Timestamp;
 use prometheus::{GaugeVec, Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Registry};
 
@@ -223,8 +224,8 @@ impl DaemonMetrics {
     }
 
     /// A budget check was answered.
-    pub fn decided(&self, allowance: &Allowance) {
-        self.decisions(|decisions| decisions.answered(allowance));
+    pub fn decided(&self, denial: Option<&Denial>, counters: &[CounterAt]) {
+        self.decisions(|decisions| decisions.answered(denial, counters));
     }
 
     fn decisions<T>(&self, change: impl FnOnce(&mut Decisions) -> T) -> T {

@@ -78,6 +78,8 @@ impl LedgerMetrics {
             Fact::Ended { execution, phase } => self.ended(at, execution, *phase),
             Fact::Charged(charge) => self.charged(at, charge),
             Fact::Adjusted(adjustment) => self.adjusted(at, adjustment),
+            // What is held is a gauge of the state.
+            Fact::Reserved(_) | Fact::Resolved { .. } | Fact::Extended { .. } => {}
             Fact::Warned { counter, .. } => self.crossed(counter, false),
             Fact::Reached { counter, .. } => self.crossed(counter, true),
             Fact::Killed { kill, execution, cause, .. } => self.killed(at, kill, execution, cause),

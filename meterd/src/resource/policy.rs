@@ -33,6 +33,7 @@ pub(super) fn policy(spec: &Fields<'_>, report: &mut Report) -> Policy {
     Policy {
         on_unpriced: spec.word("onUnpriced", &ON_UNPRICED, report).unwrap_or_default(),
         estimate_ceiling: spec.usd("estimateCeilingUsd", report),
+        per_call: None,
         on_partition: on_partition(spec, report).unwrap_or_default(),
         wind_down: wind_down(spec, report),
         kill_plan: kill_plan(spec, report),

@@ -107,6 +107,7 @@ impl World {
         let said: Vec<Said> = match answer {
             Answer::Charges(booked) => booked.iter().filter_map(booked_said).collect(),
             Answer::Command(verdict) => vec![self.verdict_said(act, verdict)?],
+            Answer::Reserve(_) | Answer::Settle(_) => return Err("an answer to what nobody asked".to_owned()),
             Answer::NoRoom => return Err("no room, in the middle of a request".to_owned()),
         };
         if said == expected { Ok(()) } else { Err(format!("answered {said:?}, expected {expected:?}")) }

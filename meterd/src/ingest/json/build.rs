@@ -47,7 +47,10 @@ fn read(fields: &Fields<'_>, ignored: &mut Vec<String>) -> Result<UsageEvent, Re
         outcome: outcome(fields)?,
         estimated: flag(fields, Field::Estimated)?,
         reservation: optional(fields, Field::Reservation)?,
-        settles: flag(fields, Field::Final)?,
+        // One call is one reservation, unless its event says that more will come.
+        settles: fields
+            .get(Field::Final)
+            .map_or(Ok(fields.get(Field::Reservation).is_some()), |raw| scalar::boolean(Field::Final.pointer(), raw))?,
         reported_cost: reported_cost(fields)?,
     };
     event.validate()?;

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use budget::Denial;
-use budget::decide::Allowance;
 use budget::signal::CounterAt;
 
 use crate::metrics::catalog::BUDGET_DECISIONS;
@@ -23,13 +22,16 @@ pub(super) struct Decisions(BTreeMap<(String, String), [u64; 2]>);
 impl Decisions {
     /// Counts one answer for every budget that binds the run: `deny` for the one that lacked headroom, and `allow` for
     /// each of the others only when the whole answer was to go on.
-    pub(super) fn answered(&mut self, allowance: &Allowance) {
-        match &allowance.denial {
+    pub(super) fn answered(&mut self, denial: Option<&Denial>, counters: &[CounterAt]) {
+        match denial {
             Some(Denial::Limit(counter)) => self.count(budget(counter), 1),
-            // A fence or an end is no budget's answer.
-            Some(Denial::Fenced(_) | Denial::Ended(_)) => {}
+            Some(Denial::Unpriced(id) | Denial::PerCall { budget: id, .. }) => {
+                self.count(Some((id.namespace.to_string(), id.name.to_string())), 1);
+            }
+            // A fence, an end or a missing estimate is no budget's answer.
+            Some(Denial::Fenced(_) | Denial::Ended(_) | Denial::NoEstimate) => {}
             None => {
-                let budgets: BTreeSet<_> = allowance.counters.iter().filter_map(budget).collect();
+                let budgets: BTreeSet<_> = counters.iter().filter_map(budget).collect();
                 budgets.into_iter().for_each(|budget| self.count(Some(budget), 0));
             }
         }

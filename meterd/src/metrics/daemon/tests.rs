@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use budget::decide::Allowance;
 use budget::{Denial, Source};
 use pricing::Timestamp;
 
@@ -152,9 +151,9 @@ fn an_answer_counts_for_the_budgets_that_gave_it() {
     let counter = |source, name| counter_at(&budget_of(source, name, "t", usd("5")), usd("5"));
     let (day, agent) = (counter(Source::Budget, "b"), counter(Source::Agent, "b"));
     let counters = vec![day.clone(), day.clone(), agent, counter(Source::Execution, "r1")];
-    daemon.decided(&Allowance { denial: None, turn: None, counters: counters.clone() });
-    daemon.decided(&Allowance { denial: Some(Denial::Limit(day)), turn: None, counters: counters.clone() });
-    daemon.decided(&Allowance { denial: Some(Denial::Fenced("kill-1".into())), turn: None, counters });
+    daemon.decided(None, &counters);
+    daemon.decided(Some(&Denial::Limit(day)), &counters);
+    daemon.decided(Some(&Denial::Fenced("kill-1".into())), &counters);
     let exposed = exposed(&daemon);
     let series = |budget, result| {
         format!(r#"meterd_budget_decisions_total{{agent_namespace="ns",budget="{budget}",result="{result}"}}"#)
@@ -164,42 +163,4 @@ fn an_answer_counts_for_the_budgets_that_gave_it() {
     exposed.check(&series("agent/b", "allow"), "1");
     exposed.check(&series("agent/b", "deny"), "0");
     assert_eq!(exposed.family("meterd_budget_decisions_total").count(), 4);
-}
-
-#[test]
-fn sinks_tell_what_they_delivered_and_what_waits() {
-    let daemon = DaemonMetrics::new().unwrap();
-    let check = |series: &str, value: &str| exposed(&daemon).check(series, value);
-    check(r#"meterd_sink_oldest_pending_timestamp_seconds{sink="clickhouse"}"#, "0");
-    check(r#"meterd_sink_write_errors_total{reason="timeout",sink="clickhouse"}"#, "0");
-    daemon.sink_delivered("clickhouse", 250, 0.02);
-    daemon.sink_failed("clickhouse", "timeout");
-    daemon.sink_failed("clickhouse", "a text of the server's own");
-    daemon.sink_pending("clickhouse", 12, Some(Timestamp::from_millis(1500)));
-    check(r#"meterd_sink_rows_total{sink="clickhouse"}"#, "250");
-    check(r#"meterd_sink_write_errors_total{reason="timeout",sink="clickhouse"}"#, "1");
-    check(r#"meterd_sink_write_errors_total{reason="other",sink="clickhouse"}"#, "1");
-    check(r#"meterd_sink_pending_rows{sink="clickhouse"}"#, "12");
-    check(r#"meterd_sink_oldest_pending_timestamp_seconds{sink="clickhouse"}"#, "1.5");
-    check(r#"meterd_sink_write_duration_seconds_bucket{sink="clickhouse",le="0.025"}"#, "1");
-    daemon.sink_pending("clickhouse", 0, None);
-    check(r#"meterd_sink_oldest_pending_timestamp_seconds{sink="clickhouse"}"#, "0");
-}
-
-#[test]
-fn a_bill_beside_metered_cost_gives_share_and_drift() {
-    let daemon = DaemonMetrics::new().unwrap();
-    let money = |text: &str| text.parse::<pricing::Money>().unwrap();
-    let at = Timestamp::from_millis(2500);
-    daemon.reconciled("openai", super::Reconciled { at, billed: money("200"), metered: money("194.5") });
-    daemon.reconciled("free", super::Reconciled { at, billed: money("0"), metered: money("0") });
-    daemon.corrected("openai", super::Correction::Up, money("5.25"));
-    daemon.corrected("openai", super::Correction::Up, money("0.25"));
-    let exposed = exposed(&daemon);
-    exposed.check(r#"meterd_reconcile_captured_ratio{provider="openai"}"#, "0.9725");
-    exposed.check(r#"meterd_reconcile_drift_usd{provider="openai"}"#, "5.5");
-    exposed.check(r#"meterd_reconcile_last_success_timestamp_seconds{provider="openai"}"#, "2.5");
-    exposed.check(r#"meterd_reconcile_adjustments_usd_total{provider="openai",direction="up"}"#, "5.5");
-    exposed.check(r#"meterd_reconcile_adjustments_usd_total{provider="openai",direction="down"}"#, "0");
-    assert_eq!(exposed.value(r#"meterd_reconcile_captured_ratio{provider="free"}"#), None, "nothing billed, no share");
 }

@@ -198,7 +198,7 @@ impl LedgerMetrics {
             Priced::Cost(_) | Priced::Unpriced(Unpriced::NoRateForUnit(_) | Unpriced::NoRateAtTime) => (true, true),
             Priced::Unpriced(Unpriced::UnknownModel) => (true, false),
             // A call that cost nothing was not looked up.
-            Priced::Unpriced(_) | Priced::Zero(_) => (false, false),
+            Priced::Unpriced(_) | Priced::Zero(_) | Priced::Reported(_) => (false, false),
         };
         let families = &mut self.families;
         let (symbols, caps) = (&mut families.symbols, &families.caps);

@@ -104,6 +104,8 @@ impl Feed {
             estimated: false,
             priced,
             reported_cost: None,
+            claim: None,
+            ceiling: None,
         }))
     }
 

@@ -38,6 +38,7 @@ fn every_field_is_read() {
         Policy {
             on_unpriced: OnUnpriced::Deny,
             estimate_ceiling: Some("0.25".parse().unwrap()),
+            per_call: None,
             on_partition: OnPartition::AllowUpTo(Some("0.5".parse().unwrap())),
             wind_down: Some(WindDown { allowance: "0.1".parse().unwrap(), grace_ms: 45_000 }),
             kill_plan: vec![

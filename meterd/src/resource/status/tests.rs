@@ -216,6 +216,8 @@ fn charge(execution: &Ref, usd: &str, key: u128) -> Charge {
         estimated: false,
         priced: Priced::Cost(Cost { total: usd.parse().unwrap(), lines: Vec::new(), table }),
         reported_cost: None,
+        claim: None,
+        ceiling: None,
     }
 }
 

@@ -63,6 +63,7 @@ fn charged(feed: &Feed) -> i128 {
             Fact::Adjusted(adjustment) => adjustment.delta.scaled(),
             Fact::Charged(charge) => match &charge.priced {
                 Priced::Cost(cost) => cost.total.scaled(),
+                Priced::Reported(cost) => cost.scaled(),
                 Priced::Unpriced(_) | Priced::Zero(_) => 0,
             },
             _ => 0,

@@ -1,0 +1,209 @@
+//! Reservations: check and hold are one step, for every counter that binds the call, of every run above it as well.
+//!
+//! A seen id has its outcome already. A denial names the fence, the end, or the counter that lacks headroom; a grant
+//! holds on all counters at once. Spend is never refused here: settling is `settle`'s.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use pricing::{Money, Timestamp};
+
+use super::settle::opening;
+use super::{State, Verdict};
+use crate::budget::{Action, Unit};
+use crate::charge::Subject;
+use crate::entry::Fact;
+use crate::policy::OnUnpriced;
+use crate::reservation::{Amounts, Denial, EXPIRED_PER_DECISION_MAX, Reservation, Reserve, Reserved, Standing, expiry};
+use crate::scope::Ref;
+use crate::state::{Bound, Run, Who};
+
+/// Grants or refuses; what is seen again is answered as the first time.
+pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut Vec<Fact>) -> Verdict {
+    if let Some(known) = state.reservation(&wish.id) {
+        return seen(known, wish.body);
+    }
+    let opened;
+    let (number, run, opening) = match state.find(&wish.execution) {
+        Some((number, run)) => (Some(number), run, None),
+        None => {
+            let opening = opening(state, &wish.execution, &wish.subject, wish.parent.as_ref(), None);
+            let mut run = Run::open(&opening, now);
+            run.carry(state.waiting_budget(&wish.execution), now);
+            opened = run;
+            (None, &opened, Some(opening))
+        }
+    };
+    let (subject, call) = subjects(run, &wish.subject);
+    let above = state.above_of(run, &wish.execution, wish.parent.as_ref());
+    let who = Who { number, run, subject: &subject, call: &call, above };
+    let asked = asked(state, who, &wish);
+    let denial = fence(run).or_else(|| match (state.turn_left(&run.execution), asked) {
+        // The last turn has its own allowance, which stands above the limits that the run has reached.
+        (Some(turn), Ok(amounts)) => (amounts.usd > turn.left || run.holds > 0).then_some(Denial::Fenced(turn.kill)),
+        (None, Ok(amounts)) => short_of(state, now, who, &amounts),
+        (_, Err(_)) => Some(Denial::NoEstimate),
+    });
+    let (Ok(amounts) | Err(amounts)) = asked;
+    let expires_at = wish.expires_at(now);
+    let (id, body) = (wish.id, wish.body);
+    facts.extend(opening.map(Fact::Opened));
+    facts.push(Fact::Reserved(Reserved {
+        id,
+        body,
+        execution: wish.execution,
+        subject: wish.subject,
+        parent: wish.parent,
+        asked: amounts,
+        expires_at,
+        generation: state.limits().generation,
+        denial: denial.clone().map(Box::new),
+    }));
+    match denial {
+        Some(denial) => Verdict::Refused { denial: Box::new(denial), asked: amounts, again: false },
+        None => Verdict::Granted { asked: amounts, expires_at, standing: Standing::Held, again: false },
+    }
+}
+
+fn seen(known: &Reservation, body: u64) -> Verdict {
+    if known.body != body {
+        return Verdict::ReservationConflict;
+    }
+    let asked = known.asked;
+    match &known.denial {
+        Some(denial) => Verdict::Refused { denial: denial.clone(), asked, again: true },
+        None => Verdict::Granted { asked, expires_at: known.until, standing: known.standing, again: true },
+    }
+}
+
+/// The run's subject as it is after the call, and the call's own.
+fn subjects<'r, 'c>(run: &'r Run, call: &'c Subject) -> (Cow<'r, Subject>, Cow<'c, Subject>) {
+    let mut subject = Cow::Borrowed(&run.execution.subject);
+    if subject.lacks(call) {
+        subject.to_mut().fill_from(call);
+    }
+    let mut call = Cow::Borrowed(call);
+    if call.lacks(&subject) {
+        call.to_mut().fill_from(&subject);
+    }
+    (subject, call)
+}
+
+/// The fence: a killed or finished run reserves nothing.
+fn fence(run: &Run) -> Option<Denial> {
+    let ended = (!run.is_live()).then_some(Denial::Ended(run.execution.phase));
+    run.execution.kill.clone().map(Denial::Fenced).or(ended)
+}
+
+/// What is to be held. An estimate without an amount is a ceiling: what one call may cost on its route or by its
+/// budgets, the highest of them, else the caller's. `Err`: dollars are limited and nobody says how many.
+fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve) -> Result<Amounts, Amounts> {
+    let estimate = wish.estimate;
+    let counts = Amounts {
+        usd: Money::ZERO,
+        tokens: estimate.tokens,
+        tool_calls: estimate.tool_calls,
+        model_calls: estimate.model_calls,
+    };
+    if let Some(usd) = estimate.usd {
+        return Ok(Amounts { usd, ..counts });
+    }
+    let mut ceiling: Option<Money> = None;
+    let mut limited = false;
+    state.each_bound(who, |bound| {
+        let policy = &bound.slot.budget.policy;
+        ceiling = ceiling.max(policy.per_call.or(policy.estimate_ceiling));
+        limited |= bound.row.unit == Unit::Usd && bound.slot.budget.on_hard_limit >= Action::Deny;
+    });
+    match ceiling.or(wish.ceiling) {
+        Some(usd) => Ok(Amounts { usd, ..counts }),
+        None if limited => Err(counts),
+        None => Ok(counts),
+    }
+}
+
+/// The first thing that the call is too much for, if it is.
+fn short_of(state: &State, now: Timestamp, who: Who<'_, '_>, asked: &Amounts) -> Option<Denial> {
+    let mut denial = None;
+    let unpriced = who.run.execution.unpriced_calls > 0;
+    state.each_bound(who, |bound| {
+        if denial.is_none() {
+            denial = policy_denial(&bound, asked, unpriced).or_else(|| lacking(state, now, &bound, asked));
+        }
+    });
+    denial
+}
+
+fn policy_denial(bound: &Bound<'_>, asked: &Amounts, unpriced: bool) -> Option<Denial> {
+    let budget = &bound.slot.budget;
+    match budget.policy.per_call {
+        Some(limit) if asked.usd > limit => Some(Denial::PerCall { budget: budget.id.clone(), limit }),
+        _ if unpriced && budget.policy.on_unpriced == OnUnpriced::Deny => Some(Denial::Unpriced(budget.id.clone())),
+        _ => None,
+    }
+}
+
+/// The denial of a counter for which `spent + held + asked` is above the limit. A unit that the call does not use is no
+/// reason to refuse it; a model call uses tokens, also where its caller says no number.
+fn lacking(state: &State, now: Timestamp, bound: &Bound<'_>, asked: &Amounts) -> Option<Denial> {
+    if bound.slot.budget.on_hard_limit < Action::Deny {
+        return None;
+    }
+    let unit = bound.row.unit;
+    let mut amount = asked.unit(unit);
+    if amount == 0 {
+        if unit != Unit::Tokens || asked.model_calls == 0 {
+            return None;
+        }
+        amount = 1;
+    }
+    let (window, tally, _) = state.judged(bound, now, now);
+    let after = tally.spent.saturating_add(tally.held).saturating_add(amount);
+    if after <= bound.cap.amount {
+        return None;
+    }
+    bound.slot.counter_at(bound.row, window, tally).map(Denial::Limit)
+}
+
+/// Gives a live reservation back.
+pub(super) fn release(state: &State, id: &Arc<str>, facts: &mut Vec<Fact>) -> Verdict {
+    let Some((known, execution)) = find(state, id) else { return Verdict::UnknownReservation };
+    match known.standing {
+        Standing::Held => {
+            let (reservation, standing) = (Arc::clone(id), Standing::Released);
+            facts.push(Fact::Resolved { reservation, execution, standing });
+            Verdict::Done
+        }
+        Standing::Released => Verdict::Unchanged,
+        standing => Verdict::AlreadyResolved(standing),
+    }
+}
+
+/// Gives a live reservation more time, counted from now. A run that is fenced or over gets none.
+pub(super) fn extend(state: &State, now: Timestamp, id: &Arc<str>, ttl_ms: u64, facts: &mut Vec<Fact>) -> Verdict {
+    let Some((known, execution)) = find(state, id) else { return Verdict::UnknownReservation };
+    if !known.is_held() {
+        return Verdict::AlreadyResolved(known.standing);
+    }
+    if let Some(denial) = state.find(&execution).and_then(|(_, run)| fence(run)) {
+        return Verdict::Refused { denial: Box::new(denial), asked: known.asked, again: false };
+    }
+    let expires_at = expiry(now, ttl_ms);
+    facts.push(Fact::Extended { reservation: Arc::clone(id), execution, expires_at });
+    Verdict::Granted { asked: known.asked, expires_at, standing: Standing::Held, again: false }
+}
+
+/// Lets expire what is due: at most `EXPIRED_PER_DECISION_MAX` at once.
+pub(super) fn expire(state: &State, now: Timestamp, facts: &mut Vec<Fact>) -> Verdict {
+    let before = facts.len();
+    for due in state.expired(now).take(EXPIRED_PER_DECISION_MAX) {
+        let Some(execution) = state.reserved_for(due).cloned() else { continue };
+        facts.push(Fact::Resolved { reservation: Arc::clone(&due.id), execution, standing: Standing::Expired });
+    }
+    if facts.len() == before { Verdict::Unchanged } else { Verdict::Done }
+}
+
+fn find<'a>(state: &'a State, id: &str) -> Option<(&'a Reservation, Ref)> {
+    let known = state.reservation(id)?;
+    Some((known, state.reserved_for(known)?.clone()))
+}

@@ -1,0 +1,95 @@
+//! Rows of the reservations' operations.
+
+use super::{BODY_FAILS, JSON, Operation, PAGE, PARAMETER};
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: "post",
+        path: "/v1/reservations",
+        id: "reserve",
+        summary: "Hold an amount for a call: stated, or the worst case of a model with so many tokens. Answered when \
+                  durable; 200 for an id that was granted before.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 201,
+        fails: &[
+            BODY_FAILS[0],
+            (402, "Refused: the body is the decision, with the binding budget. Not to be tried again."),
+            (409, "The id was used for something else."),
+            BODY_FAILS[1],
+        ],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/reservations",
+        id: "listReservations",
+        summary: "Reservations that are live or were resolved lately.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[
+            ("namespace", "only this one"),
+            ("execution", "only this run's"),
+            ("state", "held, settled, released, expired or denied"),
+            PAGE[0],
+            PAGE[1],
+        ],
+        fails: &PARAMETER,
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/reservations/{id}",
+        id: "getReservation",
+        summary: "One reservation as it stands.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &[(404, "No such reservation.")],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/reservations/{id}/settle",
+        id: "settleReservation",
+        summary: "Book what the call cost, stated (`cost_usd`) or as a usage `event`, and give the rest back unless \
+                  `final` is false. Spend is never refused; after the end it is booked as late.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (404, "No such reservation."),
+            (409, "The settlement's id was booked before with other content."),
+            BODY_FAILS[1],
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/reservations/{id}/release",
+        id: "releaseReservation",
+        summary: "Give a reservation back: the call was not made.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[(404, "No such reservation."), (409, "It is settled, expired or denied.")],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/reservations/{id}/extend",
+        id: "extendReservation",
+        summary: "Give a live reservation `ttl` more, counted from now: the heartbeat of a long stream.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (402, "The run is fenced or over: the body is the decision."),
+            (404, "No such reservation."),
+            (409, "It is no longer live."),
+        ],
+    },
+];
