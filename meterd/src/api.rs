@@ -7,11 +7,14 @@ mod access;
 mod answer;
 mod budgets;
 mod caller;
+mod console;
 mod cost;
+mod events;
 mod executions;
 mod extract;
 mod health;
 mod openapi;
+mod prices;
 mod process;
 mod provider;
 mod quarantine;
@@ -41,6 +44,7 @@ use crate::auth::Auth;
 use crate::clock::Clock;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
+use crate::pulse::Pulse;
 use crate::reconcile::View;
 use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
@@ -62,6 +66,8 @@ pub struct App {
     pub rollups: RollupView,
     /// Signals on their way to runs.
     pub hub: Hub,
+    /// What moved, for those who watch.
+    pub pulse: Pulse,
     /// Prices in force; a request keeps the snapshot it began with.
     pub prices: Arc<ArcSwap<PriceBook>>,
     /// Changes prices of what is booked.
@@ -131,6 +137,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/reprice", post(quarantine::reprice))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
+        .route("/v1/prices", get(prices::list))
+        .route("/v1/prices/{digest}", get(prices::get))
+        .route("/v1/events", get(events::get))
+        .route("/", get(console::page))
+        .route("/console/{file}", get(console::asset))
+        .route("/runbooks/{name}", get(console::runbooks))
         .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));

@@ -24,6 +24,7 @@ use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
+use crate::pulse::Pulse;
 use crate::reconcile::View;
 use crate::resource::Resource;
 use crate::rollup::RollupView;
@@ -93,9 +94,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     told_of(&restored);
     let socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
-    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
-    metrics.wal_replayed(restored.replayed);
-    metrics.wal_bytes(restored.writer.bytes());
+    let metrics = own_metrics(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
     let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
@@ -103,10 +102,10 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
-    let (hub, feed) = Hub::new();
-    let (serving, following) = (CancellationToken::new(), CancellationToken::new());
-    let mut followers = JoinSet::new();
+    let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
+    let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
+    followers.spawn(follow("events", reader.clone(), cursor, beat, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
@@ -117,6 +116,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         view,
         rollups,
         hub,
+        pulse,
         prices,
         settler,
         clock,
@@ -231,6 +231,13 @@ fn limits(config: &Config) -> Limits {
 
 fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(configured)
+}
+
+fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> {
+    let metrics = DaemonMetrics::new().map_err(|error| StartError::Metrics(error.to_string()))?;
+    metrics.wal_replayed(restored.replayed);
+    metrics.wal_bytes(restored.writer.bytes());
+    Ok(metrics)
 }
 
 fn reservation_defaults(config: &Config) -> ReservationDefaults {

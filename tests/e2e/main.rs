@@ -12,6 +12,7 @@ mod auth;
 mod bench;
 mod budgets;
 mod commands;
+mod console;
 mod contract;
 mod cost;
 mod crash;

@@ -22,7 +22,8 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["reconcile"], &["pricing", "budget", "follow", "ledger", "signal"]),
     (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
-    (&["server"], &[]),
+    (&["pulse"], &["pricing", "budget", "follow"]),
+    (&["server", "console"], &[]),
     (
         &["api"],
         &[
@@ -30,11 +31,13 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "pricing",
             "budget",
             "clock",
+            "console",
             "event",
             "ingest",
             "ledger",
             "meter",
             "metrics",
+            "pulse",
             "reconcile",
             "resource",
             "rollup",

@@ -10,7 +10,7 @@ CLICKHOUSE = m.DataSourceRef(type_val="grafana-clickhouse-datasource", uid="$cli
 TARGETS = 'job=~"$job",instance=~"$instance"'
 MONEY = "currencyUSD"
 # The rows of one call each, every call once.
-VIEW = "meterd.usage_events FINAL"
+VIEW = "meterd.usage_entries"
 
 
 class Sql(variants.Dataquery):

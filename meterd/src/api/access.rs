@@ -44,7 +44,8 @@ const CALLERS: &[Role] = &[Read, Reserve, Ingest];
 
 const TABLE: &[Access] = &[
     open("get", "/"),
-    open("get", "/console/{*path}"),
+    open("get", "/console/{file}"),
+    open("get", "/runbooks/{name}"),
     open("get", "/openapi.json"),
     open("get", "/healthz"),
     open("get", "/readyz"),
@@ -78,6 +79,9 @@ const TABLE: &[Access] = &[
     to("get", "/v1/kills", &[Read], Reach::Handler),
     to("get", "/v1/quarantine", &[Read], Reach::Handler),
     to("get", "/v1/cost", &[Read], Reach::Handler),
+    to("get", "/v1/prices", &[Read], Reach::Handler),
+    to("get", "/v1/prices/{digest}", &[Read], Reach::Handler),
+    to("get", "/v1/events", &[Read], Reach::Handler),
     audited("post", "/v1/reprice", &[Admin], Reach::Everywhere),
     audited("post", "/v1/resources/apply", &[Admin], Reach::Everywhere),
     to("post", "/v1/resources/validate", &[Read], Reach::Handler),

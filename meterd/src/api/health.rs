@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::App;
 use super::answer::typed;
 use crate::meter::Refused;
+use crate::metrics;
 
 /// What is not as it should be, by part. A failed reload is a warning: the last good snapshot goes on.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +35,32 @@ pub(super) async fn healthz() -> Response {
     typed(StatusCode::OK, "text/plain; charset=utf-8", "ok\n")
 }
 
+/// How the daemon is, for those who watch it.
+pub(super) fn standing(app: &App) -> Value {
+    let (depth, capacity) = app.meter.depth();
+    let committed = app.view.ledger().committed();
+    let (view, unpriced) = app.view.read(|state| (state.seq(), state.quarantined()));
+    let metrics = app.ledger_metrics.read(metrics::LedgerMetrics::seq);
+    let book = app.prices.load();
+    let prices: usize = book.tables().iter().map(|table| table.entries()).sum();
+    json!({
+        "ledger": ledger_word(app), "entries": committed, "queue": { "depth": depth, "capacity": capacity },
+        "behind": { "view": committed.saturating_sub(view), "metrics": committed.saturating_sub(metrics) },
+        "tables": book.tables().len(), "prices": prices, "unpriced": unpriced, "open": app.auth.registry().is_open(),
+        "warnings": app.readiness.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        "version": env!("CARGO_PKG_VERSION"), "started": app.pulse.started(),
+    })
+}
+
+fn ledger_word(app: &App) -> &'static str {
+    match app.meter.stopped() {
+        None if !app.meter.has_room() => "no_room",
+        None => "up",
+        Some(Refused::DiskFull) => "disk_full",
+        Some(_) => "stopped",
+    }
+}
+
 pub(super) async fn readyz(State(app): State<App>) -> Response {
     let stopped = app.meter.stopped();
     let stopping = app.stop.is_cancelled();
@@ -41,12 +68,7 @@ pub(super) async fn readyz(State(app): State<App>) -> Response {
     let warnings = app.readiness.warnings.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let answer = json!({
         "ready": ready,
-        "ledger": match stopped {
-            None if !app.meter.has_room() => "no_room",
-            None => "up",
-            Some(Refused::DiskFull) => "disk_full",
-            Some(_) => "stopped",
-        },
+        "ledger": ledger_word(&app),
         "stopping": stopping,
         "entries": app.view.ledger().committed(),
         "warnings": warnings,

@@ -1,6 +1,7 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
 mod reservations;
+mod watching;
 
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -53,7 +54,7 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(reservations::OPERATIONS)
+    OPERATIONS.iter().chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[

@@ -30,6 +30,7 @@ use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, OnCommit, Restored, Rules};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
+use crate::pulse::Pulse;
 use crate::reconcile::View;
 use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
@@ -76,6 +77,8 @@ impl Api {
         let following = CancellationToken::new();
         tokio::spawn(follow("status", reader.clone(), 0, reconciler, following.clone()));
         tokio::spawn(follow("signals", reader.clone(), 0, feed, following.clone()));
+        let (pulse, beat) = Pulse::new(0, clock.now());
+        tokio::spawn(follow("events", reader.clone(), 0, beat, following.clone()));
         let rollups = RollupView::open(&dir, &reader);
         tokio::spawn(follow("rollups", reader.clone(), 0, rollups.follower(), following.clone()));
         tokio::spawn(follow("metrics", reader, 0, ledger_metrics.follower(), following.clone()));
@@ -86,6 +89,7 @@ impl Api {
             view,
             rollups,
             hub,
+            pulse,
             prices,
             settler,
             clock,

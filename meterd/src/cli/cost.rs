@@ -1,6 +1,7 @@
 //! `meterd cost by-…` and `meterd top …`: roll-ups from a running daemon, or from a data directory at rest.
 
 mod show;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -95,6 +96,9 @@ pub(super) struct Top {
     /// How many
     #[arg(short = 'l', long, value_name = "N", default_value_t = 10)]
     limit: usize,
+    /// Draw it again every second, with the budgets, the live runs and the kills beside it; q leaves
+    #[arg(short, long)]
+    watch: bool,
     #[command(flatten)]
     asked: Asked,
 }
@@ -200,7 +204,19 @@ impl Cost {
 
 impl Top {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        if self.watch {
+            return self.watched();
+        }
         self.asked.show(self.params())
+    }
+
+    fn watched(&self) -> Result<ExitCode, Failure> {
+        if self.asked.source.data_dir().is_some() {
+            return Err(anyhow::anyhow!("--watch asks a running daemon: name its --url instead of --data-dir").into());
+        }
+        let path = format!("/v1/cost?{}", query(&self.asked.fill(self.params()))?);
+        let title = format!("top {} by {}, since {}", word_of(self.ranked), word_of(self.by), self.asked.since);
+        watch::watch(&self.asked.source.client(), &path, &title)
     }
 
     fn params(&self) -> Params {

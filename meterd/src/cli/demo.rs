@@ -48,6 +48,7 @@ impl Demo {
             let daemon = start(&args).await?;
             let client = Client::new(&daemon.api_url());
             say(&format!("meterd demo: API      {}", daemon.api_url()));
+            say(&format!("             console  {}/", daemon.api_url()));
             say(&format!("             metrics  {}/metrics", daemon.metrics_url()));
             say(&format!("             data     {}\n", data_dir.display()));
             let outcome = self.play(&client).await;
