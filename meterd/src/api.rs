@@ -5,6 +5,7 @@
 
 mod access;
 mod answer;
+mod aos;
 mod budgets;
 mod caller;
 mod console;
@@ -128,6 +129,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
         .route("/v1/kills", get(budgets::kills))
+        .route("/v1/hooks/aos", post(aos::post))
         .route("/v1/reservations", post(reservations::post).get(reservations::list))
         .route("/v1/reservations/{id}", get(reservations::get))
         .route("/v1/reservations/{id}/settle", post(reservations::settle))

@@ -5,6 +5,18 @@ use super::{BODY_FAILS, JSON, Operation, PAGE, PARAMETER};
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         method: "post",
+        path: "/v1/hooks/aos",
+        id: "aosGuardian",
+        summary: "A Guardian of the Agent Observability Standard (JSON-RPC 2.0): `ping`, `steps/…`, `protocols/MCP`. A tool \
+                  call request is held as one call and answered allow or deny.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[BODY_FAILS[1]],
+    },
+    Operation {
+        method: "post",
         path: "/v1/reservations",
         id: "reserve",
         summary: "Hold an amount for a call: stated, or the worst case of a model with so many tokens. Answered when \

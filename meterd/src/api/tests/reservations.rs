@@ -133,3 +133,32 @@ async fn bodies_that_cannot_be_are_refused_at_their_field() {
     api.post(&format!("{PATH}/a/settle"), &json!({})).await.problem(400, "invalid_settlement");
     api.stop().await;
 }
+
+#[tokio::test]
+async fn a_guardian_answers_for_tool_calls() {
+    let api = Api::start();
+    let budget = "apiVersion: joch.dev/v1alpha1\nkind: Budget\nmetadata: { name: tools, namespace: default }\nspec: { limits: { toolCallLimitPerRun: 1 } }\n";
+    api.send("POST", "/v1/resources/apply", &[], budget).await.ok();
+    let call = async |method: &str, step: &str| {
+        let params = json!({ "toolCallRequest": { "executionId": step, "toolId": "search", "inputs": [] },
+            "context": { "agent": { "id": "helper" }, "session": { "id": "run" } } });
+        let request = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+        api.post("/v1/hooks/aos", &request).await.ok()
+    };
+    assert_eq!(call("ping", "a").await["result"]["status"], "ok");
+    let first = call("steps/toolCallRequest", "a").await;
+    assert_eq!((&first["id"], &first["result"]["decision"]), (&json!(7), &json!("allow")), "{first}");
+    assert_eq!(first["result"]["data"]["reservationId"], "aos/run/a");
+    let second = call("steps/toolCallRequest", "b").await;
+    assert_eq!(
+        (&second["result"]["decision"], &second["result"]["reason"]),
+        (&json!("deny"), &json!("budget_exceeded"))
+    );
+    assert_eq!(second["result"]["data"]["bindingBudget"]["name"], "tools");
+    assert_eq!(second["result"]["policyVersion"], "1");
+    assert_eq!(call("steps/message", "c").await["result"]["decision"], "deny");
+    assert_eq!(call("steps/toolCallResult", "a").await["result"]["decision"], "allow");
+    assert_eq!(call("steps/toolCallRequest", "d").await["result"]["decision"], "allow");
+    assert_eq!(call("unheard/of", "a").await["error"]["code"], -32_601);
+    api.stop().await;
+}
