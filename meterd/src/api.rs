@@ -13,8 +13,11 @@ mod cost;
 mod events;
 mod executions;
 mod extract;
+mod grpc;
 mod health;
+mod litellm;
 mod openapi;
+mod points;
 mod prices;
 mod process;
 mod provider;
@@ -53,8 +56,10 @@ use crate::server::problem::Problem;
 use crate::settle::Settler;
 use crate::signal::Hub;
 
+pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
+pub use points::Telemetry;
 
 /// What every route may use; cheap to clone.
 #[derive(Clone)]
@@ -87,6 +92,8 @@ pub struct App {
     pub metrics: DaemonMetrics,
     /// The ledger's families.
     pub ledger_metrics: MetricsView,
+    /// What is known of telemetry between its requests.
+    pub telemetry: Telemetry,
     /// Who may do what.
     pub auth: Auth,
     /// Strangers are let in from everywhere, because the configuration says so.
@@ -113,7 +120,10 @@ pub fn router(app: App) -> Router {
     let routes = Router::new()
         .route("/v1/usage", post(usage::post))
         .route("/v1/provider-usage", post(provider::post))
+        .route("/v1/litellm", post(litellm::post))
         .route("/v1/traces", post(traces::post))
+        .route("/v1/logs", post(traces::post_logs))
+        .route("/v1/metrics", post(traces::post_metrics))
         .route("/api/public/otel/v1/traces", post(traces::post))
         .route("/v1/executions", get(executions::list_all))
         .route(executions, get(executions::list))

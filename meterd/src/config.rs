@@ -10,6 +10,7 @@ mod resolve;
 pub mod seed;
 mod show;
 mod signals;
+pub mod sources;
 
 use pricing::table::{Unmatched, UnmatchedPolicy};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -122,6 +123,8 @@ pub struct Ingest {
     pub dedup_horizon: Duration,
     /// Events further in the future are refused.
     pub future_skew_max: Duration,
+    /// What is known of single sources of telemetry.
+    pub sources: Vec<sources::Source>,
 }
 
 /// `budgets`.
@@ -181,6 +184,7 @@ impl Default for Config {
                 body_bytes_max: 4_194_304,
                 dedup_horizon: Duration::from_secs(35 * 86_400),
                 future_skew_max: Duration::from_secs(300),
+                sources: Vec::new(),
             },
             budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
             signals: Signals::default(),

@@ -3,6 +3,7 @@
 mod credentials;
 mod expire;
 mod kills;
+mod listeners;
 mod reload;
 
 use std::net::SocketAddr;
@@ -12,11 +13,11 @@ use arc_swap::ArcSwap;
 use budget::{Command, Verdict};
 use pricing::PriceBook;
 use serde_json::json;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, App, Readiness, ReservationDefaults};
+use self::listeners::Listeners;
+use crate::api::{App, Readiness, ReservationDefaults, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -29,7 +30,7 @@ use crate::reconcile::View;
 use crate::resource::Resource;
 use crate::rollup::RollupView;
 use crate::server::body::BodyLimits;
-use crate::server::{self, BindError, Limits};
+use crate::server::{BindError, tls::TlsError};
 use crate::settle::Settler;
 use crate::signal::Hub;
 use crate::watch::{self, FileProblem, WatchGuard};
@@ -45,7 +46,7 @@ pub enum StartError {
     Bind(#[from] BindError),
     /// The Unix socket cannot be opened.
     #[error(transparent)]
-    Unix(#[from] server::unix::UnixError),
+    Unix(#[from] crate::server::unix::UnixError),
     /// The data directory cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -55,6 +56,9 @@ pub enum StartError {
     /// The metric families contradict each other.
     #[error("cannot register the metrics: {0}")]
     Metrics(String),
+    /// A certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A secret cannot be read, or is none.
     #[error("{0}")]
     Auth(#[from] auth::LoadError),
@@ -69,6 +73,9 @@ pub struct Daemon {
     pub api: SocketAddr,
     /// Where Prometheus scrapes.
     pub metrics: SocketAddr,
+    /// Where OTLP/gRPC listens, if it does.
+    pub grpc: Option<SocketAddr>,
+    encrypted: bool,
     /// Handles, for callers in the same process.
     pub app: App,
     dir: DataDir,
@@ -85,14 +92,10 @@ pub struct Daemon {
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
     let (book, resources) = files_of(config)?;
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
-    let api_listener = server::bind("the API", "--listen", config.listen.api).await?;
-    let metrics_listener = server::bind("the metrics page", "--metrics-listen", config.listen.metrics).await?;
+    let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
-    let mut restored = meter::restore(&dir)?;
-    restored.upkeep =
-        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
-    told_of(&restored);
-    let socket = kills::socket(config, &dir).await?;
+    let restored = restore(config, &dir)?;
+    listeners.socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = own_metrics(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
@@ -126,6 +129,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
+        telemetry: Telemetry::new(listeners::sources(config)),
         auth,
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
@@ -135,10 +139,13 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     reload::sync_resources(&app, &resources).await?;
     followers.spawn(app.settler.clone().run(serving.clone()));
     kills::drive(config, &app, &dir, cursor, &mut followers, &following)?;
-    let watches = reload::watch_all(&app, &dir, config).await?;
+    let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
+    let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
-        api: address(&api_listener, config.listen.api),
-        metrics: address(&metrics_listener, config.listen.metrics),
+        api: addresses.api,
+        metrics: addresses.metrics,
+        grpc: addresses.grpc,
+        encrypted: listeners.is_encrypted(),
         app,
         dir,
         ended: Some(meter.ended),
@@ -148,7 +155,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         following,
         _watches: watches,
     };
-    daemon.listen(api_listener, metrics_listener, socket, config);
+    listeners.serve(&daemon.app, config, &daemon.serving, &mut daemon.servers);
+    daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
 }
@@ -157,7 +165,8 @@ impl Daemon {
     /// The API's base URL.
     #[must_use]
     pub fn api_url(&self) -> String {
-        format!("http://{}", self.api)
+        let scheme = if self.encrypted { "https" } else { "http" };
+        format!("{scheme}://{}", self.api)
     }
 
     /// The metrics page's base URL.
@@ -193,20 +202,12 @@ impl Daemon {
         ended.and(saved)
     }
 
-    fn listen(&mut self, api: TcpListener, metrics: TcpListener, socket: Option<UnixListener>, config: &Config) {
-        let limits = limits(config);
-        let (app, stop) = (&self.app, &self.serving);
-        self.followers.spawn(expire::expire(app.clone(), stop.clone()));
-        if let Some(socket) = socket {
-            self.servers.spawn(server::unix::serve(socket, api::router(app.clone()), limits, stop.clone()));
-        }
-        self.servers.spawn(server::serve(api, api::router(app.clone()), limits, stop.clone()));
-        self.servers.spawn(server::serve(metrics, api::metrics_router(app.clone()), limits, stop.clone()));
-    }
-
     /// Writes where this daemon listens into its data directory, for clients on this machine.
     fn announce(&self) -> Result<(), LedgerError> {
-        let text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
+        let mut text = json!({ "api": self.api_url(), "metrics": self.metrics_url(), "pid": std::process::id() });
+        if let (Some(text), Some(grpc)) = (text.as_object_mut(), self.grpc) {
+            text.insert("otlp_grpc".to_owned(), grpc.to_string().into());
+        }
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
 }
@@ -221,16 +222,13 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
     Ok((book, resources))
 }
 
-fn limits(config: &Config) -> Limits {
-    Limits {
-        connections_max: config.server.connections_max,
-        header_timeout: config.server.header_timeout,
-        drain_timeout: config.server.drain_timeout,
-    }
-}
-
-fn address(listener: &TcpListener, configured: SocketAddr) -> SocketAddr {
-    listener.local_addr().unwrap_or(configured)
+/// The ledger as it was left.
+fn restore(config: &Config, dir: &DataDir) -> Result<meter::Restored, LedgerError> {
+    let mut restored = meter::restore(dir)?;
+    restored.upkeep =
+        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
+    told_of(&restored);
+    Ok(restored)
 }
 
 fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> {

@@ -4,7 +4,9 @@
 
 pub mod amount;
 pub mod body;
+pub mod cloudevents;
 pub mod json;
+pub mod litellm;
 pub mod otlp;
 pub mod provider;
 

@@ -2,9 +2,11 @@
 //!
 //! Knows HTTP, not what is served: routes live in `api`. `problem` is the only place that turns errors into answers.
 
+pub mod accept;
 pub mod body;
 pub mod peer;
 pub mod problem;
+pub mod tls;
 pub mod unix;
 
 use std::net::SocketAddr;
@@ -12,13 +14,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service as _, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::{GracefulShutdown, Watcher};
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+use self::accept::Accept;
 
 /// Bounds of one listener.
 #[derive(Clone, Copy, Debug)]
@@ -71,10 +79,32 @@ pub async fn bind(what: &'static str, flag: &'static str, address: SocketAddr) -
     })
 }
 
-/// Serves `router` until `stop`, then lets requests under way finish within the drain time.
-pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: CancellationToken) {
+/// What is spoken on a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, as gRPC needs it.
+    Http2,
+}
+
+/// Requests at a time on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// Bytes of one HTTP/2 request's headers.
+const HEADER_LIST_BYTES_MAX: u32 = 16 << 10;
+
+/// Serves `router` until `stop`, then lets requests under way finish within the drain time. Each request has its
+/// connection's [`peer::Peer`] as an extension.
+pub async fn serve<L: Accept>(
+    listener: L,
+    protocol: Protocol,
+    router: Router,
+    limits: Limits,
+    stop: CancellationToken,
+) {
     let connections = Arc::new(Semaphore::new(limits.connections_max));
     let graceful = GracefulShutdown::new();
+    let listener = Arc::new(listener);
     loop {
         let permit = tokio::select! {
             permit = Arc::clone(&connections).acquire_owned() => permit,
@@ -85,8 +115,8 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
             accepted = listener.accept() => accepted,
             () = stop.cancelled() => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (raw, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: wait for some to come back rather than spin.
                 tracing::warn!(%error, "accept failed");
@@ -94,18 +124,13 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
                 continue;
             }
         };
-        // Small answers must not wait for more: a reply is latency that an agent feels.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "TCP_NODELAY");
-        }
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
-        let connection = graceful.watch(connection);
+        let (listener, router, watcher) = (Arc::clone(&listener), router.clone(), graceful.watcher());
         tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection ended");
+            // A peer that does not shake hands holds its permit no longer than one that sends no head.
+            match tokio::time::timeout(limits.header_timeout, listener.ready(raw, peer)).await {
+                Ok(Ok((io, peer))) => connection(io, peer, protocol, router, limits, watcher).await,
+                Ok(Err(error)) => tracing::debug!(%error, "no handshake"),
+                Err(_) => tracing::debug!("no handshake in time"),
             }
             drop(permit);
         });
@@ -118,3 +143,43 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Limits, stop: 
         );
     }
 }
+
+async fn connection<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    io: I,
+    peer: peer::Peer,
+    protocol: Protocol,
+    router: Router,
+    limits: Limits,
+    watcher: Watcher,
+) {
+    let inner = TowerToHyperService::new(router);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer.clone());
+        inner.call(request)
+    });
+    let ended = match protocol {
+        Protocol::Http1 => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.header_timeout)
+                .serve_connection(TokioIo::new(io), service);
+            watcher.watch(connection).await
+        }
+        Protocol::Http2 => {
+            let connection = http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(STREAMS_MAX)
+                .max_header_list_size(HEADER_LIST_BYTES_MAX)
+                .keep_alive_interval(Some(limits.header_timeout))
+                .keep_alive_timeout(limits.header_timeout)
+                .serve_connection(TokioIo::new(io), service);
+            watcher.watch(connection).await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -140,11 +140,13 @@ fn codes_of_refused_bodies_are_as_listed() {
     let many = "1\n".repeat(16_385);
     let ndjson = ("content-type", "application/x-ndjson");
     let gzip = ("content-encoding", "gzip");
-    let cases: [Case<'_>; 8] = [
+    let zstd = ("content-encoding", "zstd");
+    let cases: [Case<'_>; 9] = [
         ("empty_body", 400, &[ndjson], b" \n"),
         ("invalid_utf8", 400, &[ndjson], b"\xff"),
         ("malformed_json", 400, &[ndjson], b"{"),
         ("malformed_gzip", 400, &[gzip], b"{}"),
+        ("malformed_zstd", 400, &[zstd], b"{}"),
         ("unsupported_encoding", 415, &[("content-encoding", "br")], b"{}"),
         ("body_too_large", 413, &[ndjson], &large),
         ("compression_ratio", 413, &[gzip], &bomb),

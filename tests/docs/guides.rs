@@ -41,13 +41,26 @@ fn access_is_true() {
 }
 
 #[test]
+fn connect_is_true() {
+    follow("connect.md");
+}
+
+#[test]
 fn every_guide_is_followed() {
     let mut names: Vec<String> = fs::read_dir(root().join("docs/guides"))
         .expect("there are guides")
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    let followed =
-        ["access.md", "budgets.md", "getting-started.md", "kills.md", "operate.md", "prices.md", "send-usage.md"];
+    let followed = [
+        "access.md",
+        "budgets.md",
+        "connect.md",
+        "getting-started.md",
+        "kills.md",
+        "operate.md",
+        "prices.md",
+        "send-usage.md",
+    ];
     assert_eq!(names, followed, "add a test that follows the new guide");
 }

@@ -86,6 +86,22 @@ fn the_ledger_is_loaded_and_leaves_nothing_behind() {
     cli::run(&flags, folder.path()).expect_code(1);
 }
 
+#[test]
+fn intake_is_measured_in_both_forms_and_everything_is_booked() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (form, batch) in [("otlp", 512), ("ndjson", 1_000)] {
+        let args = ["bench", "ingest", "-o", "json", "--form", form, "--events", "4000", "--senders", "2"];
+        let ended = cli::run(&args, folder.path()).expect_code(0);
+        let answer: Value =
+            serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
+        assert_eq!((&answer["settings"]["form"], &answer["settings"]["batch"]), (&json!(form), &json!(batch)));
+        assert!(answer["figures"]["events"].as_u64().is_some_and(|events| events >= 4_000), "{answer}");
+        for figure in ["events_per_second", "request_p50_ms", "request_p99_ms", "body_bytes_per_event"] {
+            assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+        }
+    }
+}
+
 /// Small here: what is looked at is that a daemon, its senders and its scrapes end well and all figures come.
 #[test]
 fn the_exporter_is_measured_with_its_senders() {

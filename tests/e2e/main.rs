@@ -23,6 +23,7 @@ mod export;
 mod faults;
 mod kills;
 mod layers;
+mod live;
 mod openapi;
 mod otlp;
 mod prometheus;

@@ -74,6 +74,7 @@ const TABLE: &[Access] = &[
     audited("post", "/v1/namespaces/{namespace}/executions/{name}/kill", &[Kill], Reach::Path),
     to("get", "/v1/namespaces/{namespace}/executions/{name}/signals", CALLERS, Reach::Path),
     to("post", "/v1/namespaces/{namespace}/executions/{name}/signals/{id}/ack", &[Ingest, Reserve, Kill], Reach::Path),
+    to("put", "/v1/namespaces/{namespace}/executions/{name}/process", &[Ingest, Reserve], Reach::Path),
     to("get", "/v1/budgets", &[Read], Reach::Handler),
     to("get", "/v1/namespaces/{namespace}/budgets/{name}", &[Read], Reach::Path),
     to("get", "/v1/kills", &[Read], Reach::Handler),

@@ -15,7 +15,7 @@ use budget::{Command, Ref};
 use super::App;
 use super::access::{self, Access, Reach};
 use super::openapi;
-use crate::auth::{self, Denied, Principal, Unknown};
+use crate::auth::{self, Denied, Principal, Role, Unknown};
 use crate::server::body::header_text;
 use crate::server::peer::Peer;
 use crate::server::problem::Problem;
@@ -67,6 +67,20 @@ pub(super) async fn admit(
         record(&app, &principal, &access, object, response.status()).await;
     }
     response
+}
+
+/// The door of gRPC, where every route is for one role and its handler checks what the body names.
+pub(super) fn enter(app: &App, request: &Request, roles: &[Role]) -> Result<Caller, Problem> {
+    let principal = identify(app, request)?;
+    if let Err(wait) = principal.take_turn() {
+        app.metrics.auth_refused("rate");
+        return Err(too_often(&principal, wait));
+    }
+    if let Err(denied) = principal.has_one_of(roles) {
+        app.metrics.auth_refused("forbidden");
+        return Err(denied.into());
+    }
+    Ok(Caller(principal))
 }
 
 /// Namespace and run, where a path names them.

@@ -1,6 +1,7 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
 mod reservations;
+mod schema;
 mod watching;
 
 use axum::http::StatusCode;
@@ -62,8 +63,8 @@ const OPERATIONS: &[Operation] = &[
         method: "post",
         path: "/v1/usage",
         id: "postUsage",
-        summary: "Book usage events: one object, an array, or NDJSON. Answered when durable.",
-        takes: &[JSON, "application/x-ndjson"],
+        summary: "Book usage events: one object, an array, NDJSON, or CloudEvents 1.0 (structured, batch, binary). Answered when durable.",
+        takes: &[JSON, "application/x-ndjson", "application/cloudevents+json", "application/cloudevents-batch+json"],
         gives: &[JSON],
         query: &[],
         ok: 200,
@@ -90,6 +91,44 @@ const OPERATIONS: &[Operation] = &[
             BODY_FAILS[1],
             BODY_FAILS[2],
         ],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/litellm",
+        id: "postLitellm",
+        summary: "Book what LiteLLM's generic API callback sends: one payload, an array, or NDJSON. Answered when durable.",
+        takes: &[JSON, "application/x-ndjson"],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (409, "A single event whose id was booked before with other content."),
+            BODY_FAILS[1],
+            BODY_FAILS[2],
+        ],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/logs",
+        id: "postLogs",
+        summary: "Book the usage events of coding agents in OTLP logs; other records are taken and ignored.",
+        takes: &[PROTOBUF, JSON],
+        gives: &[PROTOBUF, JSON],
+        query: &[],
+        fails: &BODY_FAILS,
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/metrics",
+        id: "postMetrics",
+        summary: "Book token counters in OTLP metrics of sources with `metrics: only`; others are taken and ignored.",
+        takes: &[PROTOBUF, JSON],
+        gives: &[PROTOBUF, JSON],
+        query: &[],
+        fails: &BODY_FAILS,
+        ok: 200,
     },
     Operation {
         method: "post",
@@ -414,7 +453,7 @@ pub fn document() -> Value {
         },
         "paths": paths,
         "components": {
-            "schemas": { "Problem": problem_schema() },
+            "schemas": { "Problem": schema::problem() },
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
         },
     })
@@ -471,20 +510,6 @@ impl Operation {
         );
         in_path.chain(in_query).collect()
     }
-}
-
-fn problem_schema() -> Value {
-    json!({
-        "type": "object",
-        "required": ["type", "title", "status", "code", "detail", "retryable"],
-        "properties": {
-            "type": { "type": "string" }, "title": { "type": "string" }, "status": { "type": "integer" },
-            "code": { "type": "string", "description": "Stable; for programs." },
-            "detail": { "type": "string", "description": "What is wrong and the way out; for people." },
-            "pointer": { "type": "string", "description": "JSON pointer to the offending field." },
-            "retryable": { "type": "boolean", "description": "The same request may succeed later." },
-        },
-    })
 }
 
 pub(super) async fn get() -> Response {

@@ -6,6 +6,7 @@ mod door;
 mod executions;
 mod failing;
 mod reservations;
+mod sources;
 mod streams;
 mod usage;
 
@@ -99,6 +100,7 @@ impl Api {
             future_skew_max: Duration::from_secs(300),
             metrics: DaemonMetrics::new().unwrap(),
             ledger_metrics,
+            telemetry: super::Telemetry::default(),
             auth: Auth::new(Registry::open()),
             open_to_all: false,
             readiness: Readiness::default(),

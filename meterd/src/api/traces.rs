@@ -1,4 +1,5 @@
-//! `POST /v1/traces`: OTLP/HTTP, protobuf and JSON; the answer has the request's content type, with partial success.
+//! `POST /v1/traces`, `/v1/logs`, `/v1/metrics`: OTLP/HTTP, protobuf and JSON; the answer has the request's content type, with
+//! partial success. What is not metered is taken and ignored, so that an exporter is never told that it speaks to nobody.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -12,9 +13,57 @@ use super::App;
 use super::answer::typed;
 use super::caller::Caller;
 use super::usage::{decompressed, take};
+use crate::ingest::Item;
 use crate::ingest::otlp::{self, Encoding};
 use crate::server::body::{header_text, read};
 use crate::server::problem::Problem;
+
+/// The three signals of OTLP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    Traces,
+    Logs,
+    Metrics,
+}
+
+impl Signal {
+    /// What partial success calls the refused.
+    const fn rejected(self) -> &'static str {
+        match self {
+            Self::Traces => "rejectedSpans",
+            Self::Logs => "rejectedLogRecords",
+            Self::Metrics => "rejectedDataPoints",
+        }
+    }
+}
+
+/// What became of an export.
+#[derive(Debug)]
+pub(super) struct Exported {
+    signal: Signal,
+    refused: usize,
+    message: String,
+}
+
+impl Exported {
+    /// The response message. Those of the three signals are alike on the wire.
+    pub(super) fn to_protobuf(&self) -> Vec<u8> {
+        let partial_success = (self.refused > 0 || !self.message.is_empty()).then(|| ExportTracePartialSuccess {
+            rejected_spans: i64::try_from(self.refused).unwrap_or(i64::MAX),
+            error_message: self.message.clone(),
+        });
+        ExportTraceServiceResponse { partial_success }.encode_to_vec()
+    }
+
+    fn to_json(&self) -> String {
+        if self.refused == 0 && self.message.is_empty() {
+            return json!({}).to_string();
+        }
+        // OTLP/JSON writes 64-bit integers as strings.
+        json!({ "partialSuccess": { self.signal.rejected(): self.refused.to_string(), "errorMessage": self.message } })
+            .to_string()
+    }
+}
 
 pub(super) async fn post(
     State(app): State<App>,
@@ -22,35 +71,77 @@ pub(super) async fn post(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let encoding = Encoding::from_content_type(header_text(&headers, &header::CONTENT_TYPE))?;
+    http(&app, &caller, Signal::Traces, &headers, body).await
+}
+
+pub(super) async fn post_logs(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    http(&app, &caller, Signal::Logs, &headers, body).await
+}
+
+pub(super) async fn post_metrics(
+    State(app): State<App>,
+    caller: Caller,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    http(&app, &caller, Signal::Metrics, &headers, body).await
+}
+
+async fn http(
+    app: &App,
+    caller: &Caller,
+    signal: Signal,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let encoding = Encoding::from_content_type(header_text(headers, &header::CONTENT_TYPE))?;
     let raw = read(body, app.body).await?;
-    let plain = decompressed(&app, &headers, &raw)?;
-    let batch = otlp::decode_traces(&plain, encoding, &otlp::Defaults::default())?;
-    let outcome = take(&app, &caller, batch.items, "otlp").await.map_err(Problem::for_otlp)?;
+    let plain = decompressed(app, headers, &raw)?;
+    let exported = export(app, caller, signal, &plain, encoding).await?;
+    Ok(match encoding {
+        Encoding::Protobuf => typed(StatusCode::OK, encoding.content_type(), exported.to_protobuf()),
+        Encoding::Json => typed(StatusCode::OK, encoding.content_type(), exported.to_json()),
+    })
+}
+
+/// Reads and books an export.
+pub(super) async fn export(
+    app: &App,
+    caller: &Caller,
+    signal: Signal,
+    plain: &[u8],
+    encoding: Encoding,
+) -> Result<Exported, Problem> {
+    let defaults = otlp::Defaults {
+        namespace: caller.0.only_namespace().cloned().unwrap_or_else(|| app.telemetry.sources.namespace.clone()),
+        agent: caller.0.only_agent().cloned(),
+        ..(*app.telemetry.sources).clone()
+    };
+    let (items, note): (Vec<Item>, &str) = match signal {
+        Signal::Traces => (otlp::decode_traces_after(plain, encoding, &defaults, &app.telemetry.recent)?.items, ""),
+        Signal::Logs => (otlp::decode_logs(plain, encoding, &defaults)?.items, ""),
+        Signal::Metrics => return super::points::export(app, caller, plain, encoding, &defaults).await,
+    };
+    booked(app, caller, signal, items, note).await
+}
+
+/// Books the items of an export and says what was refused.
+pub(super) async fn booked(
+    app: &App,
+    caller: &Caller,
+    signal: Signal,
+    items: Vec<Item>,
+    note: &str,
+) -> Result<Exported, Problem> {
+    let outcome = take(app, caller, items, "otlp").await.map_err(Problem::for_otlp)?;
     outcome.all_forbidden()?;
     let refused = outcome.rejected + outcome.conflict;
     let why = outcome.results.iter().find(|result| matches!(result.status, "rejected" | "conflict"));
-    let message = why.and_then(|result| result.message.clone()).unwrap_or_default();
-    Ok(match encoding {
-        Encoding::Protobuf => {
-            let partial_success = (refused > 0).then(|| ExportTracePartialSuccess {
-                rejected_spans: i64::try_from(refused).unwrap_or(i64::MAX),
-                error_message: message,
-            });
-            typed(
-                StatusCode::OK,
-                encoding.content_type(),
-                ExportTraceServiceResponse { partial_success }.encode_to_vec(),
-            )
-        }
-        Encoding::Json => {
-            let answer = if refused > 0 {
-                // OTLP/JSON writes 64-bit integers as strings.
-                json!({ "partialSuccess": { "rejectedSpans": refused.to_string(), "errorMessage": message } })
-            } else {
-                json!({})
-            };
-            typed(StatusCode::OK, encoding.content_type(), answer.to_string())
-        }
-    })
+    let message = why.and_then(|result| result.message.clone()).unwrap_or_else(|| note.to_owned());
+    Ok(Exported { signal, refused, message })
 }

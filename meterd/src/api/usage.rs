@@ -1,5 +1,6 @@
 //! `POST /v1/usage`: native events, one, an array or NDJSON; and the path that every other source joins.
 
+mod cloudevents;
 mod reach;
 
 use std::borrow::Cow;
@@ -59,6 +60,17 @@ pub(super) struct Outcome {
     pub(super) conflict: usize,
     pub(super) rejected: usize,
     pub(super) quarantined: usize,
+    /// Events of the beginning and end of runs that were carried out.
+    #[serde(skip_serializing_if = "is_zero")]
+    runs: usize,
+    /// Events that say nothing that is metered.
+    #[serde(skip_serializing_if = "is_zero")]
+    ignored: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 pub(super) async fn post(
@@ -69,6 +81,9 @@ pub(super) async fn post(
 ) -> Result<Response, Problem> {
     let raw = read(body, app.body).await?;
     let plain = decompressed(&app, &headers, &raw)?;
+    if let Some(mode) = cloudevents::mode(&headers) {
+        return cloudevents::post(&app, &caller, mode, &headers, &plain).await;
+    }
     let kind = BodyKind::from_content_type(header_text(&headers, &header::CONTENT_TYPE));
     let Batch { items } = json::decode(&plain, kind)?;
     answer(&app, &caller, items, &plain, "api").await
@@ -84,8 +99,13 @@ pub(super) async fn answer(
 ) -> Result<Response, Problem> {
     let single = items.len() == 1 && plain.trim_ascii_start().starts_with(b"{");
     let outcome = take(app, caller, items, via).await?;
+    answer_of(&outcome, single)
+}
+
+/// The answer of what became of events; a lone one that was not taken is a problem of its own.
+pub(super) fn answer_of(outcome: &Outcome, single: bool) -> Result<Response, Problem> {
     if single {
-        single_problem(&outcome)?;
+        single_problem(outcome)?;
     }
     outcome.all_forbidden()?;
     let status = if outcome.rejected > 0 && outcome.rejected == outcome.results.len() {
@@ -93,7 +113,7 @@ pub(super) async fn answer(
     } else {
         StatusCode::OK
     };
-    Ok((status, axum::response::AppendHeaders([(header::CONTENT_TYPE, "application/json")]), to_json(&outcome))
+    Ok((status, axum::response::AppendHeaders([(header::CONTENT_TYPE, "application/json")]), to_json(outcome))
         .into_response())
 }
 
@@ -253,6 +273,16 @@ impl Outcome {
                     .at(first.pointer.clone().unwrap_or_default()))
             }
         }
+    }
+
+    /// What became of more events of the same request.
+    fn join(&mut self, other: Self) {
+        self.accepted += other.accepted;
+        self.duplicate += other.duplicate;
+        self.conflict += other.conflict;
+        self.rejected += other.rejected;
+        self.quarantined += other.quarantined;
+        self.results.extend(other.results);
     }
 
     fn count(&mut self, result: &EventResult) {

@@ -1,6 +1,7 @@
 //! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod ingest;
 mod kill;
 mod ledger;
 mod metrics;
@@ -24,6 +25,8 @@ pub(super) enum Bench {
     Kill(kill::BenchKill),
     /// Book events durably, as fast as the disk takes them and at half that load
     Ledger(ledger::BenchLedger),
+    /// Post usage over loopback and wait until it is on disk: OTLP spans or native events
+    Ingest(ingest::BenchIngest),
     /// Scrape a daemon with many series, and see what senders of usage feel of it
     Metrics(metrics::BenchMetrics),
 }
@@ -34,6 +37,7 @@ impl Bench {
             Self::Price(price) => price.run(),
             Self::Kill(kill) => kill.run(),
             Self::Ledger(ledger) => ledger.run(),
+            Self::Ingest(ingest) => ingest.run(),
             Self::Metrics(metrics) => metrics.run(),
         }
     }

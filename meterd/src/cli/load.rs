@@ -10,6 +10,7 @@ pub(super) fn start_failure(error: StartError) -> Failure {
             let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Failure::Config(lines.join("\n"))
         }
+        StartError::Tls(error) => Failure::Config(error.to_string()),
         StartError::Auth(error) => Failure::Config(error.to_string()),
         other => Failure::Other(other.into()),
     }

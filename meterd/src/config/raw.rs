@@ -47,7 +47,7 @@ pub(crate) const KEYS: [KeySpec; 36] = [
     key("ingest.bodyBytesMax"),
     key("ingest.dedupHorizon"),
     key("ingest.futureSkewMax"),
-    fixed("ingest.sources", "{}"),
+    key("ingest.sources"),
     key("budgets.defaultTtl"),
     key("budgets.estimateCeilingUsd"),
     key("signals.webhooks"),

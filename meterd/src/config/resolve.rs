@@ -47,6 +47,9 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
             body_bytes_max: reader.count("ingest.bodyBytesMax", 1_024, 1_073_741_824, default.ingest.body_bytes_max),
             dedup_horizon: reader.duration("ingest.dedupHorizon", (DAY, DAY * 400), default.ingest.dedup_horizon),
             future_skew_max: reader.duration("ingest.futureSkewMax", (SECOND, DAY), default.ingest.future_skew_max),
+            sources: reader
+                .read("ingest.sources", |read, node, path| super::sources::read(node, path, read.report))
+                .unwrap_or_default(),
         },
         budgets: Budgets {
             default_ttl_ms: reader.ttl_ms("budgets.defaultTtl", default.budgets.default_ttl_ms),

@@ -1,5 +1,6 @@
 //! The configuration in force, as YAML that can be read back: what file, environment and flags came to together.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -177,6 +178,31 @@ struct Ingest {
     body_bytes_max: usize,
     dedup_horizon: String,
     future_skew_max: String,
+    sources: BTreeMap<String, Source>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Source {
+    metrics: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    execution_keys: Vec<String>,
+    namespace: Option<String>,
+    team: Option<String>,
+    agent: Option<String>,
+}
+
+impl From<&super::sources::Source> for Source {
+    fn from(source: &super::sources::Source) -> Self {
+        let text = |name: &Option<std::sync::Arc<str>>| name.as_ref().map(ToString::to_string);
+        Self {
+            metrics: if source.metrics_only { "only" } else { "ignore" },
+            execution_keys: source.execution_keys.iter().map(ToString::to_string).collect(),
+            namespace: text(&source.namespace),
+            team: text(&source.team),
+            agent: text(&source.agent),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -298,6 +324,7 @@ impl Config {
                 body_bytes_max: self.ingest.body_bytes_max,
                 dedup_horizon: text(self.ingest.dedup_horizon),
                 future_skew_max: text(self.ingest.future_skew_max),
+                sources: self.ingest.sources.iter().map(|one| (one.name.to_string(), Source::from(one))).collect(),
             },
             budgets: Budgets {
                 default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),

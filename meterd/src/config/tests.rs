@@ -141,8 +141,7 @@ meterd.yaml:3:44: error: 2d is not between 1s and 1d (ingest.futureSkewMax)
 meterd.yaml:3:64: error: 0 is not between 1 and 16777216 (ingest.queueEventsMax)
 meterd.yaml:3:81: error: "4MiB" is not a whole number (ingest.bodyBytesMax)
   hint: write digits only, such as 65536
-meterd.yaml:3:96: error: ingest.sources is not supported by this version (ingest.sources)
-  hint: remove it: only {} is supported
+meterd.yaml:3:101: error: must be a mapping of keys to values, not a number (ingest.sources.a)
 meterd.yaml:4:17: error: must be a list of paths (prices.dirs)
   hint: write [/p]
 meterd.yaml:4:27: error: "maybe" is neither true nor false (prices.seed)

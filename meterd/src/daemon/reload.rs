@@ -9,6 +9,7 @@ use budget::entry::Origin;
 use budget::{Command, Ref, Verdict};
 use pricing::PriceBook;
 
+use super::listeners::Listeners;
 use super::{first_problem, tell, warn_all};
 use crate::api::App;
 use crate::config::{Config, Prices};
@@ -71,7 +72,12 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<
 }
 
 /// Watches every directory of the configuration, and reads once more what may have changed before the watch began.
-pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Result<Vec<WatchGuard>, WatchError> {
+pub(super) async fn watch_all(
+    app: &App,
+    dir: &DataDir,
+    config: &Config,
+    listeners: &Listeners,
+) -> Result<Vec<WatchGuard>, WatchError> {
     let runtime = tokio::runtime::Handle::current();
     let mut guards = Vec::new();
     if !config.prices.dirs.is_empty() {
@@ -88,6 +94,7 @@ pub(super) async fn watch_all(app: &App, dir: &DataDir, config: &Config) -> Resu
         })?);
     }
     guards.extend(super::credentials::watch(app, config)?);
+    guards.extend(listeners.watch(app)?);
     if !config.prices.dirs.is_empty() {
         reload_prices(app, dir, load_prices(&config.prices)).await;
     }

@@ -28,6 +28,8 @@ pub const BODY_BYTES_MAX: usize = 4 << 20;
 pub const RATIO_MAX: usize = 100;
 /// A body this small may have any ratio: a few repeated bytes harm nobody.
 const RATIO_FREE_BYTES: usize = 64 << 10;
+/// A zstd frame may look back 8 MiB, as all its levels but the highest do.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 const CHUNK_BYTES: usize = 16 << 10;
 
 /// Why nothing of a body could be read.
@@ -62,7 +64,7 @@ impl BodyError {
     }
 }
 
-/// The body without its content encoding. One layer of gzip at most; `identity` and nothing at all are the body itself.
+/// The body without its content encoding. One layer of gzip or zstd at most; `identity` and nothing at all are the body itself.
 pub fn decompress<'a>(
     body: &'a [u8],
     content_encoding: Option<&str>,
@@ -75,20 +77,42 @@ pub fn decompress<'a>(
     match encoding.as_str() {
         "" | "identity" => Ok(Cow::Borrowed(body)),
         "gzip" | "x-gzip" => gunzip(body, limits).map(Cow::Owned),
+        "zstd" => unzstd(body, limits).map(Cow::Owned),
         several if several.contains(',') => Err(BodyError::unsupported(
             "unsupported_encoding",
-            "more than one content encoding; send one layer of gzip, or the body as it is",
+            "more than one content encoding; send one layer of gzip or zstd, or the body as it is",
         )),
         _ => Err(BodyError::unsupported(
             "unsupported_encoding",
-            "this content encoding is not supported; send `gzip`, `identity` or no content-encoding at all",
+            "this content encoding is not supported; send `gzip`, `zstd`, `identity` or no content-encoding at all",
         )),
     }
 }
 
 fn gunzip(body: &[u8], limits: &Limits) -> Result<Vec<u8>, BodyError> {
+    inflate(MultiGzDecoder::new(body), ("malformed_gzip", "gzip"), body, limits)
+}
+
+/// A frame says how far back it looks, and a decoder sets so much aside: bounded like the body itself.
+fn unzstd(body: &[u8], limits: &Limits) -> Result<Vec<u8>, BodyError> {
+    const WHAT: (&str, &str) = ("malformed_zstd", "zstd");
+    let refuse = |error: std::io::Error| malformed(WHAT, &error);
+    let mut decoder = zstd::stream::read::Decoder::new(body).map_err(refuse)?;
+    decoder.window_log_max(ZSTD_WINDOW_LOG_MAX).map_err(refuse)?;
+    inflate(decoder, WHAT, body, limits)
+}
+
+fn malformed((code, name): (&'static str, &str), error: &std::io::Error) -> BodyError {
+    BodyError::bad_request(code, format!("the body is not valid {name} ({error}); was it compressed, and only once?"))
+}
+
+fn inflate(
+    mut decoder: impl Read,
+    what: (&'static str, &str),
+    body: &[u8],
+    limits: &Limits,
+) -> Result<Vec<u8>, BodyError> {
     let ratio_bytes_max = body.len().saturating_mul(limits.ratio_max).max(RATIO_FREE_BYTES);
-    let mut decoder = MultiGzDecoder::new(body);
     let mut plain = Vec::with_capacity(body.len().saturating_mul(4).min(limits.body_bytes_max));
     let mut chunk = [0u8; CHUNK_BYTES];
     loop {
@@ -96,10 +120,7 @@ fn gunzip(body: &[u8], limits: &Limits) -> Result<Vec<u8>, BodyError> {
             Ok(0) => return Ok(plain),
             Ok(read) => read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(error) => {
-                let message = format!("the body is not valid gzip ({error}); was it compressed, and only once?");
-                return Err(BodyError::bad_request("malformed_gzip", message));
-            }
+            Err(error) => return Err(malformed(what, &error)),
         };
         plain.extend_from_slice(chunk.get(..read).unwrap_or_default());
         if plain.len() > limits.body_bytes_max {

@@ -33,10 +33,11 @@ pub const RESULTS: [&str; 5] = ["accepted", "duplicate", "conflict", "rejected",
 /// The value of a closed label for what is not in its set.
 pub const OTHER: &str = "other";
 /// Why a usage event is refused: the label `reason`. A code that is not here counts as `other`.
-pub const REJECTIONS: [&str; 37] = [
+pub const REJECTIONS: [&str; 38] = [
     "malformed_json",
     "malformed_protobuf",
     "malformed_gzip",
+    "malformed_zstd",
     "body_too_large",
     "compression_ratio",
     "unsupported_encoding",

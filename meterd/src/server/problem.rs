@@ -100,6 +100,12 @@ impl Problem {
         self.status
     }
 
+    /// After how long trying again is right, if it is.
+    #[must_use]
+    pub fn retry_after_after(&self) -> Option<std::time::Duration> {
+        self.retry_after_seconds.map(|seconds| std::time::Duration::from_secs(u64::from(seconds)))
+    }
+
     /// The stable code.
     #[must_use]
     pub fn code(&self) -> &'static str {

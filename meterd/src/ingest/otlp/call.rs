@@ -56,8 +56,7 @@ impl Call {
         Some(Self {
             span: index,
             class,
-            provider: named
-                .map_or_else(|| Arc::from(provider::UNKNOWN), |name| provider::normalise(name, span.from_ai_sdk)),
+            provider: named.map_or_else(|| unnamed(span), |name| provider::normalise(name, span.from_ai_sdk)),
             response_id: attributes.name(Field::ResponseId),
             tokens,
             rejection,
@@ -112,6 +111,12 @@ impl Known {
             reported_cost: call.reported_cost,
         }
     }
+}
+
+/// Langfuse and some others name a model and nobody who serves it.
+fn unnamed(span: &Span) -> Arc<str> {
+    let model = span.attributes.text(Field::ResponseModel).or_else(|| span.attributes.text(Field::RequestModel));
+    Arc::from(model.and_then(provider::of_model).unwrap_or(provider::UNKNOWN))
 }
 
 /// A double by its shortest decimal, text by itself; a negative or unreadable amount says nothing.

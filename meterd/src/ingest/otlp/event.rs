@@ -82,15 +82,21 @@ fn event(
     }
     let service = around.resource_name(Field::ServiceName);
     let source = format!("otlp/{}", service.as_deref().unwrap_or(UNNAMED));
+    let rule = context.defaults.rule(service.as_deref());
+    let named_namespace = around.name(Field::Namespace).or_else(|| rule.and_then(|rule| rule.namespace.clone()));
+    let named_agent = around.agent().or_else(|| rule.and_then(|rule| rule.agent.clone()));
+    let named_team = around.name(Field::Team).or_else(|| rule.and_then(|rule| rule.team.clone()));
     let event = UsageEvent {
         id: Arc::clone(id),
         source: printable(&source, SOURCE_BYTES_MAX),
         time: time(span)?,
-        namespace: around.name(Field::Namespace).unwrap_or_else(|| Arc::clone(&context.defaults.namespace)),
+        namespace: named_namespace.unwrap_or_else(|| Arc::clone(&context.defaults.namespace)),
         execution: around.execution().unwrap_or_else(|| Arc::clone(trace)),
         parent_execution: None,
-        agent: around.agent().or(service.filter(|name| !name.starts_with(UNNAMED_SERVICE))),
-        team: around.name(Field::Team).or_else(|| context.defaults.team.clone()),
+        agent: named_agent
+            .or_else(|| context.defaults.agent.clone())
+            .or(service.filter(|name| !name.starts_with(UNNAMED_SERVICE))),
+        team: named_team.or_else(|| context.defaults.team.clone()),
         environment: around.name(Field::Environment),
         conversation: around.name(Field::Conversation),
         labels: Vec::new(),

@@ -173,7 +173,7 @@ impl<'de> Deserialize<'de> for Number {
 }
 
 /// Digits, or a double that is whole, as JavaScript writes large integers.
-fn integer(text: &str) -> Option<i128> {
+pub(super) fn integer(text: &str) -> Option<i128> {
     if let Ok(number) = text.parse::<i128>() {
         return Some(number);
     }

@@ -23,6 +23,25 @@ pub(super) fn protobuf(body: &[u8]) -> Result<(), BodyError> {
     counts.check()
 }
 
+/// Counts what might be messages of a protobuf body whose shape does not matter here, to the depth at which records have
+/// their attributes.
+pub(super) fn protobuf_messages(body: &[u8]) -> Result<(), BodyError> {
+    fn deep(mut bytes: &[u8], levels: u8, counts: &mut Counts) -> Option<()> {
+        while !bytes.is_empty() {
+            let Some((_, inner)) = field(&mut bytes)? else { continue };
+            counts.message()?;
+            if levels > 0 {
+                // Text may look like a message; then it only counts a little early.
+                let _ = deep(inner, levels.saturating_sub(1), counts);
+            }
+        }
+        Some(())
+    }
+    let mut counts = Counts::default();
+    let _ = deep(body, 5, &mut counts);
+    counts.check()
+}
+
 /// Counts the objects of a JSON body by their opening braces; those inside of strings count too, which only errs early.
 pub(super) fn json(body: &[u8]) -> Result<(), BodyError> {
     let objects = body.iter().filter(|byte| **byte == b'{').count();

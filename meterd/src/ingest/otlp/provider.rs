@@ -47,6 +47,21 @@ const SPELLINGS: &[(&str, &str)] = &[
     ("xai", "x-ai"),
 ];
 
+/// Whose model it is, where nobody says who served it: only names that one vendor alone has.
+pub(super) fn of_model(model: &str) -> Option<&'static str> {
+    const VENDORS: &[(&str, &[&str])] = &[
+        ("openai", &["gpt-", "chatgpt-", "o1", "o3", "o4-", "text-embedding-", "codex-"]),
+        ("anthropic", &["claude-"]),
+        ("google", &["gemini-"]),
+        ("mistral", &["mistral-", "magistral-", "codestral-", "ministral-", "pixtral-"]),
+        ("cohere", &["command-"]),
+        ("x-ai", &["grok-"]),
+        ("deepseek", &["deepseek-"]),
+    ];
+    let lower = model.to_ascii_lowercase();
+    VENDORS.iter().find(|(_, names)| names.iter().any(|name| lower.starts_with(name))).map(|(vendor, _)| *vendor)
+}
+
 /// The table's id for a provider. The AI SDK appends its API with a dot (`openai.chat`, `google.vertex.chat`); that is
 /// cut off where the attribute comes from it.
 pub(super) fn normalise(name: &str, from_ai_sdk: bool) -> Arc<str> {

@@ -1,7 +1,10 @@
 //! One call seen by several spans of a request: which of them counts.
 //!
 //! In this order: the same (trace, span) id; the same (provider, response id), where the more detailed span counts; a
-//! model call above another in one trace, where the leaf counts. What the others knew alone is taken over.
+//! model call above another in one trace, where the leaf counts; two instrumentations of one process around one call, in
+//! two traces (`enclosure`). What the others knew alone is taken over.
+
+mod enclosure;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,6 +59,7 @@ pub(super) fn calls(family: &Family<'_>) -> Vec<Call> {
     by_span_id(&mut calls, spans);
     by_response_id(&mut calls, family);
     by_descent(&mut calls, family);
+    enclosure::settle(&mut calls, spans);
     tools(&mut calls, family);
     calls
 }

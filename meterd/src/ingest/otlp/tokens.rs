@@ -163,7 +163,7 @@ fn count(span: &Span, field: Field) -> Result<Option<u64>, Rejection> {
 }
 
 /// A whole count, sent as an integer, a whole double or its text.
-fn whole(value: &Value) -> Option<u64> {
+pub(super) fn whole(value: &Value) -> Option<u64> {
     let from_double = |number: f64| {
         // Doubles name every integer only up to 2^53.
         ((0.0..=9_007_199_254_740_992.0).contains(&number) && number.fract() == 0.0).then_some(number as u64)

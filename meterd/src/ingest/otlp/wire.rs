@@ -64,7 +64,7 @@ fn attributes(pairs: Vec<KeyValue>, wanted: Wanted<'_>) -> Attributes {
     kept
 }
 
-fn scalar(value: AnyValue) -> Option<Value> {
+pub(super) fn scalar(value: AnyValue) -> Option<Value> {
     match value.value? {
         ProtoValue::StringValue(text) => Some(Value::text(&text)),
         ProtoValue::IntValue(number) => Some(Value::Int(number)),

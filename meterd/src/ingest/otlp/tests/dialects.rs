@@ -323,7 +323,12 @@ fn execution_conversation_and_namespace() {
         assert_eq!(&*only(&[chat(key)]).execution, "run-1", "{key}");
     }
     assert_eq!(&*only(&[chat("x")]).execution, "00000000000000000000000000000001");
-    let configured = Defaults { execution_keys: vec!["my.run".into()], namespace: "ns".into(), team: Some("t".into()) };
+    let configured = Defaults {
+        execution_keys: vec!["my.run".into()],
+        namespace: "ns".into(),
+        team: Some("t".into()),
+        ..Defaults::default()
+    };
     let read = |spans: &[SpanText], resource: &[(&str, &str)]| {
         let batch = decode_traces(&body(spans, resource), Encoding::Json, &configured).unwrap();
         batch.items[0].event.clone().unwrap()

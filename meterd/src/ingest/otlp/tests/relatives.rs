@@ -1,8 +1,11 @@
 //! Which span counts when several report one call.
 
+use std::sync::Mutex;
+
 use pricing::UsageKey;
 
-use super::support::{SpanText, decode, only, span, sums};
+use super::super::{Defaults, Encoding, Recent, decode_traces_after};
+use super::support::{SpanText, body, decode, only, span, sums};
 
 fn chat(id: u8) -> SpanText {
     span(id, "chat").with("gen_ai.operation.name", "chat").with("gen_ai.provider.name", "openai")
@@ -108,4 +111,44 @@ fn rings_of_parents_end() {
     // Neither is a leaf; neither is lost.
     check(&[used(chat(1).under(2), 10), used(chat(2).under(1), 10)], 2, 0, 20, 0);
     check(&[chat(1).under(2), chat(2).under(1)], 1, 0, 0, 1);
+}
+
+/// As OpenInference's instrumentation of a stream beside the Anthropic SDK's own span: two traces, one id.
+#[test]
+fn one_call_in_two_traces_without_an_id_in_common() {
+    let model = |span: SpanText| span.with("gen_ai.request.model", "claude-sonnet-4-5");
+    let native = model(used(chat(1), 10)).with("gen_ai.response.id", "m1");
+    let around = model(used(chat(2).trace(2), 10)).around(500);
+    check(&[native.clone(), around.clone()], 1, 0, 10, 1);
+    // Two calls at the same time have two reports each.
+    let second = model(used(chat(3).trace(3), 10)).with("gen_ai.response.id", "m2");
+    let around_second = model(used(chat(4).trace(4), 10)).around(700);
+    check(&[native.clone(), second.clone(), around.clone(), around_second], 2, 0, 20, 2);
+    check(&[native.clone(), second, around], 2, 0, 20, 1);
+    // Another usage, another model, or another time is another call.
+    check(&[native.clone(), model(used(chat(2).trace(2), 11)).around(500)], 2, 0, 21, 0);
+    let other = used(chat(2).trace(2), 10).with("gen_ai.request.model", "claude-haiku-4-5").around(500);
+    check(&[native.clone(), other], 2, 0, 20, 0);
+    let mut later = model(used(chat(2).trace(2), 10));
+    later = later.around(0).shifted(1_000_000);
+    check(&[native, later], 2, 0, 20, 0);
+}
+
+#[test]
+fn an_outer_span_in_a_later_request_adds_nothing() {
+    let recent = Mutex::new(Recent::default());
+    let calls = |spans: &[SpanText]| {
+        let batch = decode_traces_after(
+            &body(spans, &[("service.name", "worker")]),
+            Encoding::Json,
+            &Defaults::default(),
+            &recent,
+        );
+        sums(&batch.unwrap()).calls
+    };
+    assert_eq!(calls(&[used(chat(3).under(2), 10)]), 1);
+    assert_eq!(calls(&[span(2, "http").under(1)]), 0);
+    assert_eq!(calls(&[used(chat(1), 10)]), 0, "the leaf was counted");
+    assert_eq!(calls(&[used(chat(3).under(2), 10)]), 1, "a leaf that is sent again is the same event");
+    assert_eq!(calls(&[used(chat(1).trace(2), 10)]), 1, "another trace");
 }

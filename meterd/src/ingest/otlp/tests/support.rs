@@ -16,12 +16,22 @@ pub(super) struct SpanText {
     name: String,
     scope: String,
     error: bool,
+    nanos: (u64, u64),
     attributes: Vec<(String, Value)>,
 }
 
 /// Span `id` of trace 1.
 pub(super) fn span(id: u8, name: &str) -> SpanText {
-    SpanText { trace: 1, id, parent: None, name: name.into(), scope: "test".into(), error: false, attributes: vec![] }
+    SpanText {
+        trace: 1,
+        id,
+        parent: None,
+        name: name.into(),
+        scope: "test".into(),
+        error: false,
+        nanos: (1_795_374_801_272_972_004, 1_795_374_802_772_972_004),
+        attributes: vec![],
+    }
 }
 
 impl SpanText {
@@ -37,6 +47,18 @@ impl SpanText {
 
     pub(super) fn scope(mut self, scope: &str) -> Self {
         self.scope = scope.into();
+        self
+    }
+
+    /// Longer by so many nanoseconds at either end.
+    pub(super) fn around(mut self, nanos: u64) -> Self {
+        self.nanos = (self.nanos.0 - nanos, self.nanos.1 + nanos);
+        self
+    }
+
+    /// Later by so many nanoseconds.
+    pub(super) fn shifted(mut self, nanos: u64) -> Self {
+        self.nanos = (self.nanos.0 + nanos, self.nanos.1 + nanos);
         self
     }
 
@@ -56,8 +78,8 @@ impl SpanText {
             "traceId": format!("{:032x}", self.trace),
             "spanId": format!("{:016x}", self.id),
             "name": self.name,
-            "startTimeUnixNano": "1795374801272972004",
-            "endTimeUnixNano": "1795374802772972004",
+            "startTimeUnixNano": self.nanos.0.to_string(),
+            "endTimeUnixNano": self.nanos.1.to_string(),
             "status": { "code": if self.error { 2 } else { 0 } },
             "attributes": self.attributes.iter().map(attribute).collect::<Vec<_>>(),
         });
