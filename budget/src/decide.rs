@@ -137,6 +137,11 @@ pub enum Command {
         /// The process.
         process: Process,
     },
+    /// Runs that ended before this time leave the state, as far as nothing can come for them any more.
+    Forget {
+        /// The time.
+        before: Timestamp,
+    },
 }
 
 /// The answer to a command.
@@ -254,6 +259,7 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
             kill::known(state, kill, facts, |kill| Fact::KillCollateral { kill, executions })
         }
         Command::Register { execution, process } => run::register(state, execution, process, facts),
+        Command::Forget { before } => run::forget(state, before, facts),
     }
 }
 

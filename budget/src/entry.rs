@@ -183,6 +183,11 @@ pub enum Fact {
         /// When it expires now.
         expires_at: Timestamp,
     },
+    /// Runs that ended long ago left the state; what they cost stays in the ledger.
+    Forgotten {
+        /// The runs.
+        executions: Vec<Ref>,
+    },
 }
 
 /// Who did what, or was refused.

@@ -8,6 +8,7 @@ mod allowance;
 mod bound;
 mod count;
 mod fold;
+mod forget;
 mod hold;
 mod index;
 mod run;
@@ -49,7 +50,8 @@ pub struct State {
 struct Truth {
     seq: u64,
     log_time: Timestamp,
-    runs: Vec<Run>,
+    /// By number; a run that was forgotten leaves its place empty.
+    runs: Vec<Option<Box<Run>>>,
     kills: Vec<Kill>,
     limits: Limits,
     resources: BTreeMap<(Arc<str>, Ref), Applied>,
@@ -182,7 +184,7 @@ impl<'de> Deserialize<'de> for State {
 #[cfg(feature = "mistakes")]
 fn without_fences(mut truth: Truth) -> Truth {
     if crate::mistakes::made(crate::mistakes::Mistake::FenceNotRestored) {
-        truth.runs.iter_mut().for_each(|run| run.execution.kill = None);
+        truth.runs.iter_mut().flatten().for_each(|run| run.execution.kill = None);
     }
     truth
 }
@@ -208,7 +210,7 @@ impl State {
 
     /// Every run, in the order of opening.
     pub fn executions(&self) -> impl DoubleEndedIterator<Item = &Execution> {
-        self.truth.runs.iter().map(|run| &run.execution)
+        self.truth.runs.iter().flatten().map(|run| &run.execution)
     }
 
     /// How many runs are not over.
@@ -302,7 +304,7 @@ impl State {
     }
 
     pub(crate) fn run(&self, number: u32) -> Option<&Run> {
-        self.truth.runs.get(usize::try_from(number).ok()?)
+        self.truth.runs.get(usize::try_from(number).ok()?)?.as_deref()
     }
 
     pub(crate) fn find(&self, id: &Ref) -> Option<(u32, &Run)> {
@@ -316,6 +318,6 @@ impl State {
     }
 
     fn run_mut(&mut self, number: u32) -> Option<&mut Run> {
-        self.truth.runs.get_mut(usize::try_from(number).ok()?)
+        self.truth.runs.get_mut(usize::try_from(number).ok()?)?.as_deref_mut()
     }
 }

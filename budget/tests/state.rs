@@ -244,3 +244,50 @@ fn an_adjustment_out_of_range_is_refused() {
     assert_eq!(world.run(Command::Adjust(Box::new(wish))), (Verdict::OutOfRange, Vec::new()));
     world.check_replay();
 }
+
+#[test]
+fn runs_that_ended_long_ago_are_forgotten_unless_something_may_come_for_them() {
+    let mut world = World::default();
+    for run in 0..6 {
+        pay(&mut world, run, "1");
+    }
+    let unpriced = world.call(run_ref(4), Subject::default(), model(), None);
+    world.run(Command::Charge(Box::new(unpriced)));
+    world.run(Command::Kill { execution: run_ref(5), reason: "test".into(), by: "me".into() });
+    let mut child = world.call(run_ref(6), Subject::default(), model(), Some(usd("2")));
+    child.parent = Some(run_ref(0));
+    world.run(Command::Charge(Box::new(child)));
+    for run in [0, 1, 2, 4, 5] {
+        world.run(Command::End { execution: run_ref(run), phase: Phase::Succeeded });
+    }
+    let later = world.state.log_time().saturating_add(1);
+    assert_eq!(world.run(Command::Forget { before: Timestamp::default() }), (Verdict::Unchanged, Vec::new()));
+    let (verdict, facts) = world.run(Command::Forget { before: later });
+    // Of those that are over: 4 has a call without a price, 5 has a fence.
+    let executions = [0, 1, 2].map(run_ref).to_vec();
+    assert_eq!((verdict, facts), (Verdict::Done, vec![Fact::Forgotten { executions }]));
+    let known: Vec<usize> = (0..7).filter(|run| world.state.execution(&run_ref(*run)).is_some()).collect();
+    assert_eq!((known, world.state.forgotten(), world.state.live()), (vec![3, 4, 5, 6], 3, 2));
+    assert_eq!(world.run(Command::Forget { before: later }).0, Verdict::Unchanged);
+    // The child of a forgotten run goes on; a run of a forgotten name is a new one.
+    pay(&mut world, 6, "1");
+    pay(&mut world, 0, "5");
+    assert_eq!(world.state.execution(&run_ref(6)).unwrap().subtree_cost, usd("3"));
+    assert_eq!(world.state.execution(&run_ref(0)).unwrap().cost, usd("5"));
+    world.check_replay();
+}
+
+#[test]
+fn forgotten_runs_leave_next_to_nothing() {
+    let mut world = World::default();
+    let mut sizes = Vec::new();
+    for run in 0..3_000 {
+        pay(&mut world, run, "1");
+        world.run(Command::End { execution: run_ref(run), phase: Phase::Succeeded });
+        let before = world.state.log_time().saturating_add(1);
+        world.run(Command::Forget { before });
+        sizes.push(postcard::to_stdvec(&world.state).unwrap().len());
+    }
+    let (early, late) = (sizes[999], sizes[2_999]);
+    assert!(late <= early + 2_000 + 64, "the state grew from {early} to {late} bytes with 2000 forgotten runs");
+}

@@ -90,6 +90,8 @@ pub enum UnixSocket {
 pub struct Ledger {
     /// Closed segments are packed after so long.
     pub pack_after: Duration,
+    /// Runs leave the state so long after their end.
+    pub forget_runs_after: Duration,
     /// Room on the disk that only what ends or settles something may use.
     pub reserve_bytes: usize,
 }
@@ -172,7 +174,11 @@ impl Default for Config {
                 unix_socket: UnixSocket::InDataDir,
             },
             data_dir: PathBuf::from("./meterd-data"),
-            ledger: Ledger { pack_after: Duration::from_secs(90 * 86_400), reserve_bytes: 8_388_608 },
+            ledger: Ledger {
+                pack_after: Duration::from_secs(90 * 86_400),
+                forget_runs_after: Duration::from_secs(90 * 86_400),
+                reserve_bytes: 8_388_608,
+            },
             prices: Prices {
                 dirs: Vec::new(),
                 seed: true,

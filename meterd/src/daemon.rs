@@ -225,8 +225,12 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
 /// The ledger as it was left.
 fn restore(config: &Config, dir: &DataDir) -> Result<meter::Restored, LedgerError> {
     let mut restored = meter::restore(dir)?;
-    restored.upkeep =
-        Upkeep { pack_after: Some(config.ledger.pack_after), reserve_bytes: config.ledger.reserve_bytes as u64 };
+    restored.upkeep = Upkeep {
+        pack_after: Some(config.ledger.pack_after),
+        // An event that is not too old may still come for it.
+        forget_after: Some(config.ledger.forget_runs_after.max(config.ingest.dedup_horizon)),
+        reserve_bytes: config.ledger.reserve_bytes as u64,
+    };
     told_of(&restored);
     Ok(restored)
 }

@@ -55,6 +55,19 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
     Verdict::Done
 }
 
+/// Runs forgotten by one command.
+const FORGOTTEN_MAX: usize = 4_096;
+
+/// Forgets runs that ended long ago.
+pub(super) fn forget(state: &State, before: Timestamp, facts: &mut Vec<Fact>) -> Verdict {
+    let executions = state.forgettable(before, FORGOTTEN_MAX);
+    if executions.is_empty() {
+        return Verdict::Unchanged;
+    }
+    facts.push(Fact::Forgotten { executions });
+    Verdict::Done
+}
+
 /// Ends a run. A kill that is still open is closed by it: confirmed, or moot if no transport had taken it.
 pub(super) fn end(state: &State, execution: Ref, phase: Phase, facts: &mut Vec<Fact>) -> Verdict {
     let Some((_, run)) = state.find(&execution) else { return Verdict::UnknownExecution };

@@ -21,7 +21,7 @@ impl State {
     /// Adds a call, dated `time`, to every counter that binds it: the walk that `decide` makes, and then the sums.
     pub(super) fn count(&mut self, now: Timestamp, number: u32, call: &Subject, time: Timestamp, moved: &Moved) {
         let run_class = self.rebind(number);
-        let Some(run) = self.truth.runs.get(place(number)) else { return };
+        let Some(run) = self.truth.runs.get(place(number)).and_then(Option::as_deref) else { return };
         let subject = &run.execution.subject;
         let mut class = run_class;
         if call != subject {
@@ -59,7 +59,7 @@ impl State {
     /// Lets a run follow the limits and its subject; the number of its class.
     pub(super) fn rebind(&mut self, number: u32) -> Option<u32> {
         let limits = &self.truth.limits;
-        let run = self.truth.runs.get_mut(place(number))?;
+        let run = self.truth.runs.get_mut(place(number))?.as_deref_mut()?;
         if run.bound_at == limits.generation
             && let Some(class) = self.index.known_class(number)
         {
@@ -76,7 +76,7 @@ impl State {
     /// Changes the tally of a per-run limit.
     pub(super) fn change(&mut self, number: u32, at: RowRef, whole_run: bool, change: impl FnOnce(&mut Tally)) {
         let Truth { limits, runs, .. } = &mut self.truth;
-        let Some(run) = runs.get_mut(place(number)) else { return };
+        let Some(run) = runs.get_mut(place(number)).and_then(Option::as_deref_mut) else { return };
         let slot = if at.slot == OWN { run.own.as_deref() } else { limits.slot(at.slot) };
         let Some(row) = slot.and_then(|slot| slot.row(at.row)) else { return };
         let (term, total) = (row.term, run.whole_total(at, row, whole_run));

@@ -79,6 +79,7 @@ impl State {
             | Fact::KillManual { kill }
             | Fact::KillCollateral { kill, .. } => self.signalled(at, kill, &entry.fact),
             Fact::Audited(_) => {}
+            Fact::Forgotten { executions } => executions.iter().for_each(|execution| self.forget(execution)),
         }
     }
 
@@ -145,7 +146,7 @@ impl State {
                 }
                 // More runs than 32 bits can number do not fit into memory.
                 let number = u32::try_from(self.truth.runs.len()).unwrap_or(u32::MAX);
-                self.truth.runs.push(run);
+                self.truth.runs.push(Some(Box::new(run)));
                 self.index.add_run(number, id);
                 self.adopt(number, id);
                 number

@@ -49,6 +49,10 @@ impl Index {
     pub(super) fn of(truth: &Truth) -> Self {
         let mut index = Self::default();
         for (number, run) in (0_u32..).zip(&truth.runs) {
+            let Some(run) = run else {
+                index.of_run.push(NONE);
+                continue;
+            };
             index.add_run(number, &run.execution.id);
             if !run.is_live() {
                 index.live.remove(&number);

@@ -91,6 +91,9 @@ fn fact(fact: &Fact) -> String {
         }
         Fact::KillEscalated { kill, to: Some(to) } => format!("{kill} goes on by {}", to.as_str()),
         Fact::KillEscalated { kill, to: None } => format!("{kill} reaches nobody"),
+        Fact::Forgotten { executions } => {
+            format!("forgot {}", executions.iter().map(name).collect::<Vec<_>>().join(" "))
+        }
         Fact::KillManual { kill } => format!("{kill} calls a person"),
         Fact::KillCollateral { kill, executions } => format!("{kill} took {} with it", executions.len()),
         Fact::Registered { execution, process } => format!("{} is process {}", name(execution), process.pid),

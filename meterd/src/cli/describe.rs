@@ -60,8 +60,10 @@ async fn live(client: &Client, namespace: &str, name: &str) -> anyhow::Result<(J
 }
 
 fn at_rest(data: &AtRest, id: &Ref) -> anyhow::Result<(Json, Vec<Json>)> {
-    let run = data.state.execution(id).ok_or_else(|| anyhow::anyhow!("no execution {id} in this ledger"))?;
-    let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| data.state.kill(kill));
+    let remembered = if data.state.execution(id).is_none() { data.remembering(id)? } else { None };
+    let state = remembered.as_ref().unwrap_or(&data.state);
+    let run = state.execution(id).ok_or_else(|| anyhow::anyhow!("no execution {id} in this ledger"))?;
+    let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
     let document = execution_document_with_kill(run, kill, Clock::wall().now());
     let mut entries = Vec::new();
     data.reader.scan(1, |entry| {

@@ -8,7 +8,7 @@ use clap::Args;
 use super::client::{Client, DEFAULT_URL, announced};
 use crate::ledger::{DataDir, Reader};
 use crate::meter;
-use budget::State;
+use budget::{Entry, Fact, Ref, State};
 
 /// `--url` and `--data-dir`, shared by every reading command.
 #[derive(Clone, Debug, Default, Args)]
@@ -31,6 +31,24 @@ pub(super) enum Source {
 pub(super) struct AtRest {
     pub(super) state: State,
     pub(super) reader: Reader,
+}
+
+impl AtRest {
+    /// The state with `id` in it, also when that run was forgotten: folded from the first entry, so it takes its time.
+    pub(super) fn remembering(&self, id: &Ref) -> anyhow::Result<Option<State>> {
+        let mut state = State::default();
+        self.reader.scan(1, |entry| {
+            match &entry.fact {
+                Fact::Forgotten { executions } if executions.contains(id) => {
+                    let others = executions.iter().filter(|other| *other != id).cloned().collect();
+                    state.apply(&Entry { fact: Fact::Forgotten { executions: others }, ..entry.clone() });
+                }
+                _ => state.apply(entry),
+            }
+            true
+        })?;
+        Ok(state.execution(id).is_some().then_some(state))
+    }
 }
 
 impl SourceArgs {

@@ -29,7 +29,7 @@ const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 36] = [
+pub(crate) const KEYS: [KeySpec; 37] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
@@ -37,6 +37,7 @@ pub(crate) const KEYS: [KeySpec; 36] = [
     key("listen.tls"),
     key("dataDir"),
     key("ledger.packAfter"),
+    key("ledger.forgetRunsAfter"),
     key("ledger.reserveBytes"),
     key("prices.dirs"),
     key("prices.seed"),

@@ -31,6 +31,11 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
         data_dir: reader.path("dataDir").unwrap_or(default.data_dir),
         ledger: Ledger {
             pack_after: reader.duration("ledger.packAfter", (DAY, DAY * 36_500), default.ledger.pack_after),
+            forget_runs_after: reader.duration(
+                "ledger.forgetRunsAfter",
+                (DAY, DAY * 36_500),
+                default.ledger.forget_runs_after,
+            ),
             reserve_bytes: reader.count("ledger.reserveBytes", 65_536, 1 << 40, default.ledger.reserve_bytes),
         },
         prices: Prices {

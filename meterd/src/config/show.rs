@@ -47,6 +47,7 @@ struct Tls {
 #[serde(rename_all = "camelCase")]
 struct Ledger {
     pack_after: String,
+    forget_runs_after: String,
     reserve_bytes: usize,
 }
 
@@ -309,7 +310,11 @@ impl Config {
                     .map(|tls| Tls { cert_file: tls.cert_file.clone(), key_file: tls.key_file.clone() }),
             },
             data_dir: self.data_dir.clone(),
-            ledger: Ledger { pack_after: text(self.ledger.pack_after), reserve_bytes: self.ledger.reserve_bytes },
+            ledger: Ledger {
+                pack_after: text(self.ledger.pack_after),
+                forget_runs_after: text(self.ledger.forget_runs_after),
+                reserve_bytes: self.ledger.reserve_bytes,
+            },
             prices: Prices {
                 dirs: self.prices.dirs.clone(),
                 seed: self.prices.seed,

@@ -236,6 +236,8 @@ impl Audit<'_> {
                 self.adjustment(entry.seq, adjustment)?;
                 self.sum(&adjustment.execution, adjustment.delta);
             }
+            // What they cost was proved up to here; a run of that name that comes later begins at zero.
+            Fact::Forgotten { executions } => self.forgotten(executions)?,
             _ => {}
         }
         self.state.apply(entry);
@@ -243,6 +245,23 @@ impl Audit<'_> {
             Some((seq, state)) if *seq == entry.seq && *state != self.state => Err(Difference::Snapshot(*seq)),
             _ => Ok(()),
         }
+    }
+
+    fn forgotten(&mut self, executions: &[Ref]) -> Result<(), Difference> {
+        for id in executions {
+            if !self.is_asked_for(id) {
+                continue;
+            }
+            let entries = self.sums.remove(id).unwrap_or(Money::ZERO);
+            if let Some(run) = self.state.execution(id) {
+                if entries != run.cost {
+                    return Err(Difference::Sum { execution: id.clone(), status: run.cost, entries });
+                }
+                self.proof.executions += 1;
+                self.proof.total = self.proof.total.checked_add(run.cost).unwrap_or(self.proof.total);
+            }
+        }
+        Ok(())
     }
 
     fn is_asked_for(&self, execution: &Ref) -> bool {
@@ -284,6 +303,7 @@ impl Audit<'_> {
     fn finish(mut self) -> Result<Proof, Difference> {
         if let Some(only) = self.only
             && self.state.execution(only).is_none()
+            && self.proof.executions == 0
         {
             return Err(Difference::UnknownExecution(only.clone()));
         }

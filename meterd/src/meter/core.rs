@@ -53,6 +53,8 @@ pub struct Core {
     /// Before the writer, which holds the directory's lock: a snapshot under way ends while the directory is still ours.
     saver: Saver,
     packer: Packer,
+    forget_after: Option<Duration>,
+    forgot_at: Option<Timestamp>,
     writer: Writer,
     state: State,
     dedup: Dedup,
@@ -87,6 +89,8 @@ impl Core {
         Self {
             dir,
             saver: Saver::new(beside),
+            forget_after: restored.upkeep.forget_after,
+            forgot_at: None,
             packer: Packer::new(restored.upkeep.pack_after, beside),
             writer,
             state: restored.state,
@@ -163,8 +167,22 @@ impl Core {
     pub fn keep_house(&mut self) -> Result<(), LedgerError> {
         let now = self.clock.now();
         self.dedup.keep(now)?;
+        self.forget_runs(now)?;
         self.packer.look(&self.dir, &self.writer.reader(), now, self.dedup.floor());
         if self.since_snapshot >= snapshot::EVERY_ENTRIES { self.snapshot() } else { Ok(()) }
+    }
+
+    /// Now and then, runs that ended long ago leave the state: an entry says which.
+    fn forget_runs(&mut self, now: Timestamp) -> Result<(), LedgerError> {
+        const LOOK_EVERY_NANOS: i64 = 60_000_000_000;
+        let Some(after) = self.forget_after else { return Ok(()) };
+        if self.forgot_at.is_some_and(|at| now < at.saturating_add(LOOK_EVERY_NANOS)) {
+            return Ok(());
+        }
+        self.forgot_at = Some(now);
+        let after = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+        self.command(Command::Forget { before: now.saturating_add(after.saturating_neg()) });
+        self.commit()
     }
 
     /// Begins a snapshot.

@@ -1,6 +1,7 @@
 //! The meter over a real directory: duplicates, refusals, failed writes, restarts.
 
 mod driven;
+mod forget;
 mod full;
 mod identity;
 mod laws;

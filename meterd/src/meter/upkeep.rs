@@ -18,13 +18,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 pub struct Upkeep {
     /// Closed segments are packed after so long; never without it.
     pub pack_after: Option<Duration>,
+    /// Runs leave the state so long after their end; never without it.
+    pub forget_after: Option<Duration>,
     /// Room on the disk that only what ends or settles something may use.
     pub reserve_bytes: u64,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self { pack_after: None, reserve_bytes: ledger::RESERVE_BYTES }
+        Self { pack_after: None, forget_after: None, reserve_bytes: ledger::RESERVE_BYTES }
     }
 }
 

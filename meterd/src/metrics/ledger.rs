@@ -93,7 +93,8 @@ impl LedgerMetrics {
             | Fact::KillEscalated { .. }
             | Fact::KillManual { .. }
             | Fact::KillCollateral { .. }
-            | Fact::Registered { .. } => {}
+            | Fact::Registered { .. }
+            | Fact::Forgotten { .. } => {}
         }
         let before_a_kill = |fact: &Fact| {
             matches!(

@@ -198,6 +198,7 @@ fn kill_facts(execution: &Ref) -> Vec<Fact> {
         Fact::KillEscalated { kill: "kill-16".into(), to: None },
         Fact::KillManual { kill: "kill-16".into() },
         Fact::KillCollateral { kill: "kill-16".into(), executions: vec![Ref::new("ns", "other")] },
+        Fact::Forgotten { executions: vec![Ref::new("ns", "old"), Ref::new("ns", "older")] },
     ]
 }
 
