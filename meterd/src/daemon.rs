@@ -98,8 +98,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     listeners.socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = own_metrics(&restored)?;
-    let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
-    let rollups = RollupView::open(&dir, &reader);
+    let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
     let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
