@@ -12,6 +12,7 @@ mod console;
 mod cost;
 mod events;
 mod executions;
+mod export;
 mod extract;
 mod grpc;
 mod health;
@@ -22,10 +23,12 @@ mod prices;
 mod process;
 mod provider;
 mod quarantine;
+mod reconcile;
 mod reservations;
 mod resources;
 mod scrape;
 mod signals;
+mod sinks;
 mod traces;
 mod usage;
 
@@ -55,11 +58,13 @@ use crate::server::body::BodyLimits;
 use crate::server::problem::Problem;
 use crate::settle::Settler;
 use crate::signal::Hub;
+use crate::sink::clickhouse::ClickHouseSink;
 
 pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
 pub use points::Telemetry;
+pub use reconcile::{metered, question as metered_question};
 
 /// What every route may use; cheap to clone.
 #[derive(Clone)]
@@ -70,6 +75,8 @@ pub struct App {
     pub view: View,
     /// What it cost, by whom and what.
     pub rollups: RollupView,
+    /// Carries entries to ClickHouse, if there is one.
+    pub clickhouse: Option<ClickHouseSink>,
     /// Signals on their way to runs.
     pub hub: Hub,
     /// What moved, for those who watch.
@@ -138,6 +145,10 @@ pub fn router(app: App) -> Router {
         .route("/v1/budgets", get(budgets::list))
         .route("/v1/namespaces/{namespace}/budgets/{name}", get(budgets::get))
         .route("/v1/cost", get(cost::get))
+        .route("/v1/export/focus", get(export::focus))
+        .route("/v1/reconcile", post(reconcile::post))
+        .route("/v1/sinks", get(sinks::list))
+        .route("/v1/sinks/{sink}/backfill", post(sinks::backfill))
         .route("/v1/kills", get(budgets::kills))
         .route("/v1/hooks/aos", post(aos::post))
         .route("/v1/reservations", post(reservations::post).get(reservations::list))

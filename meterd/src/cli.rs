@@ -14,9 +14,11 @@ mod kills;
 mod load;
 mod output;
 mod price;
+mod reconcile;
 mod reprice;
 mod run;
 mod serve;
+mod sink;
 mod source;
 mod tables;
 mod verify;
@@ -80,6 +82,11 @@ enum Command {
     Cost(cost::Cost),
     /// The most expensive agents, models, tools, executions or teams
     Top(cost::Top),
+    /// Compare a provider's bill with what was metered: captured share, differences, likely causes
+    Reconcile(reconcile::Reconcile),
+    /// ClickHouse: how far it is, and everything once more
+    #[command(subcommand)]
+    Sink(sink::Sink),
     /// Show executions, budgets, kills or usage without a price
     Get(get::Get),
     /// Show one thing with everything behind it
@@ -195,6 +202,8 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Reprice(reprice) => reprice.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
+        Command::Reconcile(reconcile) => reconcile.run(),
+        Command::Sink(sink) => sink.run(),
         Command::Get(get) => get.run(),
         Command::Describe(describe) => describe.run(),
         Command::Export(export) => export.run(),

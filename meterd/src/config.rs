@@ -10,6 +10,7 @@ mod resolve;
 pub mod seed;
 mod show;
 mod signals;
+mod sinks;
 pub mod sources;
 
 use pricing::table::{Unmatched, UnmatchedPolicy};
@@ -23,6 +24,7 @@ use self::raw::{KEYS, Raw};
 pub use self::problem::{ConfigError, FileProblem};
 pub(crate) use self::resolve::duration;
 pub use self::signals::Signals;
+pub use self::sinks::ClickHouse;
 
 /// The documented defaults, as shipped.
 pub const DEFAULT_YAML: &str = include_str!("config/default.yaml");
@@ -48,6 +50,8 @@ pub struct Config {
     pub budgets: Budgets,
     /// Where kills go beside the stream.
     pub signals: Signals,
+    /// Where entries are carried to.
+    pub sinks: Sinks,
     /// Bounds of the metrics.
     pub metrics: Metrics,
     /// Bounds of the server.
@@ -129,6 +133,13 @@ pub struct Ingest {
     pub sources: Vec<sources::Source>,
 }
 
+/// `sinks`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sinks {
+    /// ClickHouse.
+    pub clickhouse: Option<ClickHouse>,
+}
+
 /// `budgets`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
@@ -194,6 +205,7 @@ impl Default for Config {
             },
             budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
             signals: Signals::default(),
+            sinks: Sinks::default(),
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },
             server: Server {
                 connections_max: 1_024,

@@ -33,6 +33,7 @@ use crate::server::body::BodyLimits;
 use crate::server::{BindError, tls::TlsError};
 use crate::settle::Settler;
 use crate::signal::Hub;
+use crate::sink::clickhouse::ClickHouseSink;
 use crate::watch::{self, FileProblem, WatchGuard};
 
 /// Why the daemon could not start.
@@ -111,12 +112,14 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
     followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
     let app = App {
         meter: meter.handle,
         view,
         rollups,
+        clickhouse,
         hub,
         pulse,
         prices,
@@ -209,6 +212,20 @@ impl Daemon {
         }
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
+}
+
+/// The sink that the configuration names, if it names one, on its way.
+fn clickhouse(
+    config: &Config,
+    metrics: &DaemonMetrics,
+    view: &View,
+    dir: &DataDir,
+    (followers, following): (&mut JoinSet<()>, &CancellationToken),
+) -> Option<ClickHouseSink> {
+    let settings = config.sinks.clickhouse.clone()?;
+    let sink = ClickHouseSink::new(settings, dir.clone(), view.ledger().clone(), metrics.clone());
+    followers.spawn(sink.clone().run(following.clone()));
+    Some(sink)
 }
 
 /// The price tables and resources that the configuration names, read and checked.

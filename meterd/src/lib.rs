@@ -3,6 +3,7 @@
 //! The rooms and who may import whom are in ARCHITECTURE.md; `tests/tidy` holds the table.
 
 pub mod auth;
+pub mod bill;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -21,6 +22,7 @@ pub mod rollup;
 pub mod server;
 pub mod settle;
 pub mod signal;
+pub mod sink;
 pub mod watch;
 
 pub mod api;

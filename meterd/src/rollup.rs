@@ -9,6 +9,7 @@
 
 mod answer;
 mod cube;
+mod focus;
 mod line;
 mod question;
 mod scan;
@@ -19,8 +20,9 @@ mod view;
 mod tests;
 
 pub use answer::{Answer, Groups, Names, Row};
+pub use focus::{COLUMNS as FOCUS_COLUMNS, Focus};
 pub use line::{Line, Sums, calls_of, quarter_of};
-pub use question::{Bucket, By, Filter, NotAQuestion, Params, Question, Rank, columns};
+pub use question::{Bucket, By, Filter, NotAQuestion, Params, Question, Rank, columns, whole_days};
 pub use scan::scan;
 pub use view::{AtRest, RollupFollower, RollupView};
 

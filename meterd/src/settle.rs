@@ -5,6 +5,7 @@
 //! only what is left. The `onUnpriced` policies of budgets act when a charge is booked, not here; a settled charge is where
 //! they would give back what they held.
 
+mod bill;
 mod book;
 mod reprice;
 mod walk;
@@ -23,6 +24,7 @@ use pricing::{Cost, Outcome, PriceBook};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+pub use bill::{BillLine, Booking as BillBooking};
 pub use reprice::{Asked, Report, ReportRow, reprice};
 
 use crate::event::charge::price_again;

@@ -41,6 +41,16 @@ fn access_is_true() {
 }
 
 #[test]
+fn clickhouse_is_true() {
+    follow("clickhouse.md");
+}
+
+#[test]
+fn cost_is_true() {
+    follow("cost.md");
+}
+
+#[test]
 fn connect_is_true() {
     follow("connect.md");
 }
@@ -59,7 +69,9 @@ fn every_guide_is_followed() {
     let followed = [
         "access.md",
         "budgets.md",
+        "clickhouse.md",
         "connect.md",
+        "cost.md",
         "getting-started.md",
         "kills.md",
         "operate.md",

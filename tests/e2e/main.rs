@@ -11,6 +11,7 @@ mod allowances;
 mod auth;
 mod bench;
 mod budgets;
+mod clickhouse;
 mod commands;
 mod console;
 mod contract;

@@ -4,6 +4,8 @@
 
 #[path = "cli.rs"]
 pub(crate) mod cli;
+#[path = "clickhouse.rs"]
+pub(crate) mod clickhouse;
 #[path = "daemon.rs"]
 pub(crate) mod daemon;
 #[path = "http.rs"]
@@ -16,6 +18,8 @@ pub(crate) mod observe;
 pub(crate) mod process;
 #[path = "promql.rs"]
 pub(crate) mod promql;
+#[path = "proxy.rs"]
+pub(crate) mod proxy;
 #[path = "receiver.rs"]
 pub(crate) mod receiver;
 #[path = "stream.rs"]

@@ -86,6 +86,10 @@ const TABLE: &[Access] = &[
     audited("post", "/v1/reprice", &[Admin], Reach::Everywhere),
     audited("post", "/v1/resources/apply", &[Admin], Reach::Everywhere),
     to("post", "/v1/resources/validate", &[Read], Reach::Handler),
+    to("get", "/v1/export/focus", &[Read], Reach::Handler),
+    to("get", "/v1/sinks", &[Read], Reach::Everywhere),
+    audited("post", "/v1/sinks/{sink}/backfill", &[Admin], Reach::Everywhere),
+    audited("post", "/v1/reconcile", &[Admin], Reach::Everywhere),
 ];
 
 /// The row of a route; the strictest there is for one that has none.

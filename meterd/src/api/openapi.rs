@@ -1,5 +1,6 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
+mod cost;
 mod kills;
 mod reservations;
 mod schema;
@@ -56,7 +57,8 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(kills::OPERATIONS).chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
+    let own = OPERATIONS.iter().chain(&cost::OPERATIONS).chain(kills::OPERATIONS);
+    own.chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[
@@ -275,17 +277,6 @@ const OPERATIONS: &[Operation] = &[
         ok: 200,
     },
     Operation {
-        method: "get",
-        path: "/v1/cost",
-        id: "getCost",
-        summary: "What it cost, by team, agent, model, tool, namespace, environment, execution or label.",
-        takes: &[],
-        gives: &[JSON],
-        query: &COST_QUERY,
-        fails: &PARAMETER,
-        ok: 200,
-    },
-    Operation {
         method: "post",
         path: "/v1/resources/apply",
         id: "applyResources",
@@ -350,26 +341,6 @@ const LIST_QUERY: [(&str, &str); 7] = [
     PAGE[0],
     PAGE[1],
     FORMAT,
-];
-
-const COST_QUERY: [(&str, &str); 17] = [
-    ("by", "team (default), agent, model, provider, tool, namespace, environment, execution or label:KEY"),
-    ("since", "RFC 3339 time, date, or age such as 12h or 30d (default 30d); rounded down to a quarter-hour"),
-    ("until", "the same, not included (default: no end); rounded up to a quarter-hour"),
-    ("bucket", "hour, day or month: rows by civil span as well"),
-    ("tz", "IANA zone of buckets and dates (default UTC)"),
-    ("namespace", "only this namespace"),
-    ("team", "only this team"),
-    ("agent", "only this agent"),
-    ("model", "only this model, MODEL or PROVIDER:MODEL"),
-    ("tool", "only this tool"),
-    ("environment", "only this environment"),
-    ("execution", "only this execution, NAME or NAMESPACE/NAME"),
-    ("label", "only with this label, KEY=VALUE; several with commas"),
-    ("order", "cost (default), tokens or calls: the largest first"),
-    ("limit", "rows, 1 to 100000, 1000 by default"),
-    ("tree", "true adds subtree_cost_usd to rows by execution"),
-    ("source", "ledger, clickhouse or auto (default): the same digits from either"),
 ];
 
 /// The OpenAPI 3.1 document.

@@ -89,6 +89,7 @@ impl Api {
             meter: meter.handle,
             view,
             rollups,
+            clickhouse: None,
             hub,
             pulse,
             prices,

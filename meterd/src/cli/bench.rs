@@ -7,6 +7,7 @@ mod ledger;
 mod metrics;
 mod mix;
 mod price;
+mod sink;
 
 use std::process::ExitCode;
 
@@ -29,6 +30,8 @@ pub(super) enum Bench {
     Ingest(ingest::BenchIngest),
     /// Scrape a daemon with many series, and see what senders of usage feel of it
     Metrics(metrics::BenchMetrics),
+    /// Deliver a ledger to a real ClickHouse, and ask both what it cost
+    Sink(sink::BenchSink),
 }
 
 impl Bench {
@@ -39,6 +42,7 @@ impl Bench {
             Self::Ledger(ledger) => ledger.run(),
             Self::Ingest(ingest) => ingest.run(),
             Self::Metrics(metrics) => metrics.run(),
+            Self::Sink(sink) => sink.run(),
         }
     }
 }

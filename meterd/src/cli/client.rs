@@ -71,6 +71,11 @@ impl Client {
         self.send(Method::GET, path, None).await?.taken()
     }
 
+    /// A question whose answer takes long.
+    pub(super) async fn get_within(&self, path: &str, max: Duration) -> anyhow::Result<Answer> {
+        self.send_within(Method::GET, path, None, max).await?.taken()
+    }
+
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, Some(("application/json", body.to_string()))).await?.taken()
     }

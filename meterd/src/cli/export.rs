@@ -1,6 +1,8 @@
 //! `meterd export ndjson|csv`: the ledger's lines — charges and adjustments — out of a data directory, packed segments
 //! included, at rest or beside its daemon. The amounts of a run's lines sum to its cost.
 
+mod focus;
+
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +27,8 @@ pub(super) enum Export {
     Ndjson(Lines),
     /// A table with a header: who, what, when, how much
     Csv(Lines),
+    /// FOCUS 1.0 rows (FinOps Open Cost and Usage Specification), as CSV
+    Focus(focus::Focus),
 }
 
 /// Which lines, and where to.
@@ -72,7 +76,10 @@ const COLUMNS: [(&str, &[&str]); 22] = [
 
 impl Export {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        let (Self::Ndjson(lines) | Self::Csv(lines)) = self;
+        let lines = match self {
+            Self::Focus(focus) => return focus.run(),
+            Self::Ndjson(lines) | Self::Csv(lines) => lines,
+        };
         let now = Clock::wall().now();
         let bound = |flag, text: &Option<String>| text.as_deref().map(|text| time(flag, text, now)).transpose();
         let (since, until) = (bound("--since", &lines.since)?, bound("--until", &lines.until)?);

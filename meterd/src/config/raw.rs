@@ -24,12 +24,8 @@ const fn key(path: &'static str) -> KeySpec {
     KeySpec { path, fixed: None }
 }
 
-const fn fixed(path: &'static str, value: &'static str) -> KeySpec {
-    KeySpec { path, fixed: Some(value) }
-}
-
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 37] = [
+pub(crate) const KEYS: [KeySpec; 49] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
@@ -55,7 +51,19 @@ pub(crate) const KEYS: [KeySpec; 37] = [
     key("signals.joch"),
     key("signals.allowedHosts"),
     key("signals.perSecondMax"),
-    fixed("sinks.clickhouse", "null"),
+    key("sinks.clickhouse.url"),
+    key("sinks.clickhouse.database"),
+    key("sinks.clickhouse.user"),
+    key("sinks.clickhouse.passwordFile"),
+    key("sinks.clickhouse.caFile"),
+    key("sinks.clickhouse.shard"),
+    key("sinks.clickhouse.batchRowsMax"),
+    key("sinks.clickhouse.flushInterval"),
+    key("sinks.clickhouse.compress"),
+    key("sinks.clickhouse.ttl"),
+    key("sinks.clickhouse.rollupTtl"),
+    key("sinks.clickhouse.cluster"),
+    key("sinks.clickhouse.replicated"),
     key("auth.tokens"),
     key("auth.unixPeers"),
     key("auth.mtls"),

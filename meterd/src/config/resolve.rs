@@ -12,7 +12,8 @@ use super::auth::{self, Auth, Tls};
 use super::problem::FileProblem;
 use super::raw::{KEYS, Origin, Raw, Setting};
 use super::signals::{self, Signals};
-use super::{Budgets, Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server, UnixSocket};
+use super::sinks::{self, ClickHouse};
+use super::{Budgets, Config, Ingest, Ledger, Listen, Metrics, Prices, Resources, Server, Sinks, UnixSocket};
 use crate::resource::fields::Report;
 
 /// What is wrong with a value, and the way out.
@@ -61,6 +62,7 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
             estimate_ceiling: reader.one("budgets.estimateCeilingUsd", usd).or(default.budgets.estimate_ceiling),
         },
         signals: reader.signals(),
+        sinks: Sinks { clickhouse: reader.clickhouse() },
         metrics: Metrics {
             series_max: reader.count("metrics.seriesMax", 100, 10_000_000, default.metrics.series_max),
             agents_max: reader.count("metrics.agentsMax", 1, 1_000_000, default.metrics.agents_max),
@@ -177,6 +179,27 @@ impl Reader {
             }
         }
         self.raw.problems.extend(found);
+    }
+
+    /// ClickHouse, when its URL is given.
+    fn clickhouse(&mut self) -> Option<ClickHouse> {
+        let url = self.one("sinks.clickhouse.url", sinks::url)?;
+        let ttl = (DAY, DAY * 36_500);
+        Some(ClickHouse {
+            url,
+            database: self.one("sinks.clickhouse.database", sinks::identifier).unwrap_or_else(|| "meterd".to_owned()),
+            user: self.one("sinks.clickhouse.user", sinks::word).unwrap_or_else(|| "default".to_owned()),
+            password_file: self.path("sinks.clickhouse.passwordFile"),
+            ca_file: self.path("sinks.clickhouse.caFile"),
+            shard: self.one("sinks.clickhouse.shard", sinks::word).unwrap_or_else(|| "main".to_owned()),
+            batch_rows_max: self.count("sinks.clickhouse.batchRowsMax", 1, 262_144, 32_768),
+            flush_interval: self.timeout("sinks.clickhouse.flushInterval", Duration::from_millis(500)),
+            compress: self.one("sinks.clickhouse.compress", flag).unwrap_or(true),
+            ttl: self.one("sinks.clickhouse.ttl", |text| duration_within(text, ttl)),
+            rollup_ttl: self.one("sinks.clickhouse.rollupTtl", |text| duration_within(text, ttl)),
+            cluster: self.one("sinks.clickhouse.cluster", sinks::word),
+            replicated: self.one("sinks.clickhouse.replicated", flag).unwrap_or(false),
+        })
     }
 
     fn unix_socket(&mut self) -> UnixSocket {

@@ -21,6 +21,7 @@ struct Shown {
     resources: Resources,
     ingest: Ingest,
     budgets: Budgets,
+    sinks: Sinks,
     metrics: Metrics,
     server: Server,
     auth: Auth,
@@ -207,6 +208,49 @@ impl From<&super::sources::Source> for Source {
 }
 
 #[derive(Serialize)]
+struct Sinks {
+    clickhouse: Option<ClickHouse>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ClickHouse {
+    url: String,
+    database: String,
+    user: String,
+    password_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    shard: String,
+    batch_rows_max: usize,
+    flush_interval: String,
+    compress: bool,
+    ttl: Option<String>,
+    rollup_ttl: Option<String>,
+    cluster: Option<String>,
+    replicated: bool,
+}
+
+impl From<&super::ClickHouse> for ClickHouse {
+    fn from(of: &super::ClickHouse) -> Self {
+        Self {
+            url: of.url.clone(),
+            database: of.database.clone(),
+            user: of.user.clone(),
+            password_file: of.password_file.clone(),
+            ca_file: of.ca_file.clone(),
+            shard: of.shard.clone(),
+            batch_rows_max: of.batch_rows_max,
+            flush_interval: text(of.flush_interval),
+            compress: of.compress,
+            ttl: of.ttl.map(text),
+            rollup_ttl: of.rollup_ttl.map(text),
+            cluster: of.cluster.clone(),
+            replicated: of.replicated,
+        }
+    }
+}
+
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Budgets {
     default_ttl: String,
@@ -335,6 +379,7 @@ impl Config {
                 default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
                 estimate_ceiling_usd: self.budgets.estimate_ceiling.map(|amount| amount.to_string()),
             },
+            sinks: Sinks { clickhouse: self.sinks.clickhouse.as_ref().map(ClickHouse::from) },
             metrics: Metrics {
                 series_max: self.metrics.series_max,
                 agents_max: self.metrics.agents_max,

@@ -147,8 +147,8 @@ meterd.yaml:4:17: error: must be a list of paths (prices.dirs)
 meterd.yaml:4:27: error: "maybe" is neither true nor false (prices.seed)
 meterd.yaml:5:10: error: the path is empty (dataDir)
 meterd.yaml:6:18: error: must be a mapping of keys to values, not text (auth.tokens[0])
-meterd.yaml:7:22: error: sinks.clickhouse is not supported by this version (sinks.clickhouse)
-  hint: remove it: only null is supported
+meterd.yaml:7:29: error: "x" is no URL of ClickHouse's HTTP interface (sinks.clickhouse.url)
+  hint: write http://HOST:8123 or https://HOST:8443
 meterd.yaml:9:1: error: the configuration is one document; this is a second
   hint: resources go to resources.dir, price tables to prices.dirs
 "#,

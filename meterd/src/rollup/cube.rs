@@ -157,6 +157,21 @@ impl Cube {
         }
     }
 
+    /// Every cell of the question's span that its filter takes.
+    pub(super) fn details(&self, question: &Question, mut visit: impl FnMut(i64, &Arc<str>, &Subject, &Called, &Sums)) {
+        for (quarter, cells) in self.quarters.range(quarter_of(question.since)..quarter_of(question.until)) {
+            for (cell, sums) in cells {
+                if let (Some((namespace, subject)), Some(called)) =
+                    (self.subjects.get(cell.subject), self.called.get(cell.called))
+                    && question.filter.takes_subject(namespace, subject)
+                    && question.filter.takes_called(called)
+                {
+                    visit(*quarter, namespace, subject, called, sums);
+                }
+            }
+        }
+    }
+
     /// Gives up the oldest quarter-hours, and the names that nothing uses any more.
     fn give_up(&mut self) {
         while self.cells > self.cells_max / 4 * KEPT_OF_FOUR {

@@ -297,6 +297,16 @@ impl Question {
     }
 }
 
+/// The same question about whole days of UTC: from the day of its beginning to the last that has begun at its end.
+#[must_use]
+pub fn whole_days(mut question: Question) -> Question {
+    const DAY: i64 = 96 * QUARTER_NANOS;
+    let day = |nanos: i64| Timestamp::from_nanos(nanos.div_euclid(DAY).saturating_mul(DAY));
+    question.since = day(question.since.nanos());
+    question.until = day(question.until.nanos().saturating_add(DAY - 1));
+    question
+}
+
 /// Names of the columns that tell rows apart, for the word of `by`; none for a word that is none.
 #[must_use]
 pub fn columns(word: &str) -> &'static [&'static str] {

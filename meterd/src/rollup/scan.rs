@@ -9,6 +9,17 @@ use crate::ledger::{LedgerError, Reader};
 
 /// Adds every line of the question's span to `groups`.
 pub fn scan(reader: &Reader, question: &Question, groups: &mut Groups<'_>) -> Result<(), LedgerError> {
+    lines(reader, question, |line| {
+        if let Some(names) =
+            names_of(&question.by, &line.execution.namespace, line.subject, line.called, Some(line.execution))
+        {
+            groups.add(quarter_of(line.at), names, &line.sums);
+        }
+    })
+}
+
+/// Every line of the question's span that its filter takes.
+pub(super) fn lines(reader: &Reader, question: &Question, mut visit: impl FnMut(&Line<'_>)) -> Result<(), LedgerError> {
     let span = quarter_of(question.since)..quarter_of(question.until);
     // A line never counts later than so long after it was logged, but as long before as it likes.
     let from = first_logged(reader, question.since.saturating_add(-AHEAD_MAX_NANOS))?;
@@ -19,10 +30,8 @@ pub fn scan(reader: &Reader, question: &Question, groups: &mut Groups<'_>) -> Re
             && question.filter.takes_run(line.execution)
             && question.filter.takes_subject(&line.execution.namespace, line.subject)
             && question.filter.takes_called(line.called)
-            && let Some(names) =
-                names_of(&question.by, &line.execution.namespace, line.subject, line.called, Some(line.execution))
         {
-            groups.add(quarter_of(line.at), names, &line.sums);
+            visit(&line);
         }
         entry.seq < end
     })

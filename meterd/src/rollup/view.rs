@@ -9,7 +9,8 @@ use tokio::sync::watch;
 
 use super::answer::{Answer, Groups};
 use super::cube::Cube;
-use super::{Question, scan};
+use super::scan::lines;
+use super::{Focus, Question, quarter_of, scan};
 use crate::follow::{Again, Handler};
 use crate::ledger::{DataDir, LedgerError, Reader};
 
@@ -75,6 +76,13 @@ impl RollupView {
         RollupFollower { view: self.clone(), saved: self.cursor() }
     }
 
+    /// Do the roll-ups reach back far enough, or would the ledger have to be read?
+    #[must_use]
+    pub fn reaches(&self, question: &Question) -> bool {
+        let cubes = self.cubes.read().unwrap_or_else(PoisonError::into_inner);
+        if question.needs_runs() { cubes.runs.reaches(question) } else { cubes.all.reaches(question) }
+    }
+
     /// The answer, with everything that was committed before the question came.
     pub async fn ask(
         &self,
@@ -109,6 +117,25 @@ impl RollupView {
             scan(&self.reader, question, &mut groups)?;
         }
         Ok(groups.answer("ledger", parent))
+    }
+
+    /// FOCUS rows of the question's span, with everything that was committed before it came.
+    pub async fn focus(&self, question: Question) -> Result<Focus, LedgerError> {
+        let committed = self.reader.committed();
+        let mut reached = self.reached.subscribe();
+        // Late figures are better than none.
+        let _ = tokio::time::timeout(FRESH_WAIT_MAX, reached.wait_for(|reached| *reached >= committed)).await;
+        drop(reached);
+        let view = self.clone();
+        let work = tokio::task::spawn_blocking(move || {
+            let cubes = view.cubes.read().unwrap_or_else(PoisonError::into_inner);
+            if cubes.all.reaches(&question) {
+                return Ok(focus_of(&cubes.all, &question));
+            }
+            drop(cubes);
+            focus_from(&view.reader, &question)
+        });
+        work.await.unwrap_or(Err(LedgerError::Stopped))
     }
 
     /// Writes the cursor and everything folded so far.
@@ -159,16 +186,27 @@ impl AtRest {
         Ok(Self { dir: dir.clone(), reader: Reader::at_rest(dir)? })
     }
 
-    /// The answer as of the newest durable entry.
-    pub fn ask(&self, question: &Question, parent: impl Fn(&Ref) -> Option<Ref>) -> Result<Answer, LedgerError> {
-        let mut cube = load(&self.dir, &self.reader, question.needs_runs());
-        let mut groups = Groups::new(question);
+    /// FOCUS rows as of the newest durable entry.
+    pub fn focus(&self, question: &Question) -> Result<Focus, LedgerError> {
+        let cube = self.cube(false)?;
+        if cube.reaches(question) { Ok(focus_of(&cube, question)) } else { focus_from(&self.reader, question) }
+    }
+
+    fn cube(&self, runs: bool) -> Result<Cube, LedgerError> {
+        let mut cube = load(&self.dir, &self.reader, runs);
         if self.reader.committed() > cube.seq() {
             self.reader.scan(cube.seq() + 1, |entry| {
                 cube.apply(entry);
                 true
             })?;
         }
+        Ok(cube)
+    }
+
+    /// The answer as of the newest durable entry.
+    pub fn ask(&self, question: &Question, parent: impl Fn(&Ref) -> Option<Ref>) -> Result<Answer, LedgerError> {
+        let cube = self.cube(question.needs_runs())?;
+        let mut groups = Groups::new(question);
         if cube.reaches(question) {
             cube.fill(question, &mut groups);
         } else {
@@ -176,6 +214,22 @@ impl AtRest {
         }
         Ok(groups.answer("ledger", parent))
     }
+}
+
+fn focus_of(cube: &Cube, question: &Question) -> Focus {
+    let mut focus = Focus::default();
+    cube.details(question, |quarter, namespace, subject, called, sums| {
+        focus.add(quarter, namespace, subject, called, sums)
+    });
+    focus
+}
+
+fn focus_from(reader: &Reader, question: &Question) -> Result<Focus, LedgerError> {
+    let mut focus = Focus::default();
+    lines(reader, question, |line| {
+        focus.add(quarter_of(line.at), &line.execution.namespace, line.subject, line.called, &line.sums);
+    })?;
+    Ok(focus)
 }
 
 fn file(dir: &DataDir, runs: bool) -> PathBuf {

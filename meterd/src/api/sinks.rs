@@ -1,0 +1,43 @@
+//! `GET /v1/sinks`: how far the places outside have come. `POST /v1/sinks/clickhouse/backfill`: everything once more.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::App;
+use super::answer::typed;
+use super::extract::Path;
+use crate::server::problem::Problem;
+
+pub(super) async fn list(State(app): State<App>) -> Response {
+    typed(StatusCode::OK, "application/json", json!({ "sinks": sinks(&app) }).to_string())
+}
+
+fn sinks(app: &App) -> Vec<Value> {
+    let committed = app.view.ledger().committed();
+    let sink = app.clickhouse.iter().map(|sink| {
+        let status = sink.status().borrow().clone();
+        json!({
+            "name": "clickhouse", "url": sink.settings().url, "database": sink.settings().database,
+            "shard": sink.settings().shard, "state": status.state, "failing": status.failing,
+            "delivered": status.delivered, "committed": committed, "backfills": status.backfills,
+        })
+    });
+    sink.collect()
+}
+
+pub(super) async fn backfill(State(app): State<App>, Path(name): Path<String>) -> Result<Response, Problem> {
+    match (&app.clickhouse, name.as_str()) {
+        (Some(sink), "clickhouse") => {
+            let number = sink.backfill();
+            tracing::info!(number, "ClickHouse is filled anew from the ledger");
+            let body = json!({ "backfill": number, "entries": app.view.ledger().committed() });
+            Ok(typed(StatusCode::ACCEPTED, "application/json", body.to_string()))
+        }
+        (None, "clickhouse") => {
+            Err(Problem::not_found("no ClickHouse is configured: give sinks.clickhouse.url and restart the daemon"))
+        }
+        _ => Err(Problem::not_found(format!("no sink {name:?}: there is clickhouse"))),
+    }
+}
