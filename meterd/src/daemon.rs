@@ -91,7 +91,7 @@ pub struct Daemon {
 
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
-    let (book, resources) = files_of(config)?;
+    let files = files_of(config)?;
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -102,8 +102,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
-    let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
-    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
+    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
@@ -126,7 +125,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         settler,
         clock,
         budgets: reservation_defaults(config),
-        body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
+        body: body_limits(config),
         dedup_horizon: config.ingest.dedup_horizon,
         future_skew_max: config.ingest.future_skew_max,
         metrics,
@@ -137,10 +136,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         readiness: Readiness::default(),
         stop: serving.clone(),
     };
-    reload::put_in_force(&app, &dir, book).await?;
-    reload::sync_resources(&app, &resources).await?;
-    followers.spawn(app.settler.clone().run(serving.clone()));
-    kills::drive(config, &app, &dir, cursor, &mut followers, &following)?;
+    begin(config, &app, &dir, files, cursor, (&mut followers, &following)).await?;
     let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
     let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
@@ -161,6 +157,21 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
+}
+
+/// Puts prices and resources in force, then starts what acts on them.
+async fn begin(
+    config: &Config,
+    app: &App,
+    dir: &DataDir,
+    (book, resources): (PriceBook, Vec<Resource>),
+    cursor: u64,
+    (followers, following): (&mut JoinSet<()>, &CancellationToken),
+) -> Result<(), StartError> {
+    reload::put_in_force(app, dir, book).await?;
+    reload::sync_resources(app, &resources).await?;
+    followers.spawn(app.settler.clone().run(app.stop.clone()));
+    Ok(kills::drive(config, app, dir, cursor, followers, following)?)
 }
 
 impl Daemon {
@@ -230,7 +241,8 @@ fn clickhouse(
 
 /// The price tables and resources that the configuration names, read and checked.
 fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
-    let (book, warnings) = reload::load_prices(&config.prices).map_err(StartError::Files)?;
+    let (book, warnings) =
+        reload::load_prices(&config.prices, &DataDir::new(&config.data_dir)).map_err(StartError::Files)?;
     warn_all(&warnings);
     let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
@@ -261,6 +273,14 @@ fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> 
 fn reservation_defaults(config: &Config) -> ReservationDefaults {
     let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
     ReservationDefaults { default_ttl_ms, estimate_ceiling }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon }
+}
+
+fn body_limits(config: &Config) -> BodyLimits {
+    BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout }
 }
 
 fn caps(config: &Config) -> Caps {

@@ -1,7 +1,7 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
 mod cost;
-mod kills;
+mod intake;
 mod reservations;
 mod schema;
 mod watching;
@@ -57,93 +57,11 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    let own = OPERATIONS.iter().chain(&cost::OPERATIONS).chain(kills::OPERATIONS);
-    own.chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
+    let rows = intake::OPERATIONS.iter().chain(OPERATIONS).chain(&cost::OPERATIONS);
+    rows.chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[
-    Operation {
-        method: "post",
-        path: "/v1/usage",
-        id: "postUsage",
-        summary: "Book usage events: one object, an array, NDJSON, or CloudEvents 1.0 (structured, batch, binary). Answered when durable.",
-        takes: &[JSON, "application/x-ndjson", "application/cloudevents+json", "application/cloudevents-batch+json"],
-        gives: &[JSON],
-        query: &[],
-        ok: 200,
-        fails: &[
-            BODY_FAILS[0],
-            (409, "A single event whose id was booked before with other content."),
-            BODY_FAILS[1],
-            BODY_FAILS[2],
-        ],
-    },
-    Operation {
-        method: "post",
-        path: "/v1/provider-usage",
-        id: "postProviderUsage",
-        summary: "Book responses as providers send them, each in an envelope `{provider, api, body, execution, …}`: \
-                  one object, an array, or NDJSON. Answered when durable.",
-        takes: &[JSON, "application/x-ndjson"],
-        gives: &[JSON],
-        query: &[],
-        ok: 200,
-        fails: &[
-            BODY_FAILS[0],
-            (409, "A single event whose id was booked before with other content."),
-            BODY_FAILS[1],
-            BODY_FAILS[2],
-        ],
-    },
-    Operation {
-        method: "post",
-        path: "/v1/litellm",
-        id: "postLitellm",
-        summary: "Book what LiteLLM's generic API callback sends: one payload, an array, or NDJSON. Answered when durable.",
-        takes: &[JSON, "application/x-ndjson"],
-        gives: &[JSON],
-        query: &[],
-        ok: 200,
-        fails: &[
-            BODY_FAILS[0],
-            (409, "A single event whose id was booked before with other content."),
-            BODY_FAILS[1],
-            BODY_FAILS[2],
-        ],
-    },
-    Operation {
-        method: "post",
-        path: "/v1/logs",
-        id: "postLogs",
-        summary: "Book the usage events of coding agents in OTLP logs; other records are taken and ignored.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/metrics",
-        id: "postMetrics",
-        summary: "Book token counters in OTLP metrics of sources with `metrics: only`; others are taken and ignored.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/traces",
-        id: "postTraces",
-        summary: "Book the model and tool calls of OTLP spans. The answer has the request's content type.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
     Operation {
         method: "post",
         path: "/api/public/otel/v1/traces",
@@ -233,6 +151,57 @@ const OPERATIONS: &[Operation] = &[
         ok: 200,
     },
     Operation {
+        method: "post",
+        path: "/v1/namespaces/{namespace}/executions/{name}/kill",
+        id: "killExecution",
+        summary: "Fence and kill a run as its operator.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 202,
+        fails: &[BODY_FAILS[0], UNKNOWN[0], (409, "The execution is over.")],
+    },
+    Operation {
+        method: "put",
+        path: "/v1/namespaces/{namespace}/executions/{name}/process",
+        id: "putProcess",
+        summary: "Register the process at the other end of the Unix socket as the worker of a run: \
+                  `{members?: group | tree | cgroup, shared?}`.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[
+            BODY_FAILS[0],
+            (403, "The request came another way than over the Unix socket, or the process may not be signalled."),
+            UNKNOWN[0],
+            (409, "The execution is over."),
+        ],
+    },
+    Operation {
+        method: "get",
+        path: "/v1/namespaces/{namespace}/executions/{name}/signals",
+        id: "getSignals",
+        summary: "Kills and warnings for a run: server-sent events (`Accept: text/event-stream`, resumable by \
+                  `Last-Event-ID`), else one long poll.",
+        takes: &[],
+        gives: &["text/event-stream", JSON],
+        ok: 200,
+        fails: &[PARAMETER[0], (503, "So many listen to this run already that no more are taken.")],
+        query: &[("after", "id of the last signal seen"), ("wait_seconds", "how long a long poll waits, at most 60")],
+    },
+    Operation {
+        method: "post",
+        path: "/v1/namespaces/{namespace}/executions/{name}/signals/{id}/ack",
+        id: "ackSignal",
+        summary: "The agent's acknowledgement of a kill; `proof: process_gone` confirms that the run is gone.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        ok: 200,
+        fails: &[BODY_FAILS[0], (404, "No such kill of this execution.")],
+    },
+    Operation {
         method: "get",
         path: "/v1/budgets",
         id: "listBudgets",
@@ -252,6 +221,17 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON, YAML],
         query: &[FORMAT],
         fails: &[(404, "No such budget.")],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/kills",
+        id: "listKills",
+        summary: "Kills, newest first, with what became of them.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[("namespace", "only this one")],
+        fails: &[],
         ok: 200,
     },
     Operation {

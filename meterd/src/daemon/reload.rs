@@ -17,7 +17,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
 use crate::settle;
-use crate::watch::{self, FileProblem, WatchError, WatchGuard};
+use crate::watch::{self, Cache, FileProblem, WatchError, WatchGuard};
 
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
 /// table that `verify` could not find again (I7). What is quarantined settles with the new book.
@@ -84,7 +84,7 @@ pub(super) async fn watch_all(
         let (app, dir, prices, runtime) = (app.clone(), dir.clone(), config.prices.clone(), runtime.clone());
         let dirs = prices.dirs.clone();
         guards.push(watch::spawn(dirs, watch::DEBOUNCE, move || {
-            runtime.block_on(reload_prices(&app, &dir, load_prices(&prices)));
+            runtime.block_on(reload_prices(&app, &dir, load_prices(&prices, &dir)));
         })?);
     }
     if let Some(resources) = config.resources.dir.clone() {
@@ -96,7 +96,7 @@ pub(super) async fn watch_all(
     guards.extend(super::credentials::watch(app, config)?);
     guards.extend(listeners.watch(app)?);
     if !config.prices.dirs.is_empty() {
-        reload_prices(app, dir, load_prices(&config.prices)).await;
+        reload_prices(app, dir, load_prices(&config.prices, dir)).await;
     }
     if let Some(resources) = &config.resources.dir {
         reload_resources(app, watch::load_resources(resources)).await;
@@ -105,8 +105,9 @@ pub(super) async fn watch_all(
 }
 
 /// The book that the configuration asks for.
-pub(super) fn load_prices(prices: &Prices) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
-    let (book, warnings) = watch::load_prices(&prices.dirs, prices.seed)?;
+pub(super) fn load_prices(prices: &Prices, dir: &DataDir) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    let cache = Cache::at(dir.prices().join("compiled"));
+    let (book, warnings) = watch::load_prices_with(&prices.dirs, prices.seed, &cache)?;
     Ok((book.with_unmatched(prices.unmatched), warnings))
 }
 

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::reader::{Path, Reader};
 use super::when::Calendar;
@@ -42,12 +43,12 @@ const PER_MAX: u32 = 1_000_000_000;
 const BARE_MAX: usize = 64;
 
 /// A rule that holds for every call and does not say whether it means the tiers too: fine in a list, not in a contract.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Bare {
     /// Where it stands.
     pub(crate) place: Place,
-    /// `models` or `tools`.
-    pub(crate) list: &'static str,
+    /// Of a tool? Else of a model.
+    pub(crate) of_tool: bool,
     /// The entry's index there.
     pub(crate) entry: u32,
     /// The rule's index in the entry.
@@ -172,7 +173,7 @@ fn bare(spec: &Node) -> Vec<Bare> {
             let found = (0u32..)
                 .zip(rules)
                 .filter(|(_, rule)| has(rule, "set") && !["when", "appliesTo"].iter().any(|field| has(rule, field)));
-            bare.extend(found.map(|(rule, node)| Bare { place: node.place, list, entry, rule }));
+            bare.extend(found.map(|(rule, node)| Bare { place: node.place, of_tool: list == "tools", entry, rule }));
             if bare.len() >= BARE_MAX {
                 return bare;
             }
