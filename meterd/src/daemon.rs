@@ -94,7 +94,7 @@ pub struct Daemon {
 
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
-    let (book, resources) = files_of(config)?;
+    let files = files_of(config)?;
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -102,9 +102,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     listeners.socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = own_metrics(&restored)?;
-    let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
+    let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
     ledger_metrics.begin(&restored.state, clock.now());
-    let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
@@ -143,10 +142,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         readiness: Readiness::default(),
         stop: serving.clone(),
     };
-    reload::put_in_force(&app, &dir, book).await?;
-    reload::sync_resources(&app, &resources).await?;
-    followers.spawn(app.settler.clone().run(serving.clone()));
-    kills::drive(config, &app, cursor, &mut followers, &following);
+    begin(config, &app, &dir, files, cursor, (&mut followers, &following)).await?;
     let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
     let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
@@ -167,6 +163,21 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
+}
+
+/// Puts prices and resources in force, then starts what acts on them.
+async fn begin(
+    config: &Config,
+    app: &App,
+    dir: &DataDir,
+    (book, resources): (PriceBook, Vec<Resource>),
+    cursor: u64,
+    (followers, following): (&mut JoinSet<()>, &CancellationToken),
+) -> Result<(), StartError> {
+    reload::put_in_force(app, dir, book).await?;
+    reload::sync_resources(app, &resources).await?;
+    followers.spawn(app.settler.clone().run(app.stop.clone()));
+    Ok(kills::drive(config, app, dir, cursor, followers, following)?)
 }
 
 impl Daemon {
