@@ -24,6 +24,7 @@ use crate::event::{Rejection, UsageEvent, charge::charge_for};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
 use crate::ingest::json::{self, Batch, BodyKind};
+use crate::late::Letter;
 use crate::ledger::LedgerError;
 use crate::meter::Booked;
 use crate::server::body::{header_text, read};
@@ -181,28 +182,14 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
                 charges.push(charge);
             }
             Err(rejection) => {
-                letters.push(dead_letters::letter(
-                    &book,
-                    event,
-                    team.as_deref(),
-                    caller.0.tenant(),
-                    via,
-                    now,
-                    rejection.code,
-                ));
+                let (team, tenant) = (team.as_deref(), caller.0.tenant());
+                letters.push(dead_letters::letter(&book, event, team, tenant, via, now, rejection.code));
                 refused.push(slots.len());
                 slots.push(Some(rejected(app, via, id, rejection)));
             }
         }
     }
-    if !letters.is_empty() {
-        // Before anything is booked: a request that cannot be kept is sent again whole.
-        for (slot, kept) in refused.into_iter().zip(app.late.keep(letters).await?) {
-            if let Some(Some(EventResult { message: Some(message), .. })) = slots.get_mut(slot) {
-                message.push_str(&dead_letters::said(kept));
-            }
-        }
-    }
+    keep(app, letters, refused, &mut slots).await?;
     let booked = if charges.is_empty() { Vec::new() } else { app.meter.book(charges).await? };
     for (booked, shown) in booked.iter().zip(&shown) {
         if matches!(booked, Booked::Accepted { .. }) {
@@ -226,6 +213,25 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
         outcome.results.push(result);
     }
     Ok(outcome)
+}
+
+/// Keeps what was refused for its time and says so in its answer. Runs before anything is booked: a request that cannot be
+/// kept is sent again whole.
+async fn keep(
+    app: &App,
+    letters: Vec<Letter>,
+    refused: Vec<usize>,
+    slots: &mut [Option<EventResult>],
+) -> Result<(), Problem> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    for (slot, kept) in refused.into_iter().zip(app.late.keep(letters).await?) {
+        if let Some(Some(EventResult { message: Some(message), .. })) = slots.get_mut(slot) {
+            message.push_str(&dead_letters::said(kept));
+        }
+    }
+    Ok(())
 }
 
 /// The teams of the runs of events that name none: a contract may be for some teams only.
