@@ -121,6 +121,7 @@ pub fn charge(call: &Call) -> Charge {
         reported_cost: None,
         claim: call.claim.map(|(id, last)| Claim { reservation: reservation_id(id), last, found: Found::default() }),
         ceiling: None,
+        late: false,
     }
 }
 
