@@ -202,7 +202,6 @@ impl State {
                 Priced::Zero(_) | Priced::Reported(_) => {}
             }
         });
-        // After the run's totals have moved: a limit of the run that is touched here takes its sum from them.
         if let Some(Claim { reservation, last, found: Found::Held(_) }) = &charge.claim {
             self.take_off(at.time, reservation, &moved, *last);
         }

@@ -300,7 +300,9 @@ impl State {
         let owner = if row.up == 0 { Some(run) } else { self.above(run, row.up) };
         let Some(owner) = owner else { return };
         if row.window == Window::Run {
-            self.change(owner, row.at, row.whole_run, |tally| tally.held = tally.held.saturating_add(delta));
+            // Never the sum: whether something was held while a limit counted the whole run must not change what it
+            // counts once it binds only some calls of it.
+            self.change(owner, row.at, false, |tally| tally.held = tally.held.saturating_add(delta));
         } else if let Some(slot) = self.slot_mut(owner, row.at.slot) {
             slot.hold(row.at.row, at, delta);
         }

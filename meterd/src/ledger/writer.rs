@@ -62,6 +62,9 @@ impl Writer {
         let active = match end.active {
             Some((path, len)) => {
                 let file = dir.disk().open_append(&path).map_err(LedgerError::io("open", &path))?;
+                // What this start has found is what stays. A cut that the process before made after a failed fsync may
+                // not be on the disk yet: with the power it would be lost, and what nobody was promised would come back.
+                file.sync_all().map_err(LedgerError::io("fsync", &path))?;
                 Some(Active { file, path, len, allocated: len })
             }
             None => None,

@@ -33,7 +33,7 @@ impl World {
         }
         match rest {
             [] => Ok(()),
-            [more, ..] => Err(format!("an entry that nobody asked for: {more:?}")),
+            [more, ..] => Err(format!("an entry that nobody asked for: {more:?}\nafter {acts:?}")),
         }
     }
 

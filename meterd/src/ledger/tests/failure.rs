@@ -42,3 +42,17 @@ fn after_a_failed_write_nothing_more_is_written() {
     check(Call::Write(usize::MAX), ErrorKind::Other, 1, 2);
     check(Call::Sync, ErrorKind::QuotaExceeded, 1, 2);
 }
+
+#[test]
+fn a_start_makes_durable_what_it_found_before_it_goes_on() {
+    // The cut after a failed write may be in the page cache only: lost with the power, it would bring the batch back.
+    let ledger = Ledger::empty();
+    let mut writer = ledger.open().writer;
+    writer.append(entries(1, [small(1)])).unwrap();
+    drop(writer);
+    ledger.dir.disk().fail(Fault { call: Call::Sync, after: 0, kind: ErrorKind::Other });
+    let error = ledger.replay(0).unwrap_err();
+    assert!(matches!(&error, LedgerError::Io { .. }), "{error}");
+    let (_recovered, replayed) = ledger.replay(0).unwrap();
+    assert_eq!(replayed.len(), 1);
+}
