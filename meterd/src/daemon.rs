@@ -22,7 +22,7 @@ use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::follow::follow;
-use crate::ledger::{DataDir, LedgerError};
+use crate::ledger::{DataDir, LedgerError, Reader};
 use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::pulse::Pulse;
@@ -100,18 +100,15 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let reader = restored.writer.reader();
     let metrics = own_metrics(&restored)?;
     let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
-    let rollups = RollupView::open(&dir, &reader);
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
-    let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
-    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit(metrics.clone()))
-        .map_err(StartError::Thread)?;
+    let meter = meter_of(config, &dir, restored, &clock, &metrics)?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
     followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
     followers.spawn(follow("events", reader.clone(), cursor, beat, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
-    followers.spawn(follow("rollups", reader.clone(), rollups.cursor(), rollups.follower(), following.clone()));
+    let rollups = rollups(&dir, &reader, (&mut followers, &following));
     followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
     let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
@@ -213,6 +210,30 @@ impl Daemon {
         }
         self.dir.write_durably(&self.dir.endpoints(), text.to_string().as_bytes())
     }
+}
+
+/// The one writer, running.
+fn meter_of(
+    config: &Config,
+    dir: &DataDir,
+    restored: meter::Restored,
+    clock: &Clock,
+    metrics: &DaemonMetrics,
+) -> Result<meter::Meter, StartError> {
+    let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
+    let on_commit = on_commit(metrics.clone());
+    meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit).map_err(StartError::Thread)
+}
+
+/// The roll-ups, following the ledger.
+fn rollups(
+    dir: &DataDir,
+    reader: &Reader,
+    (followers, following): (&mut JoinSet<()>, &CancellationToken),
+) -> RollupView {
+    let view = RollupView::open(dir, reader);
+    followers.spawn(follow("rollups", reader.clone(), view.cursor(), view.follower(), following.clone()));
+    view
 }
 
 /// The sink that the configuration names, if it names one, on its way.
