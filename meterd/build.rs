@@ -1,7 +1,9 @@
-//! Lists the seed price tables of `pricing/tables`, so that `config::seed` can embed them. Writes to OUT_DIR only.
+//! Lists the seed price tables of `pricing/tables`, so that `config::seed` can embed them, and names the sources of
+//! `pricing`, so that tables compiled by other code are never taken for its own. Writes to OUT_DIR only.
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
@@ -20,6 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     files.sort();
+    println!("cargo::rustc-env=METERD_PRICING_SOURCES={:016x}", sources()?);
     let mut list = "&[\n".to_owned();
     for path in &files {
         let name = path.file_name().and_then(|name| name.to_str()).ok_or("a table's file name is not UTF-8")?;
@@ -29,4 +32,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     list.push_str("]\n");
     fs::write(Path::new(&env::var("OUT_DIR")?).join("seed_tables.rs"), list)?;
     Ok(())
+}
+
+/// A hash of every source file of `pricing`, and of the libraries' versions. Not against malice: against forgetting.
+fn sources() -> Result<u64, Box<dyn Error>> {
+    let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
+    let (mut folders, mut files) = (vec![root.join("pricing/src")], vec![root.join("Cargo.lock")]);
+    while let Some(folder) = folders.pop() {
+        println!("cargo::rerun-if-changed={}", folder.display());
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files.sort();
+    let mut hasher = DefaultHasher::new();
+    for file in files.iter().filter(|file| file.exists()) {
+        println!("cargo::rerun-if-changed={}", file.display());
+        file.strip_prefix(&root)?.hash(&mut hasher);
+        fs::read(file)?.hash(&mut hasher);
+    }
+    Ok(hasher.finish())
 }

@@ -168,6 +168,8 @@ pub struct Charge {
     pub claim: Option<Claim>,
     /// Held while it has no price, where no budget names a ceiling of its own.
     pub ceiling: Option<Money>,
+    /// A person had it booked after it was refused for its time.
+    pub late: bool,
 }
 
 /// What a charge adds to a counter of each unit.

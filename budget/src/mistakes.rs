@@ -66,6 +66,11 @@ mistakes! {
     LogTimeGoesBack: "log time follows a clock that is set back",
     KillInALaterBatch: "a kill is written after the batch of the charge that caused it",
     CursorBeforeDelivery: "a follower's cursor is saved before the delivery arrived",
+    HeldIgnored: "a reservation is granted without a look at what others hold",
+    HoldKeptAfterSettle: "a charge takes nothing off the hold that it settles",
+    ReleasedTwice: "what expires is given back twice",
+    HeldNotRestored: "a snapshot does not bring back what is held",
+    DeniedThenGranted: "a reservation that was denied is decided again",
     BoundsNotKept: "a delivery that is repeated takes along what came since",
 }
 

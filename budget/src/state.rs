@@ -175,16 +175,19 @@ impl<'de> Deserialize<'de> for State {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let truth = Truth::deserialize(deserializer)?;
         #[cfg(feature = "mistakes")]
-        let truth = without_fences(truth);
+        let truth = half_restored(truth);
         let index = Index::of(&truth);
         Ok(Self { truth, index })
     }
 }
 
 #[cfg(feature = "mistakes")]
-fn without_fences(mut truth: Truth) -> Truth {
+fn half_restored(mut truth: Truth) -> Truth {
     if crate::mistakes::made(crate::mistakes::Mistake::FenceNotRestored) {
         truth.runs.iter_mut().flatten().for_each(|run| run.execution.kill = None);
+    }
+    if crate::mistakes::made(crate::mistakes::Mistake::HeldNotRestored) {
+        truth.reservations = Reservations::default();
     }
     truth
 }

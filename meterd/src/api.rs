@@ -10,6 +10,7 @@ mod budgets;
 mod caller;
 mod console;
 mod cost;
+mod dead_letters;
 mod events;
 mod executions;
 mod export;
@@ -49,6 +50,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Auth;
 use crate::clock::Clock;
+use crate::late::Late;
 use crate::meter;
 use crate::metrics::{DaemonMetrics, MetricsView};
 use crate::pulse::Pulse;
@@ -85,6 +87,8 @@ pub struct App {
     pub prices: Arc<ArcSwap<PriceBook>>,
     /// Changes prices of what is booked.
     pub settler: Settler,
+    /// Usage refused for its time.
+    pub late: Late,
     /// Time.
     pub clock: Clock,
     /// What reservations have where they say nothing.
@@ -157,6 +161,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/reservations/{id}/release", post(reservations::release))
         .route("/v1/reservations/{id}/extend", post(reservations::extend))
         .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/import", post(dead_letters::import))
         .route("/v1/reprice", post(quarantine::reprice))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))

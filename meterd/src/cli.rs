@@ -11,6 +11,7 @@ mod export;
 mod get;
 mod import;
 mod kills;
+mod late;
 mod load;
 mod output;
 mod price;
@@ -77,6 +78,9 @@ enum Command {
     Kill(apply::Kill),
     /// Price booked usage again from other tables: the difference by team, agent and model, and its booking
     Reprice(reprice::Reprice),
+    /// Usage refused for its time: what is kept, and the booking of it
+    #[command(subcommand)]
+    Late(late::Late),
     /// What it cost, by team, agent, model, tool, namespace, environment, execution or label
     #[command(subcommand)]
     Cost(cost::Cost),
@@ -200,6 +204,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(apply) => apply.run(),
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),
+        Command::Late(late) => late.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
         Command::Reconcile(reconcile) => reconcile.run(),

@@ -2,6 +2,7 @@
 
 mod credentials;
 mod expire;
+mod figures;
 mod kills;
 mod listeners;
 mod reload;
@@ -16,13 +17,15 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::figures::Figures;
 use self::listeners::Listeners;
 use crate::api::{App, Readiness, ReservationDefaults, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::follow::follow;
-use crate::ledger::{DataDir, LedgerError, Reader};
+use crate::late::Late;
+use crate::ledger::{DataDir, LedgerError};
 use crate::meter::{self, Commit, Rules, Upkeep};
 use crate::metrics::{Caps, DaemonMetrics, MetricsView};
 use crate::pulse::Pulse;
@@ -91,7 +94,7 @@ pub struct Daemon {
 
 /// Builds everything and starts listening.
 pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> {
-    let (book, resources) = files_of(config)?;
+    let files = files_of(config)?;
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
@@ -99,17 +102,20 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     listeners.socket = kills::socket(config, &dir).await?;
     let reader = restored.writer.reader();
     let metrics = own_metrics(&restored)?;
-    let ledger_metrics = MetricsView::open(&dir, &reader, caps(config))?;
+    let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
+    ledger_metrics.begin(&restored.state, clock.now());
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());
     let cursor = restored.state.seq();
-    let meter = meter_of(config, &dir, restored, &clock, &metrics)?;
+    let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
+        .map_err(StartError::Thread)?;
+    let late = Late::open(&dir, meter.handle.clone(), reader.clone())?;
     let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
-    followers.spawn(follow("status", reader.clone(), cursor, reconciler, following.clone()));
+    let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
+    followers.spawn(follow("status", reader.clone(), cursor, figures, following.clone()));
     followers.spawn(follow("events", reader.clone(), cursor, beat, following.clone()));
     followers.spawn(follow("signals", reader.clone(), cursor, feed, following.clone()));
-    let rollups = rollups(&dir, &reader, (&mut followers, &following));
-    followers.spawn(follow("metrics", reader, ledger_metrics.cursor(), ledger_metrics.follower(), following.clone()));
+    followers.spawn(follow("rollups", reader, rollups.cursor(), rollups.follower(), following.clone()));
     let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
@@ -122,9 +128,10 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         pulse,
         prices,
         settler,
+        late,
         clock,
         budgets: reservation_defaults(config),
-        body: BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout },
+        body: body_limits(config),
         dedup_horizon: config.ingest.dedup_horizon,
         future_skew_max: config.ingest.future_skew_max,
         metrics,
@@ -135,10 +142,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         readiness: Readiness::default(),
         stop: serving.clone(),
     };
-    reload::put_in_force(&app, &dir, book).await?;
-    reload::sync_resources(&app, &resources).await?;
-    followers.spawn(app.settler.clone().run(serving.clone()));
-    kills::drive(config, &app, cursor, &mut followers, &following);
+    begin(config, &app, &dir, files, cursor, (&mut followers, &following)).await?;
     let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
     let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
@@ -159,6 +163,21 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
+}
+
+/// Puts prices and resources in force, then starts what acts on them.
+async fn begin(
+    config: &Config,
+    app: &App,
+    dir: &DataDir,
+    (book, resources): (PriceBook, Vec<Resource>),
+    cursor: u64,
+    (followers, following): (&mut JoinSet<()>, &CancellationToken),
+) -> Result<(), StartError> {
+    reload::put_in_force(app, dir, book).await?;
+    reload::sync_resources(app, &resources).await?;
+    followers.spawn(app.settler.clone().run(app.stop.clone()));
+    Ok(kills::drive(config, app, dir, cursor, followers, following)?)
 }
 
 impl Daemon {
@@ -212,30 +231,6 @@ impl Daemon {
     }
 }
 
-/// The one writer, running.
-fn meter_of(
-    config: &Config,
-    dir: &DataDir,
-    restored: meter::Restored,
-    clock: &Clock,
-    metrics: &DaemonMetrics,
-) -> Result<meter::Meter, StartError> {
-    let rules = Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon };
-    let on_commit = on_commit(metrics.clone());
-    meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit).map_err(StartError::Thread)
-}
-
-/// The roll-ups, following the ledger.
-fn rollups(
-    dir: &DataDir,
-    reader: &Reader,
-    (followers, following): (&mut JoinSet<()>, &CancellationToken),
-) -> RollupView {
-    let view = RollupView::open(dir, reader);
-    followers.spawn(follow("rollups", reader.clone(), view.cursor(), view.follower(), following.clone()));
-    view
-}
-
 /// The sink that the configuration names, if it names one, on its way.
 fn clickhouse(
     config: &Config,
@@ -252,7 +247,8 @@ fn clickhouse(
 
 /// The price tables and resources that the configuration names, read and checked.
 fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
-    let (book, warnings) = reload::load_prices(&config.prices).map_err(StartError::Files)?;
+    let (book, warnings) =
+        reload::load_prices(&config.prices, &DataDir::new(&config.data_dir)).map_err(StartError::Files)?;
     warn_all(&warnings);
     let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
     let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
@@ -283,6 +279,14 @@ fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> 
 fn reservation_defaults(config: &Config) -> ReservationDefaults {
     let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
     ReservationDefaults { default_ttl_ms, estimate_ceiling }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules { queue_events_max: config.ingest.queue_events_max, dedup_horizon: config.ingest.dedup_horizon }
+}
+
+fn body_limits(config: &Config) -> BodyLimits {
+    BodyLimits { bytes_max: config.ingest.body_bytes_max, timeout: config.server.body_timeout }
 }
 
 fn caps(config: &Config) -> Caps {

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod event;
 pub mod follow;
 pub mod ingest;
+pub mod late;
 pub mod ledger;
 pub mod meter;
 pub mod metrics;

@@ -8,32 +8,31 @@ pub mod catalog;
 pub mod daemon;
 pub mod ledger;
 mod negotiate;
+mod scrapers;
 mod state;
 pub mod text;
 mod view;
-
-use budget::State;
-use pricing::Timestamp;
 
 pub use self::catalog::{Layout, catalog, print_catalog};
 pub use self::daemon::{Correction, DaemonMetrics, Reconciled, SINK_FAILURES, SINKS, TableInfo, render_daemon};
 pub use self::ledger::{Caps, LedgerMetrics};
 pub use self::negotiate::negotiate;
-pub use self::state::render_state;
+pub use self::scrapers::Scraper;
+pub use self::state::{Gauges, gauges};
 pub use self::text::{Format, Writer};
 pub use self::view::{MetricsFollower, MetricsView};
 
-/// One whole answer to a scrape. `state` is one snapshot, so that the budget figures belong together.
-#[must_use]
-pub fn render(
+/// The whole exposition as it is now.
+#[cfg(test)]
+fn render(
     mut writer: Writer,
-    state: &State,
-    now: Timestamp,
+    state: &budget::State,
+    now: pricing::Timestamp,
     ledger: &LedgerMetrics,
     daemon: &DaemonMetrics,
 ) -> Vec<u8> {
     ledger.write(&mut writer);
-    render_state(state, now, ledger, &mut writer);
+    gauges(state, now, ledger).write(&mut writer);
     render_daemon(daemon, &mut writer);
     writer.finish()
 }

@@ -72,15 +72,23 @@ impl View {
     }
 }
 
-impl Handler for Reconciler {
-    fn take(&mut self, entries: &[Entry]) -> Result<(), Again> {
+impl Reconciler {
+    /// Folds entries in, and does `beside` before anybody can ask: what it folds is never behind the view nor ahead.
+    pub fn fold(&self, entries: &[Entry], beside: impl FnOnce()) {
         let mut state = self.view.state.write().unwrap_or_else(PoisonError::into_inner);
         for entry in entries {
             state.apply(entry);
         }
         let seq = state.seq();
+        beside();
         drop(state);
         self.view.reached.send_replace(seq);
+    }
+}
+
+impl Handler for Reconciler {
+    fn take(&mut self, entries: &[Entry]) -> Result<(), Again> {
+        self.fold(entries, || {});
         Ok(())
     }
 }
@@ -212,7 +220,7 @@ fn charge_json(entry: &Entry, charge: &Charge) -> Value {
     if charge.estimated {
         flags.push("estimated");
     }
-    if charge.claim.as_ref().is_some_and(|claim| claim.found == Found::Late) {
+    if charge.late || charge.claim.as_ref().is_some_and(|claim| claim.found == Found::Late) {
         flags.push("late");
     }
     let mut value = json!({

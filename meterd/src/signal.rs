@@ -4,6 +4,7 @@
 //! kill id. Never decides and never writes the ledger.
 
 pub mod deliver;
+pub mod exceeded;
 pub mod joch;
 pub mod process;
 pub mod target;

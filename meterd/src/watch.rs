@@ -3,6 +3,7 @@
 //! Content decides, never a file's time: Kubernetes swaps a symbolic link, editors rename, some file systems lie. A folder
 //! with an error gives problems and no snapshot, so a bad file never replaces a good one (invariant I12).
 
+mod compiled;
 mod folder;
 mod load;
 
@@ -15,8 +16,9 @@ use std::time::{Duration, Instant};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
+pub use self::compiled::Cache;
 pub use self::folder::{EXTENSIONS, FILE_BYTES_MAX, FILES_MAX, Loaded, load_dir, load_file};
-pub use self::load::{load_prices, load_resources, prices_from, resources_from};
+pub use self::load::{load_prices, load_prices_with, load_resources, prices_from, resources_from};
 pub use crate::config::FileProblem;
 
 /// How long a folder must be quiet before it is read: editors and Kubernetes change it in several steps.

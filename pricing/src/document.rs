@@ -11,6 +11,8 @@ mod tests;
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 pub(crate) use json::plain_number;
 pub use near::nearest;
 pub use read::parse;
@@ -25,7 +27,7 @@ pub const NODES_MAX: usize = 2_000_000;
 pub const PROBLEMS_MAX: usize = 100;
 
 /// Where a thing stood in its text; both count from 1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// Line.
     pub line: u32,
@@ -70,7 +72,7 @@ pub struct Key {
 }
 
 /// How bad a problem is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
     /// Worth saying; the document is usable.
     Warning,
@@ -79,7 +81,7 @@ pub enum Severity {
 }
 
 /// One thing wrong with a document: where, what, and the way out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// Error or warning.
     pub severity: Severity,

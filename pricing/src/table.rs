@@ -4,6 +4,8 @@
 
 mod canonical;
 mod cascade;
+mod compiled;
+mod effective;
 mod entry;
 mod fx;
 mod read;
@@ -16,6 +18,7 @@ mod when;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use crate::cost::TableRef;
 use crate::document::{self, Node, Problem};
@@ -23,15 +26,18 @@ use crate::model::{Answer, Names, spellings};
 use crate::time::Timestamp;
 
 pub(crate) use canonical::{canonical, digest};
-pub(crate) use cascade::{Cascade, Circumstances, Part};
-pub(crate) use entry::{Entry, Shape};
+pub(crate) use cascade::{Cascade, Circumstances, Multiplier, Part};
+pub(crate) use entry::{Allowance, Entry, Shape};
 pub(crate) use fx::Exchange;
 pub(crate) use read::{API_GROUP_VERSION, Bare};
 use tools::Tools;
 pub(crate) use when::Served;
 
 /// One immutable version of a price table.
-#[derive(Debug)]
+///
+/// Its serde form is the compiled table, for a binary format and a cache that the same build of this crate reads: nothing
+/// about it is checked on the way in but its shape, and it changes with the code. People read `canonical_json`.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct PriceTable {
     reference: TableRef,
     json: Arc<str>,
@@ -46,7 +52,7 @@ pub struct PriceTable {
 }
 
 /// What to do with usage that no entry matches. Pricing says `unpriced` either way; who books it decides by this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Unmatched {
     /// Keep it aside until a price is known.
     Quarantine,
@@ -74,7 +80,7 @@ impl Unmatched {
 }
 
 /// `spec.unmatched`: what a table says, where it says something.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnmatchedPolicy {
     /// For models.
     pub model: Option<Unmatched>,

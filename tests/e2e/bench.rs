@@ -117,3 +117,16 @@ fn the_exporter_is_measured_with_its_senders() {
         assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
     }
 }
+
+#[test]
+fn cooperative_children_are_killed_and_timed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let ended =
+        cli::run(&["bench", "kill", "--kills", "3", "--children", "2", "-o", "json", "--dir", "."], folder.path());
+    let answer: Value = serde_json::from_str(&ended.expect_code(0).stdout).unwrap();
+    assert_eq!((&answer["bench"], &answer["figures"]["kills"]), (&json!("kill"), &json!(3)));
+    for figure in ["accepted_to_gone_p50_ms", "accepted_to_gone_p99_ms", "sent_to_gone_p99_ms", "charge_p50_ms"] {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure >= 0.0), "{figure} in {answer}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
+}

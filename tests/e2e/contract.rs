@@ -23,8 +23,7 @@ const DATA_MAX: Duration = Duration::from_secs(120);
 const START_MAX: Duration = Duration::from_secs(30);
 
 /// Panels that the demo gives nothing to, and why. What they query is held by the catalogue and by unit tests.
-const WITHOUT_DATA: [(&str, &str); 6] = [
-    ("operations / Oldest table", "the tables that come with meterd do not say when their prices were published"),
+const WITHOUT_DATA: [(&str, &str); 5] = [
     ("operations / Captured share of the bill", "the demo has no bill"),
     ("operations / Reconcile drift", "the demo has no bill"),
     ("operations / Corrections", "the demo has no bill"),

@@ -210,6 +210,11 @@ fn a_webhook_is_verified_and_a_receiver_that_was_down_gets_it_later_once() {
     assert_eq!(effective.len(), 1, "{text}");
     assert!(effective[0].starts_with(&format!("effective {} kill", kill["id"].as_str().unwrap())), "{text}");
     assert!(!text.contains("refused"), "{text}");
+    // joch's event of the limit itself comes to the same receiver.
+    until("BudgetExceeded", SOON, || {
+        let text = receiver.stdout();
+        text.lines().find(|line| line.starts_with("effective budget-exceeded-") && line.contains("cap")).map(drop)
+    });
     daemon.wait_for_metric("meterd_kill_signals_sent_total", &[("channel", "webhook")], "1");
     assert!(!daemon.log().contains(SECRET), "a secret is in the log");
 }

@@ -14,7 +14,7 @@ use crate::harness::http;
 use crate::harness::process::Process;
 use crate::harness::wait::until;
 
-const SCRAPED_MAX: Duration = Duration::from_secs(60);
+pub(crate) const SCRAPED_MAX: Duration = Duration::from_secs(60);
 
 fn load(daemon: &Daemon) {
     daemon.apply(&format!(
@@ -51,7 +51,7 @@ pub(crate) fn listening(process: &mut Process) -> String {
     })
 }
 
-fn prometheus(target: &str, folder: &Path) -> (Process, String) {
+pub(crate) fn prometheus(target: &str, folder: &Path) -> (Process, String) {
     let config = format!(
         "global: {{ scrape_interval: 1s, scrape_timeout: 1s }}\nscrape_configs:\n  - job_name: meterd\n    static_configs:\n      \
          - targets: [\"{target}\"]\n"
@@ -67,7 +67,7 @@ pub(crate) fn ask(prometheus: &str, expression: &str) -> Option<Value> {
 }
 
 /// The value of an instant query with one result.
-fn query(prometheus: &str, expression: &str) -> Option<String> {
+pub(crate) fn query(prometheus: &str, expression: &str) -> Option<String> {
     let answer = ask(prometheus, expression)?;
     answer["data"]["result"][0]["value"][1].as_str().map(str::to_owned)
 }

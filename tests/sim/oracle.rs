@@ -5,6 +5,7 @@
 
 mod charge;
 pub mod counters;
+mod hold;
 mod run;
 pub mod windows;
 
@@ -13,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use budget::entry::Phase;
 
 use self::counters::{Bound, Bucket, Counters, Who, rearmed};
+pub use self::hold::Hold;
 use self::windows::Span;
 use crate::words::{Act, BudgetId, RunNo, Said, Seen, Share};
 use budget::Window;
@@ -86,6 +88,7 @@ pub struct Oracle {
     pub by_id: BTreeMap<u64, First>,
     pub by_response: BTreeMap<u64, First>,
     pub counters: Counters,
+    pub holds: BTreeMap<u64, Hold>,
     generations: BTreeMap<BudgetId, u64>,
     /// Kills decided by the command at hand: their numbers are read from the entries.
     fresh: Vec<RunNo>,
@@ -106,6 +109,7 @@ impl Oracle {
                 }
                 all
             }
+            Act::Reserve(wish) => self.reserve(clock, wish),
             _ => {
                 let now = self.now(clock);
                 let (said, seen) = self.command(now, act);
@@ -138,7 +142,10 @@ impl Oracle {
 
     fn command(&mut self, now: i64, act: &Act) -> (Said, Vec<Seen>) {
         match act {
-            Act::Charge(_) => unreachable!("charges are taken one by one"),
+            Act::Charge(_) | Act::Reserve(_) => unreachable!("taken elsewhere"),
+            Act::Release { id } => self.release(*id),
+            Act::Extend { id, ttl_ms } => self.extend(now, *id, *ttl_ms),
+            Act::Expire => self.expire(now),
             Act::Open { run, team, agent, parent, inherit, own } => {
                 let who = Who { team: *team, agent: *agent };
                 self.open(now, *run, who, *parent, *inherit, own.as_ref())
@@ -161,7 +168,11 @@ impl Oracle {
         if key.window == Window::Run {
             let mut held = self.counters.held_in(key, (i64::MIN, i64::MAX));
             if bound.whole_run && key.share == Share::Whole {
-                held.spent = known.map_or(0, |known| known.total(key.unit));
+                held.spent = match key.budget {
+                    // What a run carries itself counts all that is below it.
+                    BudgetId::Own(of) => self.tree_total(of, key.unit),
+                    _ => known.map_or(0, |known| known.total(key.unit)),
+                };
             }
             let changed = known.is_some_and(|known| known.bound_at != self.counters.changes);
             if changed && !matches!(key.budget, BudgetId::Own(_)) {
@@ -177,7 +188,26 @@ impl Oracle {
     /// Every counter that binds a run which makes no call.
     pub fn bound_to(&self, number: RunNo) -> Vec<Bound> {
         let Some(run) = self.runs.get(&number) else { return Vec::new() };
-        self.counters.bound(number, run.inherit, run.who, run.who)
+        self.bound(number, run.inherit, run.who, run.who)
+    }
+
+    pub fn bound(&self, number: RunNo, inherit: bool, subject: Who, call: Who) -> Vec<Bound> {
+        self.counters.bound(number, &self.above(number), inherit, subject, call)
+    }
+
+    /// The runs above a run, nearest first.
+    fn above(&self, number: RunNo) -> Vec<RunNo> {
+        let up = |number: &RunNo| self.runs.get(number)?.parent.filter(|parent| self.runs.contains_key(parent));
+        std::iter::successors(up(&number), up).collect()
+    }
+
+    pub fn is_below(&self, number: RunNo, root: RunNo) -> bool {
+        number == root || self.above(number).contains(&root)
+    }
+
+    /// What a run and everything below it did.
+    pub fn tree_total(&self, root: RunNo, unit: budget::Unit) -> i128 {
+        self.runs.iter().filter(|(number, _)| self.is_below(**number, root)).map(|(_, run)| run.total(unit)).sum()
     }
 
     /// A counter's sum at `now`, for a run if it is a run's limit.
@@ -185,20 +215,9 @@ impl Oracle {
         self.figures(bound, run, now, now).1.spent
     }
 
-    /// Own cost and that of every run below, by walking up from each run.
+    /// Own cost and that of every run below.
     pub fn subtree(&self, of: RunNo) -> i128 {
-        let below = |mut run: RunNo| {
-            loop {
-                if run == of {
-                    return true;
-                }
-                match self.runs.get(&run).and_then(|run| run.parent).filter(|parent| self.runs.contains_key(parent)) {
-                    Some(parent) => run = parent,
-                    None => return false,
-                }
-            }
-        };
-        self.runs.iter().filter(|(number, _)| below(**number)).map(|(_, run)| run.cost).sum()
+        self.tree_total(of, budget::Unit::Usd)
     }
 
     fn touch(&mut self, number: RunNo) {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
 use budget::entry::{Applied, Opened, Origin};
+use budget::reservation::{Amounts, Claim, Estimate, Found};
 use budget::signal::{Attempt, Cause, Channel, CounterAt};
 use budget::{
-    Adjust, AdjustReason, Budget, Charge, Command, Entry, Fact, Fraction, Limit, Priced, Ref, Scope, Source, Subject,
+    Adjust, AdjustReason, Budget, Charge, Command, Entry, Fact, Fraction, Limit, Priced, Ref, Reserve, Scope, Source,
+    Subject,
 };
 use pricing::cost::{Cost, TableRef, Unpriced};
 use pricing::{Attrs, Money, Quantity, Timestamp, Usage, UsageKey};
 
-use crate::words::{Act, BudgetId, Call, Key, Kind, RunNo, Seen, Share, Spec};
+use crate::words::{Act, BudgetId, Call, Held, Key, Kind, RunNo, Seen, Share, Spec, Wish};
 
 const NS: &str = "ns";
 
@@ -117,8 +119,9 @@ pub fn charge(call: &Call) -> Charge {
         estimated: false,
         priced: priced(call.price, 0),
         reported_cost: None,
-        claim: None,
+        claim: call.claim.map(|(id, last)| Claim { reservation: reservation_id(id), last, found: Found::default() }),
         ceiling: None,
+        late: false,
     }
 }
 
@@ -155,10 +158,40 @@ pub fn budget(id: BudgetId, spec: &Spec) -> Budget {
     }
 }
 
+fn reservation_id(id: u64) -> Arc<str> {
+    format!("v{id}").into()
+}
+
+pub fn reservation_of(id: &str) -> u64 {
+    id[1..].parse().unwrap()
+}
+
+pub fn wish(wish: &Wish) -> Reserve {
+    let Held { usd, tokens, tool_calls, model_calls } = wish.held;
+    Reserve {
+        id: reservation_id(wish.id),
+        body: wish.body,
+        execution: run_ref(wish.run),
+        subject: subject(wish.team, wish.agent),
+        parent: None,
+        estimate: Estimate { usd: Some(money(usd)), tokens, tool_calls, model_calls },
+        ceiling: None,
+        ttl_ms: wish.ttl_ms,
+    }
+}
+
+pub fn held(amounts: &Amounts) -> Held {
+    let Amounts { usd, tokens, tool_calls, model_calls } = *amounts;
+    Held { usd: usd.scaled(), tokens, tool_calls, model_calls }
+}
+
 /// A command for the meter; charges have their own way in. `entry` reads an entry of the ledger.
 pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
     match act {
-        Act::Charge(_) => unreachable!("charges are not commands"),
+        Act::Charge(_) | Act::Reserve(_) => unreachable!("they have a way of their own"),
+        Act::Release { id } => Command::Release { reservation: reservation_id(*id) },
+        Act::Extend { id, ttl_ms } => Command::Extend { reservation: reservation_id(*id), ttl_ms: *ttl_ms },
+        Act::Expire => Command::Expire,
         Act::Open { run, team, agent, parent, inherit, own } => Command::Open(Opened {
             execution: run_ref(*run),
             subject: subject(*team, *agent),
@@ -222,6 +255,8 @@ pub fn key(at: &CounterAt, run: RunNo) -> Key {
         Some(agent) => Share::Agent(agent[1..].parse().unwrap()),
     };
     let per_run = at.window == budget::Window::Run;
+    // A budget that a run carries itself has the run's name; the call may be of a run below it.
+    let run = if at.source == Source::Execution { run_of(&at.budget) } else { run };
     Key {
         budget: budget_of(at.source, &at.budget),
         unit: at.unit,
@@ -265,6 +300,18 @@ pub fn seen(fact: &Fact) -> Seen {
         }
         Fact::KillAcked { kill, .. } => Seen::Acked { kill: kill_of(kill) },
         Fact::KillConfirmed { kill, proof } => Seen::Confirmed { kill: kill_of(kill), proof: *proof },
+        Fact::Reserved(reserved) => Seen::Reserved {
+            id: reservation_of(&reserved.id),
+            run: run_of(&reserved.execution),
+            held: held(&reserved.asked),
+            denied: reserved.denial.is_some(),
+        },
+        Fact::Resolved { reservation, standing, .. } => {
+            Seen::Resolved { id: reservation_of(reservation), standing: *standing }
+        }
+        Fact::Extended { reservation, expires_at, .. } => {
+            Seen::Extended { id: reservation_of(reservation), until: expires_at.nanos() }
+        }
         other => panic!("nobody asked for {other:?}"),
     }
 }

@@ -1,6 +1,7 @@
 //! The simulation's own words: small numbers where the real thing has names, so that the oracle stays plain.
 
 use budget::entry::Phase;
+use budget::reservation::Standing;
 use budget::signal::Proof;
 use budget::{Action, Unit, Window};
 
@@ -63,6 +64,29 @@ pub struct Call {
     pub tokens: u64,
     pub price: Option<i128>,
     pub time: i64,
+    /// The reservation that it settles; and is it the last of it?
+    pub claim: Option<(u64, bool)>,
+}
+
+/// Amounts to hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Held {
+    pub usd: i128,
+    pub tokens: u64,
+    pub tool_calls: u32,
+    pub model_calls: u32,
+}
+
+/// A reservation as it is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    pub id: u64,
+    pub body: u64,
+    pub run: RunNo,
+    pub team: Option<u8>,
+    pub agent: Option<u8>,
+    pub held: Held,
+    pub ttl_ms: u64,
 }
 
 /// What a client, an operator, a follower or the daemon itself asks of the meter.
@@ -103,6 +127,15 @@ pub enum Act {
     Remove {
         budget: BudgetId,
     },
+    Reserve(Wish),
+    Release {
+        id: u64,
+    },
+    Extend {
+        id: u64,
+        ttl_ms: u64,
+    },
+    Expire,
     /// A price for the charge of that entry, from the table of that number.
     Price {
         of: u64,
@@ -143,6 +176,9 @@ pub enum Seen {
     Sent { kill: u64, taken: bool },
     Acked { kill: u64 },
     Confirmed { kill: u64, proof: Proof },
+    Reserved { id: u64, run: RunNo, held: Held, denied: bool },
+    Resolved { id: u64, standing: Standing },
+    Extended { id: u64, until: i64 },
 }
 
 /// An answer in the simulation's words.
@@ -169,6 +205,15 @@ pub enum Said {
     Fenced {
         run: RunNo,
     },
+    /// A reservation holds, or held until then.
+    Granted {
+        until: i64,
+        standing: Standing,
+    },
+    Refused,
+    ReservationConflict,
+    UnknownReservation,
+    AlreadyResolved(Standing),
     UnknownRun,
     UnknownKill,
     AlreadyEnded(Phase),

@@ -10,7 +10,7 @@ use budget::{Action, Unit, Window};
 use crate::oracle::Oracle;
 use crate::oracle::counters::{Who, matches};
 use crate::prng::Prng;
-use crate::words::{Act, BudgetId, Call, DAY, HOUR, Kind, MICRO_USD, MINUTE, RunNo, SECOND, Spec};
+use crate::words::{Act, BudgetId, Call, DAY, HOUR, Held, Kind, MICRO_USD, MINUTE, RunNo, SECOND, Spec, Wish};
 
 /// Runs that are in use at a time.
 const RUNS_AT_ONCE: u64 = 6;
@@ -18,7 +18,7 @@ const RUNS_AT_ONCE: u64 = 6;
 const RESENT_FROM: usize = 200;
 
 pub struct Workload {
-    weights: [u64; 9],
+    weights: [u64; 11],
     duplicates: u64,
     conflicts: u64,
     unpriced: u64,
@@ -28,14 +28,27 @@ pub struct Workload {
     /// Grows, so that new runs come into use.
     base: u64,
     next_id: u64,
+    next_hold: u64,
     sent: Vec<Call>,
 }
 
 impl Workload {
     pub fn new(prng: &mut Prng) -> Self {
         let mut heavy = |weight: u64| if prng.permille(250) { weight * 6 } else { weight };
-        // charge, open, end, kill, answer a kill, apply, remove, price, nothing known
-        let weights = [heavy(120), heavy(6), heavy(3), heavy(2), heavy(10), heavy(6), heavy(1), heavy(8), heavy(1)];
+        // charge, open, end, kill, answer a kill, apply, remove, price, nothing known, reserve, end a reservation
+        let weights = [
+            heavy(120),
+            heavy(6),
+            heavy(3),
+            heavy(2),
+            heavy(10),
+            heavy(6),
+            heavy(1),
+            heavy(8),
+            heavy(1),
+            heavy(25),
+            heavy(8),
+        ];
         Self {
             weights,
             duplicates: *prng.pick(&[20, 80, 80, 500]),
@@ -46,6 +59,7 @@ impl Workload {
             calls_max: *prng.pick(&[1, 3, 6]),
             base: 0,
             next_id: 0,
+            next_hold: 0,
             sent: Vec::new(),
         }
     }
@@ -74,6 +88,8 @@ impl Workload {
             }
             6 => Act::Remove { budget: self.some_budget(prng) },
             7 => self.price(prng, oracle),
+            9 => self.reserve(prng),
+            10 => self.resolve(prng),
             _ => self.unknown(prng),
         }
     }
@@ -138,7 +154,16 @@ impl Workload {
             tokens: prng.below(300),
             price: (!prng.permille(self.unpriced)).then(|| i128::from(prng.below(2_000_000)) * MICRO_USD),
             time: self.time(prng, now),
+            claim: None,
         };
+        if self.next_hold > 0 && prng.permille(300) {
+            let id = self.some_hold(prng);
+            // Mostly of the run that it was reserved for; else it is of no use.
+            if let Some(hold) = oracle.holds.get(&id).filter(|_| prng.permille(900)) {
+                call.run = hold.run;
+            }
+            call.claim = Some((id, prng.permille(700)));
+        }
         if call.price.is_some() && prng.permille(self.exact) {
             call.price = exactly(prng, oracle, &call, now).or(call.price);
         }
@@ -157,6 +182,38 @@ impl Workload {
             2 => now - prng.within(0, 3 * DAY),
             3 => now.div_euclid(HOUR) * HOUR - prng.within(0, 1),
             _ => now.div_euclid(DAY) * DAY - prng.within(0, 1),
+        }
+    }
+
+    fn some_hold(&self, prng: &mut Prng) -> u64 {
+        self.next_hold - prng.below(self.next_hold.min(8))
+    }
+
+    /// A wish to hold an amount; some come again, with the same body or another.
+    fn reserve(&mut self, prng: &mut Prng) -> Act {
+        let again = self.next_hold > 0 && prng.permille(150);
+        if !again {
+            self.next_hold += 1;
+        }
+        let id = if again { self.some_hold(prng) } else { self.next_hold };
+        let held = Held {
+            usd: i128::from(prng.below(1_500_000)) * MICRO_USD,
+            tokens: prng.below(200),
+            tool_calls: u32::try_from(prng.below(2)).unwrap(),
+            model_calls: u32::try_from(prng.below(2)).unwrap(),
+        };
+        let body = if again && prng.permille(300) { id + 1 } else { id };
+        let ttl_ms = *prng.pick(&[1_000, 60_000, 600_000, 7_200_000, 86_400_000]);
+        Act::Reserve(Wish { id, body, run: self.run(prng), team: team(prng), agent: agent(prng), held, ttl_ms })
+    }
+
+    fn resolve(&mut self, prng: &mut Prng) -> Act {
+        let id = if self.next_hold == 0 { 1 } else { self.some_hold(prng) };
+        match prng.below(4) {
+            0 => Act::Release { id },
+            1 => Act::Extend { id, ttl_ms: 1_000 + prng.below(3_600_000) },
+            2 => Act::Release { id: 1_000_000 + id },
+            _ => Act::Expire,
         }
     }
 
@@ -235,7 +292,7 @@ fn exactly(prng: &mut Prng, oracle: &Oracle, call: &Call, now: i64) -> Option<i1
     let run = oracle.runs.get(&call.run);
     let said = Who { team: call.team, agent: call.agent };
     let (call_who, subject) = run.map_or((said, said), |run| (said.filled_from(run.who), run.who.filled_from(said)));
-    let bound = oracle.counters.bound(call.run, run.is_none_or(|run| run.inherit), subject, call_who);
+    let bound = oracle.bound(call.run, run.is_none_or(|run| run.inherit), subject, call_who);
     let usd: Vec<_> = bound.iter().filter(|bound| bound.key.unit == Unit::Usd).collect();
     if usd.is_empty() {
         return None;
@@ -270,7 +327,7 @@ pub fn spec(prng: &mut Prng, id: BudgetId) -> Spec {
             Unit::Tokens => 100,
             _ => 1,
         };
-        let more = if window == Window::Run { 12 } else { 60 };
+        let more = if window == Window::Run { 12 } else { 60 } * if prng.permille(400) { 20 } else { 1 };
         if limits.iter().all(|(other, at, _)| (*other, *at) != (unit, window)) {
             limits.push((unit, window, i128::from(prng.below(more)) * scale));
         }

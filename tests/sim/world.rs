@@ -54,6 +54,8 @@ pub struct World {
     recent_entries_max: usize,
     fresh_keys_max: usize,
     disk_is_full: bool,
+    /// Each command and its answer are printed.
+    trace: bool,
     peer: Peer,
     courier: Option<courier::Following>,
     delivery_entries_max: usize,
@@ -97,6 +99,7 @@ impl World {
             recent_entries_max: *prng.pick(&[1, 50, 65_536]),
             fresh_keys_max: *prng.pick(&[4, 30, 100_000]),
             disk_is_full: false,
+            trace: std::env::var_os("METERD_SIM_TRACE").is_some(),
             peer: Peer::new(prng.fork()),
             courier: None,
             delivery_entries_max: *prng.pick(&[1, 7, 60]),
@@ -158,6 +161,7 @@ impl World {
     fn translated(&self, act: &Act) -> Ask {
         match act {
             Act::Charge(calls) => Ask::Charges(calls.iter().map(translate::charge).collect()),
+            Act::Reserve(wish) => Ask::Reserve(Box::new(translate::wish(wish))),
             _ => {
                 let entry = |seq: u64| self.entry(seq);
                 Ask::Command(Box::new(translate::command(act, entry)))

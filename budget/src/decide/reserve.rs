@@ -13,6 +13,8 @@ use super::{State, Verdict};
 use crate::budget::{Action, Unit};
 use crate::charge::Subject;
 use crate::entry::Fact;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::policy::OnUnpriced;
 use crate::reservation::{Amounts, Denial, EXPIRED_PER_DECISION_MAX, Reservation, Reserve, Reserved, Standing, expiry};
 use crate::scope::Ref;
@@ -20,7 +22,10 @@ use crate::state::{Bound, Run, Who};
 
 /// Grants or refuses; what is seen again is answered as the first time.
 pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut Vec<Fact>) -> Verdict {
-    if let Some(known) = state.reservation(&wish.id) {
+    let known = state.reservation(&wish.id);
+    #[cfg(feature = "mistakes")]
+    let known = known.filter(|known| !made(Mistake::DeniedThenGranted) || known.standing != Standing::Denied);
+    if let Some(known) = known {
         return seen(known, wish.body);
     }
     let opened;
@@ -158,6 +163,8 @@ fn lacking(state: &State, now: Timestamp, bound: &Bound<'_>, asked: &Amounts) ->
         amount = 1;
     }
     let (window, tally, _) = state.judged(bound, now, now);
+    #[cfg(feature = "mistakes")]
+    let tally = crate::counter::Tally { held: if made(Mistake::HeldIgnored) { 0 } else { tally.held }, ..tally };
     let after = tally.spent.saturating_add(tally.held).saturating_add(amount);
     if after <= bound.cap.amount {
         return None;

@@ -136,6 +136,10 @@ impl State {
                     }
                 }
                 self.index.set_class(number, None);
+                // Before the holds come back: they are on the budgets of the runs above as well.
+                if let Some(parent) = &opened.parent {
+                    self.link(number, parent);
+                }
                 self.hold_again(lifted);
                 number
             }
@@ -183,9 +187,6 @@ impl State {
         let Some(call) = self.run(number).map(|run| filled(&charge.subject, &run.execution.subject)) else { return };
         self.count(at.time, number, &call, charge.window_time(), &moved);
         self.add_to_tree(number, &moved);
-        if let Some(Claim { reservation, last, found: Found::Held(_) }) = &charge.claim {
-            self.take_off(at.time, reservation, &moved, *last);
-        }
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
             #[cfg(feature = "mistakes")]
@@ -201,6 +202,10 @@ impl State {
                 Priced::Zero(_) | Priced::Reported(_) => {}
             }
         });
+        // After the run's totals have moved: a limit of the run that is touched here takes its sum from them.
+        if let Some(Claim { reservation, last, found: Found::Held(_) }) = &charge.claim {
+            self.take_off(at.time, reservation, &moved, *last);
+        }
         #[cfg(feature = "mistakes")]
         if made(Mistake::UnpricedForgotten) {
             return;

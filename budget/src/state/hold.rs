@@ -15,6 +15,8 @@ use super::{State, Who};
 use crate::budget::Unit;
 use crate::charge::{Moved, Subject};
 use crate::limits::RowRef;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake, made};
 use crate::reservation::{Amounts, RESOLVED_KEPT_MAX, Reservation, Reserved, Standing};
 use crate::scope::Ref;
 use crate::window::Window;
@@ -171,6 +173,8 @@ impl State {
         let Some(found) = self.truth.reservations.get_mut(place).filter(|found| found.is_held()) else { return };
         found.spent = plus(found.spent, moved.cost);
         let used = found.held.used_by(moved);
+        #[cfg(feature = "mistakes")]
+        let used = if made(Mistake::HoldKeptAfterSettle) { Amounts::ZERO } else { used };
         let (run, rows, at) = (found.run, found.rows, found.reserved_at);
         found.held = found.held.less(&used);
         self.put(run, rows, at, &used, -1);
@@ -206,6 +210,10 @@ impl State {
         found.until = now;
         self.truth.reservations.held = self.truth.reservations.held.saturating_sub(1);
         self.put(run, rows, at, &rest, -1);
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::ReleasedTwice) && standing == Standing::Expired {
+            self.put(run, rows, at, &rest, -1);
+        }
         self.let_go(rows);
         if let Some(run) = self.run_mut(run) {
             run.holds = run.holds.saturating_sub(1);

@@ -84,6 +84,7 @@ impl World {
             reported_cost: None,
             claim: None,
             ceiling: None,
+            late: false,
         }
     }
 }

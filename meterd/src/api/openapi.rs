@@ -1,6 +1,7 @@
 //! The API's own description: one row a route, and from these rows OpenAPI 3.1. Tested against the router.
 
 mod cost;
+mod intake;
 mod reservations;
 mod schema;
 mod watching;
@@ -56,92 +57,11 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(&cost::OPERATIONS).chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
+    let rows = intake::OPERATIONS.iter().chain(OPERATIONS).chain(&cost::OPERATIONS);
+    rows.chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[
-    Operation {
-        method: "post",
-        path: "/v1/usage",
-        id: "postUsage",
-        summary: "Book usage events: one object, an array, NDJSON, or CloudEvents 1.0 (structured, batch, binary). Answered when durable.",
-        takes: &[JSON, "application/x-ndjson", "application/cloudevents+json", "application/cloudevents-batch+json"],
-        gives: &[JSON],
-        query: &[],
-        ok: 200,
-        fails: &[
-            BODY_FAILS[0],
-            (409, "A single event whose id was booked before with other content."),
-            BODY_FAILS[1],
-            BODY_FAILS[2],
-        ],
-    },
-    Operation {
-        method: "post",
-        path: "/v1/provider-usage",
-        id: "postProviderUsage",
-        summary: "Book responses as providers send them, each in an envelope `{provider, api, body, execution, …}`: \
-                  one object, an array, or NDJSON. Answered when durable.",
-        takes: &[JSON, "application/x-ndjson"],
-        gives: &[JSON],
-        query: &[],
-        ok: 200,
-        fails: &[
-            BODY_FAILS[0],
-            (409, "A single event whose id was booked before with other content."),
-            BODY_FAILS[1],
-            BODY_FAILS[2],
-        ],
-    },
-    Operation {
-        method: "post",
-        path: "/v1/litellm",
-        id: "postLitellm",
-        summary: "Book what LiteLLM's generic API callback sends: one payload, an array, or NDJSON. Answered when durable.",
-        takes: &[JSON, "application/x-ndjson"],
-        gives: &[JSON],
-        query: &[],
-        ok: 200,
-        fails: &[
-            BODY_FAILS[0],
-            (409, "A single event whose id was booked before with other content."),
-            BODY_FAILS[1],
-            BODY_FAILS[2],
-        ],
-    },
-    Operation {
-        method: "post",
-        path: "/v1/logs",
-        id: "postLogs",
-        summary: "Book the usage events of coding agents in OTLP logs; other records are taken and ignored.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/metrics",
-        id: "postMetrics",
-        summary: "Book token counters in OTLP metrics of sources with `metrics: only`; others are taken and ignored.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/traces",
-        id: "postTraces",
-        summary: "Book the model and tool calls of OTLP spans. The answer has the request's content type.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
     Operation {
         method: "post",
         path: "/api/public/otel/v1/traces",
@@ -323,6 +243,28 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[("namespace", "only this one"), ("reason", "only this reason's"), PAGE[0], PAGE[1]],
         fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "get",
+        path: "/v1/dead-letters",
+        id: "listDeadLetters",
+        summary: "Usage refused for its time (`too_old`, `in_future`) and kept, oldest first; nothing of it is booked.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[("namespace", "only this one"), ("reason", "only this reason's"), PAGE[0], PAGE[1]],
+        fails: &[],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/dead-letters/import",
+        id: "importDeadLetters",
+        summary: "Book dead letters: `{\"ids\": [1, 2]}`, or `{\"all\": true}`. Each is booked once, however often it is asked for.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
         ok: 200,
     },
     Operation {

@@ -171,11 +171,12 @@ pub(super) async fn settle(
     let charge = match body::Settle::read(&raw)? {
         body::Settle::Stated(stated) => reported(&id, &stated, now, caller.0.tenant()),
         body::Settle::Event(event, last) => {
-            let mut event = super::usage::in_time(&app, now, *event).map_err(|rejection| {
-                Problem::bad_request(rejection.code, rejection.message).at(format!("/event{}", rejection.pointer))
-            })?;
+            let mut event = *event;
             event.reservation = Some(Arc::clone(&id));
             event.settles = last;
+            if let Err(rejection) = super::usage::in_time(&app, now, &event) {
+                return Err(super::dead_letters::refused(&app, event, caller.0.tenant(), now, rejection).await?);
+            }
             charge(&app.prices.load(), event, caller.0.tenant(), "api")
         }
     };

@@ -4,6 +4,7 @@
 
 use std::io::Write;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -13,34 +14,40 @@ use flate2::write::GzEncoder;
 use super::App;
 use super::answer::typed;
 use super::extract::Query;
-use crate::metrics::{self, catalog};
+use crate::metrics::{self, Scraper, catalog};
 use crate::server::body::header_text;
+use crate::server::peer::Peer;
 use crate::server::problem::Problem;
+
+/// What Prometheus, and whatever is built on its scraper, sends with every scrape: who keeps time series, and for whom a
+/// series must begin at 0.
+const SCRAPER: &str = "x-prometheus-scrape-timeout-seconds";
 
 pub(super) async fn metrics(
     State(app): State<App>,
     Query(params): Query<Vec<(String, String)>>,
+    peer: Option<Extension<Peer>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let families = families(&params)?;
     let format = metrics::negotiate(header_text(&headers, &header::ACCEPT));
     let gzip = header_text(&headers, &header::ACCEPT_ENCODING).is_some_and(|accept| accept.contains("gzip"));
+    let scraper = headers
+        .contains_key(SCRAPER)
+        .then(|| Scraper { address: peer.and_then(|Extension(peer)| peer.address()), families: families.clone() });
     let place = app.ledger_metrics.place().ok_or_else(|| {
         Problem::unavailable("too_many_scrapes", "enough scrapes are being answered already").retry_after(1)
     })?;
     let (depth, capacity) = app.meter.depth();
     app.metrics.queue_depth(depth);
     app.metrics.queue_capacity(capacity);
-    // The scrape shows everything that was durable when it came.
-    app.ledger_metrics.reach(app.view.ledger().committed()).await;
+    // The scrape shows everything that was durable when it came, in the counters as in the gauges.
     app.view.read_fresh(|_| ()).await;
     let writing = tokio::task::spawn_blocking(move || {
         let now = app.clock.now();
         let whole = families.is_empty();
         let writer = app.ledger_metrics.writer(format).only(families);
-        let text = app
-            .view
-            .read(|state| app.ledger_metrics.read(|ledger| metrics::render(writer, state, now, ledger, &app.metrics)));
+        let text = app.view.read(|state| app.ledger_metrics.expose(writer, state, now, &app.metrics, scraper));
         if whole {
             app.ledger_metrics.wrote(text.len());
         }

@@ -26,6 +26,7 @@ use tower::ServiceExt;
 use super::{App, Readiness, router};
 use crate::auth::{Auth, Registry};
 use crate::clock::Clock;
+use crate::daemon::Figures;
 use crate::event::charge::tests::sample::{START, book};
 use crate::follow::follow;
 use crate::ledger::{DataDir, LedgerError};
@@ -74,15 +75,16 @@ impl Api {
         let ledger_metrics = MetricsView::open(&dir, &reader, Caps::default()).unwrap();
         let rules = Rules { queue_events_max, dedup_horizon: Duration::from_secs(86_400) };
         let meter = meter::start(dir.clone(), restored, clock.clone(), &rules, on_commit).unwrap();
+        let late = crate::late::Late::open(&dir, meter.handle.clone(), reader.clone()).unwrap();
         let (hub, feed) = Hub::new();
         let following = CancellationToken::new();
-        tokio::spawn(follow("status", reader.clone(), 0, reconciler, following.clone()));
+        let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
+        tokio::spawn(follow("status", reader.clone(), 0, figures, following.clone()));
         tokio::spawn(follow("signals", reader.clone(), 0, feed, following.clone()));
         let (pulse, beat) = Pulse::new(0, clock.now());
         tokio::spawn(follow("events", reader.clone(), 0, beat, following.clone()));
         let rollups = RollupView::open(&dir, &reader);
-        tokio::spawn(follow("rollups", reader.clone(), 0, rollups.follower(), following.clone()));
-        tokio::spawn(follow("metrics", reader, 0, ledger_metrics.follower(), following.clone()));
+        tokio::spawn(follow("rollups", reader, 0, rollups.follower(), following.clone()));
         let prices = Arc::new(ArcSwap::from_pointee(book()));
         let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
         let app = App {
@@ -94,6 +96,7 @@ impl Api {
             pulse,
             prices,
             settler,
+            late,
             clock,
             budgets: super::ReservationDefaults { default_ttl_ms: 600_000, estimate_ceiling: None },
             body: BodyLimits { bytes_max: BODY_BYTES_MAX, timeout: Duration::from_secs(5) },

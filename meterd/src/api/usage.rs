@@ -19,6 +19,7 @@ use serde::Serialize;
 
 use super::App;
 use super::caller::Caller;
+use super::dead_letters;
 use crate::event::{Rejection, UsageEvent, charge::charge_for};
 use crate::ingest::Item;
 use crate::ingest::body::{self as encoded, BodyError};
@@ -152,15 +153,23 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
     let book = app.prices.load_full();
     let mut teams = if book.by_team() { teams_of(app, &items).await } else { Vec::new() }.into_iter();
     let mut outcome = Outcome::default();
+    let (mut letters, mut refused) = (Vec::new(), Vec::new());
     let mut slots = Vec::new();
     let mut charges: Vec<Charge> = Vec::new();
     let mut shown: Vec<Shown> = Vec::new();
     for item in items {
         let id = item.id.map(|id| id.to_string());
         let team = teams.next().flatten();
-        match item.event.and_then(|event| in_time(app, now, event)) {
-            Ok(event) => {
-                let team = event.team.clone().or(team);
+        let event = match item.event {
+            Ok(event) => event,
+            Err(rejection) => {
+                slots.push(Some(rejected(app, via, id, rejection)));
+                continue;
+            }
+        };
+        let team = event.team.clone().or(team);
+        match in_time(app, now, &event) {
+            Ok(()) => {
                 let charge = charge_for(&book, event, team.as_deref(), caller.0.tenant(), via);
                 shown.push(Shown {
                     id,
@@ -171,7 +180,27 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
                 slots.push(None);
                 charges.push(charge);
             }
-            Err(rejection) => slots.push(Some(rejected(app, via, id, rejection))),
+            Err(rejection) => {
+                letters.push(dead_letters::letter(
+                    &book,
+                    event,
+                    team.as_deref(),
+                    caller.0.tenant(),
+                    via,
+                    now,
+                    rejection.code,
+                ));
+                refused.push(slots.len());
+                slots.push(Some(rejected(app, via, id, rejection)));
+            }
+        }
+    }
+    if !letters.is_empty() {
+        // Before anything is booked: a request that cannot be kept is sent again whole.
+        for (slot, kept) in refused.into_iter().zip(app.late.keep(letters).await?) {
+            if let Some(Some(EventResult { message: Some(message), .. })) = slots.get_mut(slot) {
+                message.push_str(&dead_letters::said(kept));
+            }
         }
     }
     let booked = if charges.is_empty() { Vec::new() } else { app.meter.book(charges).await? };
@@ -297,7 +326,7 @@ impl Outcome {
 }
 
 /// Too old to tell from a duplicate, or further in the future than clocks differ: refused with the reason.
-pub(super) fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<UsageEvent, Rejection> {
+pub(super) fn in_time(app: &App, now: Timestamp, event: &UsageEvent) -> Result<(), Rejection> {
     let nanos = |duration: std::time::Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     let rejection = |code, message| Rejection { code, pointer: "/time".to_owned(), message };
     if event.time > now.saturating_add(nanos(app.future_skew_max)) {
@@ -311,7 +340,7 @@ pub(super) fn in_time(app: &App, now: Timestamp, event: UsageEvent) -> Result<Us
     if event.time < now.saturating_add(nanos(app.dedup_horizon).saturating_neg()) {
         return Err(too_old(app, event.time));
     }
-    Ok(event)
+    Ok(())
 }
 
 fn too_old(app: &App, time: Timestamp) -> Rejection {

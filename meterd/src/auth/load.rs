@@ -71,7 +71,6 @@ fn owner_grant() -> Grant {
         executions: Vec::new(),
         requests_per_second: None,
         burst: None,
-        executions_max: None,
     }
 }
 

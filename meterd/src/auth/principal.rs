@@ -69,7 +69,6 @@ impl Principal {
             executions: Vec::new(),
             requests_per_second: None,
             burst: None,
-            executions_max: None,
         })
     }
 
@@ -83,12 +82,6 @@ impl Principal {
     #[must_use]
     pub fn tenant(&self) -> &Arc<str> {
         &self.grant.tenant
-    }
-
-    /// Live executions that its events may open.
-    #[must_use]
-    pub fn executions_max(&self) -> Option<usize> {
-        self.grant.executions_max.and_then(|max| usize::try_from(max).ok())
     }
 
     /// Has it one of these roles? An admin has all.

@@ -20,7 +20,7 @@ use crate::event::charge::charge;
 use crate::event::{Rejection, UsageEvent};
 use crate::ingest::Item;
 use crate::ingest::provider::{Defaults, decode_line};
-use crate::watch;
+use crate::watch::{self, Cache};
 
 /// See the command's help.
 #[derive(Debug, Args)]
@@ -42,9 +42,10 @@ const EXECUTION: &str = "offline";
 
 impl Price {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
-        let (book, _) = watch::load_prices(&self.tables, !self.no_seed).map_err(|problems| {
-            Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })?;
+        let (book, _) =
+            watch::load_prices_with(&self.tables, !self.no_seed, &Cache::of_user()).map_err(|problems| {
+                Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+            })?;
         let mut input: Box<dyn BufRead> = match self.file.as_deref().filter(|path| *path != Path::new("-")) {
             Some(path) => {
                 let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;

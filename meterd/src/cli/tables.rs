@@ -15,7 +15,7 @@ use super::Failure;
 use super::output::{Output, Rows, print};
 use crate::clock::Clock;
 use crate::resource::print::Json;
-use crate::watch;
+use crate::watch::{self, Cache};
 
 /// See the command's help.
 #[derive(Debug, Subcommand)]
@@ -105,7 +105,7 @@ impl Tables {
 
 impl Book {
     fn load(&self) -> Result<PriceBook, Failure> {
-        let loaded = watch::load_prices(&self.tables, !self.no_seed);
+        let loaded = watch::load_prices_with(&self.tables, !self.no_seed, &Cache::of_user());
         loaded.map(|(book, _)| book).map_err(|problems| {
             Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         })

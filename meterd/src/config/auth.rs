@@ -48,8 +48,6 @@ pub struct Grant {
     pub requests_per_second: Option<u32>,
     /// Requests at once above that rate; as many as in a second unless set.
     pub burst: Option<u32>,
-    /// Live executions that its events may open; `None` is no limit of its own.
-    pub executions_max: Option<u32>,
 }
 
 /// A role: a set of routes.
@@ -174,8 +172,8 @@ pub(super) fn shared_namespace(auth: &Auth) -> Option<(Arc<str>, Arc<str>, Arc<s
     })
 }
 
-const GRANT_KEYS: [&str; 9] =
-    ["name", "tenant", "roles", "namespaces", "agents", "executions", "requestsPerSecond", "burst", "executionsMax"];
+const GRANT_KEYS: [&str; 8] =
+    ["name", "tenant", "roles", "namespaces", "agents", "executions", "requestsPerSecond", "burst"];
 
 /// Reads nodes of one file; relative paths start at `base`.
 pub(super) struct Read<'a> {
@@ -283,21 +281,10 @@ impl Read<'_> {
         }
         let requests_per_second = self.rate(fields, "requestsPerSecond");
         let burst = self.rate(fields, "burst");
-        let executions_max = self.rate(fields, "executionsMax");
         if burst.is_some() && requests_per_second.is_none() {
             self.report.error(fields.place, &fields.at("burst"), "needs requestsPerSecond beside it", None);
         }
-        Some(Grant {
-            name: name?,
-            tenant,
-            roles,
-            namespaces,
-            agents,
-            executions,
-            requests_per_second,
-            burst,
-            executions_max,
-        })
+        Some(Grant { name: name?, tenant, roles, namespaces, agents, executions, requests_per_second, burst })
     }
 
     fn roles(&mut self, fields: &Fields<'_>) -> Vec<Role> {

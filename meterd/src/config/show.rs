@@ -96,8 +96,6 @@ struct Principal {
     requests_per_second: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     burst: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    executions_max: Option<u32>,
 }
 
 impl From<&Grant> for Principal {
@@ -112,7 +110,6 @@ impl From<&Grant> for Principal {
             executions: texts(&grant.executions),
             requests_per_second: grant.requests_per_second,
             burst: grant.burst,
-            executions_max: grant.executions_max,
             ..Self::default()
         }
     }

@@ -40,7 +40,7 @@ fn the_shown_configuration_reads_back_to_itself() {
              ingest: { dedupHorizon: 36h, futureSkewMax: 1500ms }\nserver: { headerTimeout: 90s }\n\
              listen: { otlpGrpc: '127.0.0.1:4317', tls: { certFile: /c, keyFile: /k } }\nauth:\n\
              \x20 tokens: [{ name: a, tokenEnv: T, roles: [ingest, kill], tenant: x, namespaces: [n-*], agents: [b], executions: [e],\
-             requestsPerSecond: 5, burst: 9, executionsMax: 3 }, { name: f, tokenFile: /t, roles: [admin] }]\n\
+             requestsPerSecond: 5, burst: 9 }, { name: f, tokenFile: /t, roles: [admin] }]\n\
              \x20 unixPeers: [{ name: p, uid: 1, gid: 2, roles: [read] }]\n\
              \x20 mtls: { clientCaFile: /ca, required: true, clients: [{ name: m, san: s.example, roles: [reserve] }] }\n",
         )

@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 use crate::api::App;
 use crate::clock::Clock;
 use crate::config::{Config, UnixSocket};
-use crate::follow::follow;
-use crate::ledger::DataDir;
+use crate::follow::{Courier, Cursor, Pace, follow};
+use crate::ledger::{DataDir, LedgerError};
 use crate::meter::Handle;
 use crate::reconcile::View;
 use crate::server::unix::{self, UnixError};
 use crate::signal::deliver::{Answer, Book, Driver, Targets};
+use crate::signal::exceeded::{Exceeded, cursor_name};
+use crate::signal::webhook::Topic;
 
 /// The ledger, as the driver sees it.
 struct Ledger {
@@ -31,16 +33,28 @@ struct Ledger {
 pub(super) fn drive(
     config: &Config,
     app: &App,
+    dir: &DataDir,
     cursor: u64,
     followers: &mut JoinSet<()>,
     following: &CancellationToken,
-) {
+) -> Result<(), LedgerError> {
     let book = Ledger { meter: app.meter.clone(), view: app.view.clone(), clock: app.clock.clone() };
     let signals = &config.signals;
     let targets = Targets { webhooks: signals.webhooks.clone(), joch: signals.joch.clone() };
     let (driver, waker) = Driver::new(Arc::new(book), app.hub.clone(), targets, signals.per_second_max);
     followers.spawn(follow("kills", app.view.ledger().clone(), cursor, waker, following.clone()));
     followers.spawn(driver.run(app.stop.clone()));
+    let reader = app.view.ledger();
+    for hook in signals.webhooks.iter().filter(|hook| hook.topics.contains(&Topic::BudgetExceeded)) {
+        // What was exceeded before a webhook was configured is not told to it.
+        let committed = reader.committed();
+        let place = Cursor::open(dir, &cursor_name(hook), committed, committed)?;
+        let clock = app.clock.clone();
+        let peer = Exceeded::new(hook.clone(), move || clock.now());
+        let courier = Courier::new("budget-exceeded", reader.clone(), place, Pace::default(), peer);
+        followers.spawn(courier.run(app.stop.clone()));
+    }
+    Ok(())
 }
 
 impl Book for Ledger {

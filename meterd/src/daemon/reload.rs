@@ -17,7 +17,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
 use crate::settle;
-use crate::watch::{self, FileProblem, WatchError, WatchGuard};
+use crate::watch::{self, Cache, FileProblem, WatchError, WatchGuard};
 
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
 /// table that `verify` could not find again (I7). What is quarantined settles with the new book.
@@ -26,16 +26,17 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
     for (reference, _) in book.pins() {
         tell(app, Command::Pin(reference.clone())).await?;
     }
+    let now = app.clock.now();
     let infos = book.tables().iter().map(|table| TableInfo {
         source: Arc::clone(&table.reference().name),
         version: Arc::clone(&table.reference().version),
         digest: Arc::clone(&table.reference().digest),
         entries: table.entries(),
-        effective: None,
+        effective: table.effective(now),
     });
     let infos = infos.collect();
     app.settler.put(book);
-    app.metrics.price_tables(infos, app.clock.now());
+    app.metrics.price_tables(infos, now);
     Ok(())
 }
 
@@ -84,7 +85,7 @@ pub(super) async fn watch_all(
         let (app, dir, prices, runtime) = (app.clone(), dir.clone(), config.prices.clone(), runtime.clone());
         let dirs = prices.dirs.clone();
         guards.push(watch::spawn(dirs, watch::DEBOUNCE, move || {
-            runtime.block_on(reload_prices(&app, &dir, load_prices(&prices)));
+            runtime.block_on(reload_prices(&app, &dir, load_prices(&prices, &dir)));
         })?);
     }
     if let Some(resources) = config.resources.dir.clone() {
@@ -96,7 +97,7 @@ pub(super) async fn watch_all(
     guards.extend(super::credentials::watch(app, config)?);
     guards.extend(listeners.watch(app)?);
     if !config.prices.dirs.is_empty() {
-        reload_prices(app, dir, load_prices(&config.prices)).await;
+        reload_prices(app, dir, load_prices(&config.prices, dir)).await;
     }
     if let Some(resources) = &config.resources.dir {
         reload_resources(app, watch::load_resources(resources)).await;
@@ -105,8 +106,9 @@ pub(super) async fn watch_all(
 }
 
 /// The book that the configuration asks for.
-pub(super) fn load_prices(prices: &Prices) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
-    let (book, warnings) = watch::load_prices(&prices.dirs, prices.seed)?;
+pub(super) fn load_prices(prices: &Prices, dir: &DataDir) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    let cache = Cache::at(dir.root().join("cache/prices"));
+    let (book, warnings) = watch::load_prices_with(&prices.dirs, prices.seed, &cache)?;
     Ok((book.with_unmatched(prices.unmatched), warnings))
 }
 

@@ -59,6 +59,7 @@ pub fn charge_for(book: &PriceBook, event: UsageEvent, team: Option<&str>, tenan
         reported_cost: event.reported_cost,
         claim: event.reservation.map(|reservation| Claim { reservation, last: event.settles, found: Found::Nothing }),
         ceiling: None,
+        late: false,
     }
 }
 
@@ -118,6 +119,7 @@ pub fn reported(reservation: &Arc<str>, stated: &Stated, now: Timestamp, tenant:
         reported_cost: Some(stated.cost),
         claim: Some(Claim { reservation: Arc::clone(reservation), last: stated.last, found: Found::Nothing }),
         ceiling: None,
+        late: false,
     }
 }
 

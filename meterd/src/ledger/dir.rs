@@ -93,6 +93,12 @@ impl DataDir {
         self.root.join("followers")
     }
 
+    /// Usage refused for its time.
+    #[must_use]
+    pub fn dead_letters(&self) -> PathBuf {
+        self.root.join("dead-letters")
+    }
+
     /// Where a running daemon says how to reach it.
     #[must_use]
     pub fn endpoints(&self) -> PathBuf {

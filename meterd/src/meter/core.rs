@@ -257,6 +257,8 @@ impl Core {
             Ok(Some(Seen::Other(seq))) if made(Mistake::ConflictAsDuplicate) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Same(seq))) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Other(seq))) => return Booked::Conflict { seq },
+            // Who has a dead letter booked answers for it: the letters are told apart where they are kept.
+            Ok(Some(Seen::Forgotten)) if charge.late => {}
             Ok(Some(Seen::Forgotten)) => return Booked::TooOld,
             Ok(None) => {}
             Err(error) => {

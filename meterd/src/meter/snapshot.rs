@@ -113,11 +113,10 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
         let (path, from, to) = (dir.root().to_owned(), reader.committed() + 1, snapshot_seq);
         return Err(LedgerError::Missing { path, from, to, known_by: "a snapshot" });
     }
+    let ahead = dedup.covered() > reader.committed();
     #[cfg(feature = "mistakes")]
-    if made(Mistake::IndexAheadOfLedger) {
-        return Ok(Restored { writer, state, dedup, snapshot_seq, replayed, repair });
-    }
-    if dedup.covered() > reader.committed() {
+    let ahead = ahead && !made(Mistake::IndexAheadOfLedger);
+    if ahead {
         dedup.cut_back(reader.committed())?;
         let mut spilled = Ok(());
         reader.scan(dedup.covered() + 1, |entry| {

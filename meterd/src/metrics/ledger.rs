@@ -11,6 +11,7 @@ mod kills;
 mod kinds;
 mod runs;
 mod series;
+mod shown;
 pub(in crate::metrics) mod words;
 mod write;
 
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::caps::Caps;
 use self::series::Symbol;
+pub use self::shown::Amounts;
 
 /// Every counter and histogram that the ledger drives.
 ///

@@ -1,14 +1,15 @@
-//! The ledger's families as a follower: folds entries as they become durable, and keeps its cursor beside the ledger, so
-//! that counters go on after a restart where they were.
+//! The ledger's families as a fold beside the live state: takes entries as they become durable, and keeps its cursor beside
+//! the ledger, so that counters go on after a restart where they were.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use budget::Entry;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use budget::{Entry, State};
+use pricing::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Caps, Format, LedgerMetrics, Writer};
-use crate::follow::{Again, Handler};
+use super::scrapers::{Scraper, Scrapers, Shown, answer};
+use super::{Caps, DaemonMetrics, Format, LedgerMetrics, Writer, gauges, render_daemon};
 use crate::ledger::{DataDir, LedgerError, Reader};
 
 /// The cursor is written after so many entries, and at a clean stop.
@@ -21,15 +22,15 @@ const SCRAPES_MAX: usize = 4;
 #[derive(Clone)]
 pub struct MetricsView {
     ledger: Arc<RwLock<LedgerMetrics>>,
-    reached: Arc<watch::Sender<u64>>,
     cursor: u64,
     dir: DataDir,
     scrapes: Arc<Semaphore>,
     /// Bytes of the newest answer: the next one is about as long.
     bytes: Arc<AtomicUsize>,
+    scrapers: Arc<Scrapers>,
 }
 
-/// Folds entries into a [`MetricsView`]; run it with [`crate::follow::follow`].
+/// Folds entries into a [`MetricsView`], beside the state that its gauges are read off.
 pub struct MetricsFollower {
     view: MetricsView,
     saved: u64,
@@ -51,28 +52,15 @@ impl MetricsView {
             true
         })?;
         let cursor = ledger.seq();
-        let reached = Arc::new(watch::Sender::new(cursor));
         let (scrapes, bytes) = (Arc::new(Semaphore::new(SCRAPES_MAX)), Arc::new(AtomicUsize::new(0)));
-        Ok(Self { ledger: Arc::new(RwLock::new(ledger)), reached, cursor, dir: dir.clone(), scrapes, bytes })
-    }
-
-    /// Where [`MetricsView::follower`] goes on.
-    #[must_use]
-    pub const fn cursor(&self) -> u64 {
-        self.cursor
+        let ledger = Arc::new(RwLock::new(ledger));
+        Ok(Self { ledger, cursor, dir: dir.clone(), scrapes, bytes, scrapers: Arc::default() })
     }
 
     /// The follower of this view.
     #[must_use]
     pub fn follower(&self) -> MetricsFollower {
         MetricsFollower { view: self.clone(), saved: self.cursor }
-    }
-
-    /// Waits until entry `seq` is folded in.
-    pub async fn reach(&self, seq: u64) {
-        let mut reached = self.reached.subscribe();
-        // The sender lives in `self`, so waiting cannot fail.
-        let _ = reached.wait_for(|reached| *reached >= seq).await;
     }
 
     /// A scrape's place: so many may be written at once. `None`: all are taken.
@@ -93,6 +81,29 @@ impl MetricsView {
         self.bytes.store(bytes, Ordering::Relaxed);
     }
 
+    /// The daemon begins with this state: what was booked before is no news to who has scraped before.
+    pub fn begin(&self, state: &State, now: Timestamp) {
+        let shown = self.read(|ledger| Shown { amounts: ledger.amounts(), gauges: gauges(state, now, ledger) });
+        self.scrapers.begin(shown, now);
+    }
+
+    /// One whole answer to a scrape. Who holds `state` and comes here has counters and gauges of the same entry: see
+    /// [`MetricsFollower::fold`]. For a `scraper`, series begin at 0: the answer that brings one shows everything else as
+    /// this scraper was last shown it.
+    #[must_use]
+    pub fn expose(
+        &self,
+        mut writer: Writer,
+        state: &State,
+        now: Timestamp,
+        daemon: &DaemonMetrics,
+        scraper: Option<Scraper>,
+    ) -> Vec<u8> {
+        self.read(|ledger| answer(&self.scrapers, scraper, state, now, ledger, &mut writer));
+        render_daemon(daemon, &mut writer);
+        writer.finish()
+    }
+
     /// Looks at the families. Keep it short: the follower waits meanwhile.
     pub fn read<T>(&self, look: impl FnOnce(&LedgerMetrics) -> T) -> T {
         look(&self.ledger.read().unwrap_or_else(PoisonError::into_inner))
@@ -110,16 +121,19 @@ impl MetricsView {
     }
 }
 
-impl Handler for MetricsFollower {
-    fn take(&mut self, entries: &[Entry]) -> Result<(), Again> {
-        let seq = {
-            let mut ledger = self.view.ledger.write().unwrap_or_else(PoisonError::into_inner);
-            for entry in entries {
-                ledger.apply(entry);
-            }
-            ledger.seq()
-        };
-        self.view.reached.send_replace(seq);
+impl MetricsFollower {
+    /// Folds entries in. Called while the state that folds the same entries is locked, so that nobody sees one without
+    /// the other.
+    pub fn fold(&self, entries: &[Entry]) {
+        let mut ledger = self.view.ledger.write().unwrap_or_else(PoisonError::into_inner);
+        for entry in entries {
+            ledger.apply(entry);
+        }
+    }
+
+    /// Writes the cursor now and then.
+    pub fn keep(&mut self) {
+        let seq = self.view.read(LedgerMetrics::seq);
         if seq >= self.saved + SAVE_EVERY_ENTRIES {
             // Losing it only makes the next start replay more.
             match self.view.save() {
@@ -127,6 +141,5 @@ impl Handler for MetricsFollower {
                 Err(error) => tracing::warn!(%error, "the metrics cursor was not saved"),
             }
         }
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Who is at the other end of a connection, as a request extension: what the connection proves, never what a request claims.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 /// The other end.
@@ -29,6 +29,15 @@ impl Peer {
     #[must_use]
     pub fn tcp(address: SocketAddr) -> Self {
         Self::Tcp { address, certificate: Arc::from([]) }
+    }
+
+    /// The address of the machine at the other end, over TCP.
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Tcp { address, .. } => Some(address.ip()),
+            Self::Unix { .. } => None,
+        }
     }
 
     /// User and group of a Unix socket's peer.

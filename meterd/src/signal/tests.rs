@@ -107,12 +107,12 @@ fn kills_and_limits_are_signals_and_nothing_else_is() {
         (&json!("operator"), &json!("killed by me: loop"))
     );
     let turn = &signals[4].data;
-    assert_eq!((&turn["id"], &turn["type"]), (&json!("kill-16"), &json!("wind_down")));
+    assert_eq!((&turn["id"], &turn["type"]), (&json!("kill-17"), &json!("wind_down")));
     assert_eq!(
         (&turn["allowanceUsd"], &turn["until"], &turn["costUsd"]),
         (&json!("0.25"), &json!("2026-11-22T10:01:00Z"), &json!("0.5"))
     );
-    assert_eq!((&signals[5].data["id"], &signals[5].data["costUsd"]), (&json!("kill-16"), &json!("0.75")));
+    assert_eq!((&signals[5].data["id"], &signals[5].data["costUsd"]), (&json!("kill-17"), &json!("0.75")));
 }
 
 #[test]

@@ -12,12 +12,22 @@ use pricing::book::{LayerProblem, Layers};
 use pricing::document::{self, Node, Place, Problem, Severity};
 use pricing::{PriceBook, PriceTable};
 
+use super::compiled::{Cache, Compiled, ToCompile};
 use super::folder::{EXTENSIONS, load_dir};
 use crate::config::{FileProblem, seed};
 use crate::resource::{self, Resource};
 
 /// The price book of the built-in tables (with `seed`) and of the tables in `dirs`, lowest layer first, with warnings.
 pub fn load_prices(dirs: &[PathBuf], seed: bool) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    load_prices_with(dirs, seed, &Cache::none())
+}
+
+/// The same, by way of what `cache` has kept of these texts.
+pub fn load_prices_with(
+    dirs: &[PathBuf],
+    seed: bool,
+    cache: &Cache,
+) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
     let built_in: Vec<(PathBuf, String)> = match seed {
         true => {
             seed::TABLES.iter().map(|(name, text)| (Path::new("built-in").join(name), (*text).to_owned())).collect()
@@ -32,7 +42,7 @@ pub fn load_prices(dirs: &[PathBuf], seed: bool) -> Result<(PriceBook, Vec<FileP
             Err(found) => problems.extend(found),
         }
     }
-    match prices_from(&built_in, &files) {
+    match prices_by(&built_in, &files, cache) {
         Ok(read) if problems.is_empty() => Ok(read),
         Ok((_, warnings)) => {
             problems.extend(warnings);
@@ -50,9 +60,17 @@ pub fn prices_from(
     built_in: &[(PathBuf, String)],
     files: &[(PathBuf, String)],
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    prices_by(built_in, files, &Cache::none())
+}
+
+fn prices_by(
+    built_in: &[(PathBuf, String)],
+    files: &[(PathBuf, String)],
+    cache: &Cache,
+) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
     let mut problems = Vec::new();
-    let lowest = documents(built_in, &mut problems);
-    let upper = documents(files, &mut problems);
+    let lowest = documents(built_in, cache, &mut problems);
+    let upper = documents(files, cache, &mut problems);
     if problems.iter().any(FileProblem::is_error) {
         return Err(problems);
     }
@@ -79,9 +97,9 @@ struct Documents<'a> {
 }
 
 /// Every table and book of these files; two of one kind and name are an error.
-fn documents<'a>(files: &'a [(PathBuf, String)], problems: &mut Vec<FileProblem>) -> Documents<'a> {
+fn documents<'a>(files: &'a [(PathBuf, String)], cache: &Cache, problems: &mut Vec<FileProblem>) -> Documents<'a> {
     let mut documents = Documents::default();
-    for ((file, _), read) in files.iter().zip(read_all(files)) {
+    for ((file, _), read) in files.iter().zip(read_all(files, cache)) {
         problems.extend(FileProblem::in_file(file, read.problems));
         let mut note = |name: &Arc<str>, is_table: bool, place: Place| {
             if let Some(first) = documents.files.insert((Arc::clone(name), is_table), (file, place)) {
@@ -122,7 +140,7 @@ struct Read {
 }
 
 /// Reads the files on every core, as no file needs another; what each holds, in their order.
-fn read_all(files: &[(PathBuf, String)]) -> Vec<Read> {
+fn read_all(files: &[(PathBuf, String)], cache: &Cache) -> Vec<Read> {
     let cores = thread::available_parallelism().map_or(1, usize::from).min(files.len());
     let next = AtomicUsize::new(0);
     let work = || {
@@ -131,7 +149,7 @@ fn read_all(files: &[(PathBuf, String)]) -> Vec<Read> {
             let index = next.fetch_add(1, Ordering::Relaxed);
             files.get(index).map(|file| (index, file))
         } {
-            done.push((index, read(text)));
+            done.push((index, read_by(cache, text)));
         }
         done
     };
@@ -148,6 +166,19 @@ fn read_all(files: &[(PathBuf, String)]) -> Vec<Read> {
         }
     });
     all
+}
+
+/// What the cache has of a text, or else what the text says. Kept are tables that nothing is wrong with; books are short.
+fn read_by(cache: &Cache, text: &str) -> Read {
+    if let Some(Compiled { tables, problems }) = cache.get(text) {
+        return Read { tables, problems, books: Vec::new() };
+    }
+    let read = read(text);
+    let is_refused = read.problems.iter().any(|problem| problem.severity == Severity::Error);
+    if !is_refused && read.books.is_empty() && !read.tables.is_empty() {
+        cache.put(text, &ToCompile { tables: &read.tables, problems: &read.problems });
+    }
+    read
 }
 
 fn read(text: &str) -> Read {

@@ -270,7 +270,8 @@ fn table_of(
 /// Rules of a contract that would also replace the list's tiers, and do not say that they are meant to.
 fn flattening(table: &PriceTable) -> Vec<LayerProblem> {
     let bare = table.bare().iter().map(|bare| {
-        let path = format!("spec.{}[{}].rates[{}]", bare.list, bare.entry, bare.rule);
+        let list = if bare.of_tool { "tools" } else { "models" };
+        let path = format!("spec.{list}[{}].rates[{}]", bare.entry, bare.rule);
         let message = "a contract's rate without `when` also replaces the list's tiers, batch and other rates";
         let hint = "say which is meant: appliesTo: base, or appliesTo: all";
         let problem = Problem::error(bare.place, path, message).with_hint(hint);

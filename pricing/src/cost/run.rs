@@ -6,12 +6,12 @@ use std::sync::Arc;
 use rust_decimal::Decimal;
 
 use super::exact::{Factors, Rounding, amount, whole_amount};
-use super::{Call, Cost, Line, Outcome, Target, Unpriced};
+use super::{Call, Cost, Free, Line, Outcome, Target, Unpriced};
 use crate::book::{Match, PriceBook};
 use crate::model::{normal, region};
 use crate::money::Money;
-use crate::table::{Cascade, Circumstances, Part, Served, Shape};
-use crate::usage::{Leaves, Quantity, UsageKey};
+use crate::table::{Allowance, Cascade, Circumstances, Multiplier, Part, Served, Shape};
+use crate::usage::{Family, Leaves, Quantity, UsageKey};
 
 pub(super) fn run(book: &PriceBook, call: &Call<'_>, rounding: Rounding) -> Outcome {
     match cost(book, call, rounding) {
@@ -61,11 +61,12 @@ fn price_leaves(
     }
     lines.reserve_exact(leaves.iter().filter(|leaf| !leaf.1.is_zero()).count());
     let mut unrated = None;
+    let mut memo = Memo::default();
     for (unit, quantity) in leaves.iter() {
         if quantity.is_zero() {
             continue;
         }
-        match line(&cascade, circumstances, unit, quantity, rounding) {
+        match line(&cascade, circumstances, &mut memo, (unit, quantity), rounding) {
             Err(Unpriced::NoRateForUnit(unit)) if is_measured_only(call) => unrated = unrated.or(Some(unit)),
             line => lines.push(line?),
         }
@@ -123,15 +124,44 @@ fn apply(shape: &Shape, leaves: &mut Leaves) -> Result<(), Unpriced> {
     Ok(())
 }
 
-fn line(
-    cascade: &Cascade<'_>,
+/// What was found for one line of a call and holds for others too: a line of its own costs no memory.
+#[derive(Default)]
+struct Memo<'a> {
+    /// Of the last family: the lines of a family stand together.
+    multiplier: Option<(Family, Multiplier)>,
+    free: Vec<(&'a Allowance, Option<Arc<Free>>)>,
+}
+
+impl<'a> Memo<'a> {
+    fn multiplier(&mut self, cascade: &Cascade<'a>, family: Family, at: Circumstances<'_>) -> Option<Multiplier> {
+        if let Some((_, known)) = self.multiplier.as_ref().filter(|(known, _)| *known == family) {
+            return Some(known.clone());
+        }
+        let multiplier = cascade.multiplier(family, at)?;
+        self.multiplier = Some((family, multiplier.clone()));
+        Some(multiplier)
+    }
+
+    fn free(&mut self, cascade: &Cascade<'a>, unit: UsageKey, at: Circumstances<'_>) -> Option<Arc<Free>> {
+        let allowance = cascade.allowance(unit, at)?;
+        if let Some((_, free)) = self.free.iter().find(|(known, _)| std::ptr::eq(*known, allowance)) {
+            return free.clone();
+        }
+        let free = allowance.at(at.at).map(Arc::new);
+        self.free.push((allowance, free.clone()));
+        free
+    }
+}
+
+fn line<'a>(
+    cascade: &Cascade<'a>,
     circumstances: Circumstances<'_>,
-    unit: UsageKey,
-    quantity: Quantity,
+    memo: &mut Memo<'a>,
+    (unit, quantity): (UsageKey, Quantity),
     rounding: Rounding,
 ) -> Result<Line, Unpriced> {
     let found = cascade.of_leaf(unit).ok_or(Unpriced::NoRateForUnit(unit))?;
-    let multiplier = cascade.multiplier(found.unit.family(), circumstances);
+    let multiplier = memo.multiplier(cascade, found.unit.family(), circumstances);
     let (factor, text) = multiplier.ok_or(Unpriced::OutOfRange)?.unzip();
     let fx = match found.part.table.exchange() {
         None => None,
@@ -145,7 +175,6 @@ fn line(
             amount(&factors, found.rate.per, rounding)
         }
     };
-    let free = cascade.allowance(unit, circumstances).and_then(|allowance| allowance.at(circumstances.at));
     Ok(Line {
         unit,
         quantity,
@@ -156,7 +185,7 @@ fn line(
         rule: found.rule,
         multiplier: text,
         fx: fx.cloned(),
-        free: free.map(Arc::new),
+        free: memo.free(cascade, unit, circumstances),
         amount: amount.ok_or(Unpriced::OutOfRange)?,
     })
 }

@@ -1,7 +1,9 @@
 //! Globs: `*` is any text, `?` any one character, everything else itself.
 
+use serde::{Deserialize, Serialize};
+
 /// A compiled glob.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Glob {
     text: Box<str>,
 }

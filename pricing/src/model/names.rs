@@ -2,12 +2,13 @@
 //! lists of globs and of regular expressions.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::{Glob, Regex};
 use crate::time::Timestamp;
 
 /// Which entry answers to a name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Names {
     exact: FxHashMap<Box<str>, u32>,
     aliases: FxHashMap<Box<str>, Vec<Alias>>,
@@ -57,7 +58,7 @@ pub(crate) struct Answer<'a> {
     pub(crate) pattern: &'a str,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Alias {
     from: Option<Timestamp>,
     until: Option<Timestamp>,

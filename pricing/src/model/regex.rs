@@ -1,5 +1,7 @@
 //! Patterns for whole names: matched in time linear in the name, bounded when compiled.
 
+use serde::{Deserialize, Serialize};
+
 /// Longest pattern.
 const PATTERN_BYTES_MAX: usize = 256;
 /// The most memory that one compiled pattern may take.
@@ -8,7 +10,8 @@ const COMPILED_BYTES_MAX: usize = 64 << 10;
 const NESTING_MAX: u32 = 16;
 
 /// A compiled pattern; it covers a name or does not.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(try_from = "Box<str>", into = "Box<str>")]
 pub(crate) struct Regex {
     text: Box<str>,
     compiled: regex_lite::Regex,
@@ -45,6 +48,20 @@ impl Regex {
         let (left, right) = (literal_start(&self.text), literal_start(&other.text));
         let shared = left.len().min(right.len());
         left.get(..shared) != right.get(..shared)
+    }
+}
+
+impl From<Regex> for Box<str> {
+    fn from(regex: Regex) -> Self {
+        regex.text
+    }
+}
+
+impl TryFrom<Box<str>> for Regex {
+    type Error = String;
+
+    fn try_from(text: Box<str>) -> Result<Self, String> {
+        Self::new(&text)
     }
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use jiff::civil;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
+use super::compiled;
 use super::when::When;
 use crate::cost::{Free, exact};
 use crate::time::Timestamp;
@@ -19,7 +21,7 @@ pub(crate) const ADJUSTS_MAX: usize = 8;
 pub(super) const CODES_MAX: usize = 128;
 
 /// A model, a tool or an approval with its rates.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Entry {
     /// Who sells it; empty for tools and approvals.
     pub(crate) provider: Arc<str>,
@@ -34,7 +36,7 @@ pub(crate) struct Entry {
 }
 
 /// Later rules overwrite earlier ones, unit by unit.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Rule {
     pub(super) when: When,
     /// Forgets what earlier rules set.
@@ -45,7 +47,8 @@ pub(super) struct Rule {
 }
 
 /// The price of one block of a unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "compiled::Rate", into = "compiled::Rate")]
 pub(crate) struct Rate {
     /// USD per block; without trailing zeros.
     pub(crate) amount: Decimal,
@@ -73,9 +76,10 @@ pub(crate) struct RuleAt<'a> {
 }
 
 /// A factor on the rates of some families.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Adjust {
     pub(super) when: When,
+    #[serde(with = "crate::decimal")]
     pub(super) multiply: Decimal,
     /// The factor's shortest text, shared with the lines it made.
     pub(super) text: Arc<str>,
@@ -83,28 +87,32 @@ pub(super) struct Adjust {
 }
 
 /// What is billed of a quantity: at least `minimum`, in whole steps of `increment`, at most `cap`.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Shape {
     pub(crate) key: UsageKey,
+    #[serde(with = "compiled::optional")]
     pub(crate) minimum: Option<Decimal>,
+    #[serde(with = "compiled::optional")]
     pub(crate) increment: Option<Decimal>,
+    #[serde(with = "compiled::optional")]
     pub(crate) cap: Option<Decimal>,
 }
 
 /// A quantity that is free in each period.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Allowance {
     pub(super) name: Arc<str>,
     pub(super) group: Arc<str>,
     pub(super) unit: UsageKey,
     pub(super) quota: Quantity,
     pub(super) period: Period,
+    #[serde(with = "compiled::zone")]
     pub(super) tz: TimeZone,
     pub(super) when: When,
 }
 
 /// How often an allowance begins anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Period {
     /// Each civil day.
     Day,

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::cascade::Circumstances;
 use super::when::When;
 use crate::cost::Fx;
 
 /// The rates of a table's currency, in order; the last that holds counts.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Exchange {
     pub(super) rates: Vec<(When, Arc<Fx>)>,
 }

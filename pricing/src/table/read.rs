@@ -12,12 +12,14 @@ use std::sync::Arc;
 
 use rust_decimal::Decimal;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::reader::{Path, Reader};
 use super::when::Calendar;
 use super::{PriceTable, Unmatched, UnmatchedPolicy, canonical};
 use crate::cost::TableRef;
 use crate::document::{Key, Node, Place, Problem, Severity, Value, nearest};
+use crate::time::Timestamp;
 use crate::usage::Family;
 
 /// The API versions under which a PriceTable is known; the group may have a prefix.
@@ -42,12 +44,12 @@ const PER_MAX: u32 = 1_000_000_000;
 const BARE_MAX: usize = 64;
 
 /// A rule that holds for every call and does not say whether it means the tiers too: fine in a list, not in a contract.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Bare {
     /// Where it stands.
     pub(crate) place: Place,
-    /// `models` or `tools`.
-    pub(crate) list: &'static str,
+    /// Of a tool? Else of a model.
+    pub(crate) of_tool: bool,
     /// The entry's index there.
     pub(crate) entry: u32,
     /// The rule's index in the entry.
@@ -136,7 +138,7 @@ fn name<'n>(reader: &mut Reader, node: &'n Node) -> Option<&'n str> {
     reader.text(name, &Path::Key(&path, "name"))
 }
 
-/// What has one value today, and provenance, which is only kept.
+/// What has one value today, and provenance, which is only kept; `published` in it is a time.
 fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
     if let Some(rounding) = spec.get("rounding") {
         let path = Path::Key(path, "rounding");
@@ -155,7 +157,13 @@ fn check_constants(reader: &mut Reader, spec: &Node, path: &Path<'_>) {
         for (index, source) in reader.list(provenance, &path).iter().enumerate() {
             let path = Path::Index(&path, index);
             for (key, value) in reader.pairs(source, &path) {
-                reader.text(value, &Path::Key(&path, &key.name));
+                let path = Path::Key(&path, &key.name);
+                let text = reader.text(value, &path);
+                if key.name == "published"
+                    && let Some(text) = text.filter(|text| text.parse::<Timestamp>().is_err())
+                {
+                    reader.error(value.place, &path, format!("not a time: {text:?}"), "such as 2026-11-18T00:00:00Z");
+                }
             }
         }
     }
@@ -172,7 +180,7 @@ fn bare(spec: &Node) -> Vec<Bare> {
             let found = (0u32..)
                 .zip(rules)
                 .filter(|(_, rule)| has(rule, "set") && !["when", "appliesTo"].iter().any(|field| has(rule, field)));
-            bare.extend(found.map(|(rule, node)| Bare { place: node.place, list, entry, rule }));
+            bare.extend(found.map(|(rule, node)| Bare { place: node.place, of_tool: list == "tools", entry, rule }));
             if bare.len() >= BARE_MAX {
                 return bare;
             }

@@ -1,12 +1,13 @@
 //! Which entry prices a tool: an exact name before the longest glob, and with its server before any server.
 
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
 use crate::model::Glob;
 
 /// The tools of one table.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Tools {
     entries: Vec<Entry>,
     exact: FxHashMap<Box<str>, Vec<Rule>>,
@@ -15,7 +16,7 @@ pub(super) struct Tools {
 }
 
 /// An entry, and the only server it is for.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Rule {
     server: Option<Box<str>>,
     entry: usize,

@@ -3,8 +3,10 @@
 use jiff::civil;
 use jiff::tz::TimeZone;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
+use super::compiled;
 use crate::model::region;
 use crate::time::Timestamp;
 use crate::usage::{Attrs, Usage, UsageKey};
@@ -13,7 +15,7 @@ use crate::usage::{Attrs, Usage, UsageKey};
 pub(super) const DAY_SECONDS: u32 = 86_400;
 
 /// A condition on one call.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct When {
     /// Inclusive.
     pub(super) from: Option<Timestamp>,
@@ -27,41 +29,44 @@ pub(crate) struct When {
 
 /// A part of each day, on some days. The weekday and the exceptions are those of the instant itself, so a window that
 /// wraps past midnight belongs to two days.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Window {
     /// Seconds since local midnight, inclusive.
     pub(super) start: u32,
     /// Exclusive; at most [`DAY_SECONDS`]. Before `start`, the window wraps past midnight.
     pub(super) end: u32,
+    #[serde(with = "compiled::zone")]
     pub(super) tz: TimeZone,
     pub(super) days: Option<Weekdays>,
     pub(super) except: Option<Arc<Calendar>>,
 }
 
 /// Days of the week in a zone.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Weekdays {
     /// Monday first.
     pub(super) on: [bool; 7],
+    #[serde(with = "compiled::zone")]
     pub(super) tz: TimeZone,
 }
 
 /// Named dates in a zone, such as public holidays.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Calendar {
+    #[serde(with = "compiled::zone")]
     pub(super) tz: TimeZone,
     /// Sorted.
     pub(super) dates: Vec<civil::Date>,
 }
 
 /// A condition on a served attribute; an attribute that is not there meets none.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct AttrTest {
     pub(super) name: Box<str>,
     pub(super) test: Test,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Test {
     /// One of these texts.
     In(Vec<Box<str>>),
@@ -72,16 +77,18 @@ pub(super) enum Test {
 }
 
 /// A condition on a declared (inclusive) quantity; what was not declared counts as 0.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct UsageTest {
     pub(super) key: UsageKey,
     pub(super) bounds: Bounds,
 }
 
 /// Above, or at least.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Bounds {
+    #[serde(with = "compiled::optional")]
     pub(super) gt: Option<Decimal>,
+    #[serde(with = "compiled::optional")]
     pub(super) gte: Option<Decimal>,
 }
 

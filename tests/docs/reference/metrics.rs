@@ -11,12 +11,18 @@ Money is in US dollars, time in seconds. `meterd metrics --catalog` prints the s
 `_total` in `# TYPE`; samples carry it in both formats.
 
 Values of `_other` stand for everything beyond the caps of [`metrics.*`](config.md#metrics); an empty label means that the event
-named none. Samples are binary floats, for watching; exact amounts are in the ledger and the API.";
+named none. Samples are binary floats, for watching; exact amounts are in the ledger and the API.
+
+A Prometheus, and whatever is built on its scraper (told by `X-Prometheus-Scrape-Timeout-Seconds`), sees every series of the ledger begin
+at 0: the scrape that brings a series shows it at 0, and everything else from the ledger and the state as it was in that scraper's last
+scrape; the next one shows what there is. So no first charge is lost to `increase()`, and the parts of one scrape always add up.
+Scrapers are told apart by their address and `?family=`; eight are remembered. After a restart totals go on at once; a scraper that is
+new five minutes after the start begins with the totals. Any other reader gets the figures as they are.";
 
 /// Where samples come from, in the page's order.
 const ORIGINS: [(&str, &str, &str); 3] = [
     ("ledger", "From the ledger", "Sums over ledger entries: they go on after a restart where they were."),
-    ("state", "From the state", "Read off the live state when the scrape comes."),
+    ("state", "From the state", "Read off the live state when the scrape comes, at the same entry as the counters."),
     ("daemon", "From the daemon", "The process's own: they start at 0 when it starts."),
 ];
 

@@ -4,7 +4,7 @@ use budget::Window;
 
 use super::counters::{Bound, Moved, Who, level_from, matches};
 use super::{First, Oracle, Paper};
-use crate::words::{Call, HOUR, Key, Kind, RunNo, Said, Seen, Share};
+use crate::words::{BudgetId, Call, HOUR, Key, Kind, RunNo, Said, Seen, Share};
 
 /// A call dated further ahead of the log than this counts as dated so far ahead.
 const AHEAD_MAX: i64 = HOUR;
@@ -43,7 +43,8 @@ impl Oracle {
         let run = self.runs.get(&call.run).unwrap();
         let who = said.filled_from(run.who);
         let subject = run.who.filled_from(said);
-        let time = call.time.min(now + AHEAD_MAX);
+        let claimed = call.claim.and_then(|(id, _)| self.claimed_at(id, call.run));
+        let time = claimed.unwrap_or(call.time).min(now + AHEAD_MAX);
         let moved = Moved {
             cost: call.price.unwrap_or(0),
             tokens: call.tokens,
@@ -55,7 +56,11 @@ impl Oracle {
         let mut fenced = run.kill.is_some();
         let stopped = self.book(&booking, &mut seen);
         fenced |= stopped;
-        self.note_call(call, subject);
+        self.learn_subject(call.run, subject);
+        self.note_call(call);
+        if let (Some((id, last)), Some(_)) = (call.claim, claimed) {
+            self.take_off(id, &moved, last);
+        }
         self.papers.insert(seq, Paper { run: call.run, who, time, price: call.price, table: call.price.map(|_| 0) });
         if call.price.is_none() {
             self.unpriced.insert(seq);
@@ -103,9 +108,8 @@ impl Oracle {
     }
 
     /// The run's own totals.
-    fn note_call(&mut self, call: &Call, subject: Who) {
+    fn note_call(&mut self, call: &Call) {
         let run = self.runs.get_mut(&call.run).unwrap();
-        run.who = subject;
         run.parent = run.parent.or(call.parent);
         if run.phase == budget::entry::Phase::Pending {
             run.phase = budget::entry::Phase::Running;
@@ -128,9 +132,9 @@ impl Oracle {
     fn book(&mut self, booking: &Booking, seen: &mut Vec<Seen>) -> bool {
         let Booking { run: number, now, time, .. } = *booking;
         let run = self.runs[&number].clone();
-        let bound = self.counters.bound(number, run.inherit, booking.subject, booking.call);
+        let bound = self.bound(number, run.inherit, booking.subject, booking.call);
         let mut stops = false;
-        let mut exhausted: Vec<Key> = Vec::new();
+        let (mut exhausted, mut trees): (Vec<Key>, Vec<RunNo>) = Default::default();
         let mut notes = Vec::new();
         for one in &bound {
             let (window, held, counts) = self.figures(one, number, time, now);
@@ -155,7 +159,11 @@ impl Oracle {
             }
             if self.counters.terminates(&one.key) {
                 // A call is stopped by whatever stands above its limit, a difference only by what it moves itself.
-                stops |= used_up(spent) && (!booking.adjusts || (counts && delta > 0));
+                let triggers = used_up(spent) && (!booking.adjusts || (counts && delta > 0));
+                stops |= triggers;
+                if let (BudgetId::Own(root), true) = (one.key.budget, triggers) {
+                    trees.push(root);
+                }
                 stops |= !booking.adjusts && time > now && used_up(self.figures(one, number, now, now).1.spent);
             }
         }
@@ -165,6 +173,7 @@ impl Oracle {
             seen.push(self.fence(number, cost, false));
         }
         self.stop_sharers(number, &exhausted, seen);
+        self.stop_trees(number, &trees, seen);
         self.move_all(booking, &bound);
         for (key, window, level) in notes {
             self.counters.note(key, window, |bucket| match level {
@@ -194,8 +203,24 @@ impl Oracle {
                 .map(|(n, run)| (*n, run.cost))
                 .collect();
             for (number, cost) in sharers {
-                let own = matches!(key.budget, crate::words::BudgetId::Own(_));
+                let own = matches!(key.budget, BudgetId::Own(_));
                 if !own && !self.is_fenced(number) {
+                    seen.push(self.fence(number, cost, false));
+                }
+            }
+        }
+    }
+
+    /// What a run carries itself is used up: it ends with everything below it.
+    fn stop_trees(&mut self, but: RunNo, roots: &[RunNo], seen: &mut Vec<Seen>) {
+        for root in roots {
+            let live = self.runs.iter().filter(|(number, run)| **number != but && run.live());
+            let below: Vec<(RunNo, i128)> = live
+                .filter(|(number, _)| self.is_below(**number, *root))
+                .map(|(number, run)| (*number, run.cost))
+                .collect();
+            for (number, cost) in below {
+                if !self.is_fenced(number) {
                     seen.push(self.fence(number, cost, false));
                 }
             }
@@ -208,7 +233,11 @@ impl Oracle {
         for one in bound {
             let delta = booking.moved.unit(one.key.unit);
             if one.whole_run && one.key.share == Share::Whole {
-                self.counters.set(one.key, run.total(one.key.unit) + delta);
+                let before = match one.key.budget {
+                    BudgetId::Own(of) => self.tree_total(of, one.key.unit),
+                    _ => run.total(one.key.unit),
+                };
+                self.counters.set(one.key, before + delta);
             } else {
                 self.counters.add(one.key, booking.time, delta);
             }

@@ -75,17 +75,18 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The counters that bind a call of `call` in `run`, which is for `subject` itself.
-    pub fn bound(&self, run: RunNo, inherit: bool, subject: Who, call: Who) -> Vec<Bound> {
+    /// The counters that bind a call of `call` in `run`, which is for `subject` itself; those of the budgets that the runs
+    /// above it carry are among them.
+    pub fn bound(&self, run: RunNo, above: &[RunNo], inherit: bool, subject: Who, call: Who) -> Vec<Bound> {
         let mut all = Vec::new();
         for (id, spec) in &self.specs {
             let own = match id {
-                BudgetId::Own(of) if *of == run => true,
+                BudgetId::Own(of) if *of == run || above.contains(of) => Some(*of),
                 BudgetId::Own(_) => continue,
-                _ => false,
+                _ => None,
             };
-            let for_run = own || matches(spec, subject);
-            let for_call = own || matches(spec, call);
+            let for_run = own.is_some() || matches(spec, subject);
+            let for_call = own.is_some() || matches(spec, call);
             let inherited = inherit || !matches!(id, BudgetId::Agent(_));
             for (unit, window, limit) in &spec.limits {
                 let per_run = *window == Window::Run;
@@ -93,7 +94,13 @@ impl Counters {
                     continue;
                 }
                 for (share, cap) in shares(spec, call.agent, *limit) {
-                    let key = Key { budget: *id, unit: *unit, window: *window, share, run: per_run.then_some(run) };
+                    let key = Key {
+                        budget: *id,
+                        unit: *unit,
+                        window: *window,
+                        share,
+                        run: per_run.then_some(own.unwrap_or(run)),
+                    };
                     all.push(Bound { key, cap, whole_run: per_run && for_run });
                 }
             }

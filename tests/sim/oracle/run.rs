@@ -76,6 +76,7 @@ impl Oracle {
         run.inherit = inherit;
         run.own_generation += u64::from(own.is_some());
         run.parent = run.parent.or(parent);
+        self.hold_again(|oracle, run| oracle.is_below(run, number));
         self.touch(number);
         (Said::Done, seen)
     }
@@ -154,6 +155,7 @@ impl Oracle {
         let generation = self.generations.get(&id).copied().unwrap_or(0) + 1;
         self.generations.insert(id, generation);
         self.counters.put(id, Some(spec.clone()), now);
+        self.hold_again(|_, _| true);
         let mut seen = vec![Seen::Applied { budget: id, generation }];
         if spec.action == Action::Terminate {
             let live: Vec<(RunNo, Run)> = self
@@ -177,6 +179,7 @@ impl Oracle {
         }
         self.generations.remove(&id);
         self.counters.put(id, None, now);
+        self.hold_again(|_, _| true);
         (Said::Done, vec![Seen::Removed { budget: id }])
     }
 
@@ -203,7 +206,9 @@ impl Oracle {
             }
             shares(spec, run.who.agent, *limit).into_iter().any(|(share, _)| {
                 let key = Key { budget: id, unit: *unit, window: *window, share, run: per_run.then_some(number) };
-                let spent = if per_run && share == Share::Whole {
+                let spent = if let BudgetId::Own(of) = id {
+                    self.tree_total(of, *unit)
+                } else if per_run && share == Share::Whole {
                     run.total(*unit)
                 } else {
                     self.counters.held_in(&key, self.counters.window(&key, now)).spent

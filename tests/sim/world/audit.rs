@@ -4,15 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use budget::decide::Denial;
+use budget::reservation::Standing;
 use budget::signal::CounterAt;
 use budget::state::Execution;
 use budget::{Action, Fact, State, allowance};
 use pricing::Timestamp;
 
 use super::{Fallible, World};
-use crate::oracle::Run;
-use crate::translate::{key, kill_of, run_of, run_ref};
-use crate::words::RunNo;
+use crate::oracle::counters::Bound;
+use crate::oracle::{Hold, Run};
+use crate::translate::{held, key, kill_of, reservation_of, run_of, run_ref};
+use crate::words::{Held, RunNo};
 
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Fallible {
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, expected {expected:?}")) }
@@ -39,6 +41,7 @@ impl World {
         same("runs", found, runs.iter().copied().collect())?;
         runs.into_iter().try_for_each(|run| self.check_run(run))?;
         self.check_kills()?;
+        self.check_holds()?;
         let unpriced: Vec<u64> = self.state().quarantine(0).map(|(seq, _)| seq).collect();
         same("charges without a price", unpriced, self.oracle.unpriced.iter().copied().collect())?;
         same("newest entry", self.state().seq(), self.oracle.seq)?;
@@ -66,6 +69,7 @@ impl World {
             if at.spent != held.spent {
                 return Err(format!("counter says {}, its charges {}: {at:?}", at.spent, held.spent));
             }
+            same("held", at.held, self.oracle.held_on(&key, now.nanos()))?;
         }
         Ok(())
     }
@@ -97,9 +101,11 @@ impl World {
         let allowance = allowance(self.state(), now, &run_ref(number)).ok_or("no allowance")?;
         let bound = self.oracle.bound_to(number);
         let sum = |bound| self.oracle.sum_now(bound, number, now.nanos());
-        let expected: BTreeMap<_, _> = bound.iter().map(|bound| (bound.key, (bound.cap, sum(bound)))).collect();
+        let held = |bound: &Bound| self.oracle.held_on(&bound.key, now.nanos());
+        let expected: BTreeMap<_, _> =
+            bound.iter().map(|bound| (bound.key, (bound.cap, sum(bound), held(bound)))).collect();
         let found: BTreeMap<_, _> =
-            allowance.counters.iter().map(|at| (key(at, number), (at.limit, at.spent))).collect();
+            allowance.counters.iter().map(|at| (key(at, number), (at.limit, at.spent, at.held))).collect();
         same("counters that bind", found, expected)?;
         let full = |at: &CounterAt| at.spent + at.held >= at.limit;
         let denies = |at: &CounterAt| self.oracle.counters.specs[&key(at, number).budget].action >= Action::Deny;
@@ -125,6 +131,16 @@ impl World {
             same("kill's state is closed", kill.state.is_closed(), known.confirmed)?;
         }
         Ok(())
+    }
+
+    /// Each reservation stands where the oracle says, and holds what is left of it.
+    fn check_holds(&self) -> Fallible {
+        let stands =
+            |hold: &Hold| (hold.standing, if hold.standing == Standing::Held { hold.held } else { Held::default() });
+        let expected: BTreeMap<u64, _> = self.oracle.holds.iter().map(|(id, hold)| (*id, stands(hold))).collect();
+        let found: BTreeMap<u64, _> =
+            self.state().reservations().map(|one| (reservation_of(&one.id), (one.standing, held(&one.held)))).collect();
+        same("reservations", found, expected)
     }
 
     /// Every acknowledged id is there exactly once, in the order of the log; a fold of the whole log is the live state.

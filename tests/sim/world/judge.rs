@@ -1,5 +1,7 @@
 //! Compares what was answered and written with what the oracle says, command by command.
 
+use budget::decide::Denial;
+use budget::reservation::Standing;
 use budget::signal::Cause;
 use budget::{Entry, Fact, Verdict};
 use meterd::meter::{Answer, Booked};
@@ -37,7 +39,8 @@ impl World {
 
     /// Only a full disk refuses, and only new work: what ends or settles something has room set aside.
     fn check_no_room(&mut self, act: &Act) -> Fallible {
-        let new = matches!(act, Act::Charge(_) | Act::Open { .. } | Act::Apply { .. } | Act::Price { .. });
+        let new =
+            matches!(act, Act::Charge(_) | Act::Open { .. } | Act::Apply { .. } | Act::Price { .. } | Act::Reserve(_));
         if !self.disk_is_full || !new {
             return Err(format!("no room for {act:?}, with a full disk: {}", self.disk_is_full));
         }
@@ -52,6 +55,9 @@ impl World {
         answer: Option<&Answer>,
         entries: &'a [Entry],
     ) -> Fallible<&'a [Entry]> {
+        if self.trace {
+            eprintln!("at {clock}, entry {}: {act:?}\n    {answer:?}", self.oracle.seq + 1);
+        }
         let (first, before) = (self.oracle.seq + 1, self.oracle.log_time);
         let mut expected = self.oracle.follow(clock, act);
         let (own, rest) = entries.split_at(expected.seen.len().min(entries.len()));
@@ -107,7 +113,8 @@ impl World {
         let said: Vec<Said> = match answer {
             Answer::Charges(booked) => booked.iter().filter_map(booked_said).collect(),
             Answer::Command(verdict) => vec![self.verdict_said(act, verdict)?],
-            Answer::Reserve(_) | Answer::Settle(_) => return Err("an answer to what nobody asked".to_owned()),
+            Answer::Reserve(held) => vec![self.verdict_said(act, &held.verdict)?],
+            Answer::Settle(settled) => return Err(format!("nobody settles that way: {settled:?}")),
             Answer::NoRoom => return Err("no room, in the middle of a request".to_owned()),
         };
         if said == expected { Ok(()) } else { Err(format!("answered {said:?}, expected {expected:?}")) }
@@ -126,6 +133,22 @@ impl World {
                 }
                 Said::Fenced { run: *run }
             }
+            Verdict::Granted { expires_at, standing, .. } => {
+                // Of a resolved one it is the moment of that.
+                let until = if *standing == Standing::Held { expires_at.nanos() } else { 0 };
+                Said::Granted { until, standing: *standing }
+            }
+            Verdict::Refused { denial, again, .. } => {
+                if let (Denial::Limit(at), Act::Reserve(wish), false) = (&**denial, act, *again)
+                    && at.spent + at.held + wish.held.unit(at.unit).max(1) <= at.limit
+                {
+                    return Err(format!("refused by a counter that has headroom: {at:?}"));
+                }
+                Said::Refused
+            }
+            Verdict::ReservationConflict => Said::ReservationConflict,
+            Verdict::UnknownReservation => Said::UnknownReservation,
+            Verdict::AlreadyResolved(standing) => Said::AlreadyResolved(*standing),
             Verdict::UnknownExecution => Said::UnknownRun,
             Verdict::UnknownKill => Said::UnknownKill,
             Verdict::AlreadyEnded(phase) => Said::AlreadyEnded(*phase),
@@ -175,6 +198,8 @@ impl World {
                 Said::Conflict { .. } => "answer: conflict",
                 Said::Priced { .. } => "answer: priced",
                 Said::Fenced { .. } => "answer: fenced",
+                Said::Granted { .. } => "answer: granted",
+                Said::Refused => "answer: reservation refused",
                 Said::Done => "answer: done",
                 Said::Unchanged => "answer: unchanged",
                 _ => "answer: refused",

@@ -20,6 +20,7 @@ use super::clocks::{millis, process_core, resident_bytes};
 use crate::cli::output::Output;
 use crate::cli::{Failure, say};
 use crate::clock::Clock;
+use crate::daemon::Figures;
 use crate::follow::follow;
 use crate::ledger::{self, DataDir};
 use crate::meter::{self, Commit, Meter, Rules};
@@ -184,8 +185,8 @@ impl BenchLedger {
             let stop = tokio_util::sync::CancellationToken::new();
             let (_, reconciler) = View::new(restored.state.clone(), reader.clone());
             let metrics = MetricsView::open(dir, &reader, Caps::default()).map_err(anyhow::Error::from)?;
-            tokio::spawn(follow("status", reader.clone(), 0, reconciler, stop.clone()));
-            tokio::spawn(follow("metrics", reader.clone(), 0, metrics.follower(), stop));
+            let figures = Figures { state: reconciler, metrics: metrics.follower() };
+            tokio::spawn(follow("status", reader.clone(), 0, figures, stop));
         }
         let queue_events_max = self.clients.saturating_mul(self.batch).max(65_536);
         let rules = Rules { queue_events_max, dedup_horizon: Duration::from_secs(35 * 86_400) };

@@ -21,7 +21,7 @@ use crate::cli::output::Output;
 use crate::cli::{ConfigArgs, Failure, runtime};
 use crate::clock::Clock;
 use crate::daemon::{self, Daemon};
-use crate::metrics::{self, Format};
+use crate::metrics::{Format, Scraper};
 
 /// Samples that one agent with one model makes, at least.
 const SERIES_AN_AGENT: usize = 10;
@@ -149,16 +149,14 @@ fn event(id: &str, agent: usize) -> Value {
 
 /// The whole exposition, once everything durable is in it.
 async fn exposition(app: &App) -> Vec<u8> {
-    app.ledger_metrics.reach(app.view.ledger().committed()).await;
     app.view.read_fresh(|_| ()).await;
     render(app)
 }
 
 fn render(app: &App) -> Vec<u8> {
     let writer = app.ledger_metrics.writer(Format::OpenMetrics);
-    let text = app.view.read(|state| {
-        app.ledger_metrics.read(|ledger| metrics::render(writer, state, app.clock.now(), ledger, &app.metrics))
-    });
+    let scraper = Some(Scraper { address: None, families: Vec::new() });
+    let text = app.view.read(|state| app.ledger_metrics.expose(writer, state, app.clock.now(), &app.metrics, scraper));
     app.ledger_metrics.wrote(text.len());
     text
 }
@@ -207,7 +205,7 @@ async fn scrape(address: String, stop: Arc<AtomicBool>, scrapes: Arc<AtomicU64>)
     while !stop.load(Ordering::Relaxed) {
         let mut peer = tokio::net::TcpStream::connect(&address).await?;
         let request = format!(
-            "GET /metrics HTTP/1.1\r\nhost: {address}\r\naccept: {ACCEPT}\r\naccept-encoding: gzip\r\nconnection: close\r\n\r\n"
+            "GET /metrics HTTP/1.1\r\nhost: {address}\r\naccept: {ACCEPT}\r\naccept-encoding: gzip\r\nx-prometheus-scrape-timeout-seconds: 1\r\nconnection: close\r\n\r\n"
         );
         peer.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();

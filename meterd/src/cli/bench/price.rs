@@ -7,16 +7,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use pricing::{Outcome, PriceBook, PriceTable, price};
+use pricing::{Outcome, PriceBook, price};
 use serde_json::json;
 
 use super::Report;
-use super::clocks::{Stretch, millis, resident_bytes};
+use super::clocks::{Stretch, millis, process_core, resident_bytes};
 use super::mix::{self, Row};
 use crate::cli::Failure;
 use crate::cli::output::Output;
-use crate::config::seed;
-use crate::watch;
+use crate::watch::{self, Cache};
 
 /// Calls between two looks at the clock: one look costs about as much as a call.
 const BATCH_CALLS: usize = 64;
@@ -50,9 +49,8 @@ impl BenchPrice {
     pub(in crate::cli) fn run(&self) -> Result<ExitCode, Failure> {
         let before = resident_bytes();
         let start = Stretch::start();
-        let (book, _) = watch::load_prices(&self.tables, true).map_err(|problems| {
-            Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
-        })?;
+        let cache = Cache::of_user();
+        let book = self.load(&cache)?;
         let load = start.wall();
         let grown = resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
         let rows = match &self.file {
@@ -74,7 +72,9 @@ impl BenchPrice {
             }
         }
         let timed = self.time(&book, &rows);
-        let from_yaml = read_yaml();
+        let from_yaml = self.time_load(&Cache::none())?;
+        let from_cache = self.time_load(&cache)?;
+        let models: usize = book.tables().iter().map(|table| table.models().len()).sum();
         let entries: usize = book.tables().iter().map(|table| table.entries()).sum();
         let core = timed.core.as_secs_f64();
         let report = Report {
@@ -89,6 +89,8 @@ impl BenchPrice {
                 ("lines_per_priced_event", json!((lines as f64 / f64::from(priced.max(1)) * 100.0).round() / 100.0)),
                 // The tables are read on every core: the time of this one alone would say little.
                 ("load_ms", json!(millis(load))),
+                ("load_cache_ms", json!(millis(from_cache.0))),
+                ("load_cache_core_ms", json!(millis(from_cache.1))),
                 ("load_yaml_ms", json!(millis(from_yaml.0))),
                 ("load_yaml_core_ms", json!(millis(from_yaml.1))),
                 ("tables_rss_bytes", json!(grown)),
@@ -98,6 +100,7 @@ impl BenchPrice {
                 ("rows_priced", json!(priced)),
                 ("tables", json!(book.tables().len())),
                 ("entries", json!(entries)),
+                ("models", json!(models)),
                 ("batch_calls", json!(BATCH_CALLS)),
                 ("threads", json!(1)),
                 (
@@ -111,6 +114,20 @@ impl BenchPrice {
             ],
         };
         report.print(self.output)
+    }
+
+    fn load(&self, cache: &Cache) -> Result<PriceBook, Failure> {
+        let loaded = watch::load_prices_with(&self.tables, true, cache);
+        loaded.map(|(book, _)| book).map_err(|problems| {
+            Failure::Config(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        })
+    }
+
+    /// How long all tables take by way of a cache, on the wall and on all cores together.
+    fn time_load(&self, cache: &Cache) -> Result<(Duration, Duration), Failure> {
+        let (start, core) = (Stretch::start(), process_core());
+        black_box(self.load(cache)?);
+        Ok((start.wall(), process_core().saturating_sub(core)))
     }
 
     /// Prices the rows round and round.
@@ -156,14 +173,4 @@ impl Timed {
         let rank = (self.batches.len() * percent).div_ceil(100);
         self.batches.get(rank.saturating_sub(1)).copied()
     }
-}
-
-/// How long the built-in tables take from their YAML, on the wall and on a core.
-fn read_yaml() -> (Duration, Duration) {
-    let start = Stretch::start();
-    for (_, text) in seed::TABLES {
-        // They were built in after the same reading: they can be read.
-        let _ = black_box(PriceTable::parse(black_box(text)));
-    }
-    (start.wall(), start.core())
 }

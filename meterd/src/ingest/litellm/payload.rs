@@ -70,6 +70,10 @@ fn count(raw: Raw<'_>) -> Option<u64> {
     digits.parse().ok()
 }
 
+/// Parts of the input and of the output: in the chat API's words, then in the responses API's.
+const PROMPT: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
+const COMPLETION: [&str; 2] = ["completion_tokens_details", "output_tokens_details"];
+
 /// The members of a response's `usage`.
 struct UsageObject<'a>(Members<'a>);
 
@@ -78,13 +82,26 @@ impl UsageObject<'_> {
         count(self.0.get(name).copied())
     }
 
-    fn within(&self, object: &str, name: &str) -> Option<u64> {
-        count(members(self.0.get(object).copied()).get(name).copied())
+    fn within(&self, objects: &[&str], name: &str) -> Option<u64> {
+        objects.iter().find_map(|object| count(members(self.0.get(*object).copied()).get(name).copied()))
     }
 
-    fn deeper(&self, object: &str, inner: &str, name: &str) -> Option<u64> {
-        let outer = members(self.0.get(object).copied());
-        count(members(outer.get(inner).copied()).get(name).copied())
+    /// Cache writes by their lifetime, as LiteLLM nests them or as Anthropic does.
+    fn lifetime(&self, name: &str) -> Option<u64> {
+        let nested = PROMPT.iter().find_map(|object| {
+            let outer = members(self.0.get(*object).copied());
+            count(members(outer.get("cache_creation_token_details").copied()).get(name).copied())
+        });
+        nested.or_else(|| self.within(&["cache_creation"], name))
+    }
+
+    /// All prompt tokens. Anthropic's own usage, which a pass-through shows, counts cached ones beside its `input_tokens`.
+    fn input(&self) -> Option<u64> {
+        let beside = ["cache_read_input_tokens", "cache_creation_input_tokens"];
+        self.get("prompt_tokens").or_else(|| {
+            let cached = beside.iter().filter_map(|name| self.get(name)).fold(0, u64::saturating_add);
+            self.get("input_tokens").map(|input| input.saturating_add(cached))
+        })
     }
 }
 
@@ -119,7 +136,8 @@ impl Payload<'_> {
         }
         put("outcome", failed.then(|| "error".to_owned()));
         put("reported_cost_usd", self.reported());
-        put("id", Some(id));
+        // A retry keeps the id of the attempt that failed before it.
+        put("id", Some(if failed { format!("{id}:failed:{}", self.start_time.map_or("", RawValue::get)) } else { id }));
         match self.tool() {
             Some((tool, server)) => {
                 put("kind", Some("tool".to_owned()));
@@ -143,7 +161,9 @@ impl Payload<'_> {
         if let Some(asked) = asked {
             event.insert("request_model".to_owned(), json!(asked));
         }
-        if let Some(response_id) = text(self.id).or_else(|| text(response.get("id").copied())) {
+        // A failure has no response; its `id` is the request's, which its retries share.
+        let response_id = text(self.id).filter(|_| !failed);
+        if let Some(response_id) = response_id.or_else(|| text(response.get("id").copied())) {
             event.insert("response_id".to_owned(), json!(response_id));
         }
         if let Some(tier) = text(response.get("service_tier").copied()) {
@@ -161,14 +181,12 @@ impl Payload<'_> {
         let object = [metadata.get("usage_object"), response.get("usage")];
         let object = object.into_iter().flatten().map(|raw| members(Some(raw))).find(|members| !members.is_empty());
         let told = UsageObject(object.unwrap_or_default());
-        let (prompt, completion) = ("prompt_tokens_details", "completion_tokens_details");
-        let input = told.get("prompt_tokens").or_else(|| told.get("input_tokens"));
+        let (prompt, completion) = (&PROMPT, &COMPLETION);
         let output = told.get("completion_tokens").or_else(|| told.get("output_tokens"));
         // A failed call counts zeros where nothing was used.
         let own = |raw| count(raw).filter(|count| *count > 0 || !failed);
-        let lifetime = "cache_creation_token_details";
         let pairs = [
-            ("input_tokens", input.or_else(|| own(self.prompt_tokens))),
+            ("input_tokens", told.input().or_else(|| own(self.prompt_tokens))),
             ("cache_read_tokens", told.within(prompt, "cached_tokens").or_else(|| told.get("cache_read_input_tokens"))),
             (
                 "cache_write_tokens",
@@ -176,15 +194,15 @@ impl Payload<'_> {
                     .or_else(|| told.within(prompt, "cache_write_tokens"))
                     .or_else(|| told.get("cache_creation_input_tokens")),
             ),
-            ("cache_write_5m_tokens", told.deeper(prompt, lifetime, "ephemeral_5m_input_tokens")),
-            ("cache_write_1h_tokens", told.deeper(prompt, lifetime, "ephemeral_1h_input_tokens")),
+            ("cache_write_5m_tokens", told.lifetime("ephemeral_5m_input_tokens")),
+            ("cache_write_1h_tokens", told.lifetime("ephemeral_1h_input_tokens")),
             ("input_audio_tokens", told.within(prompt, "audio_tokens")),
             ("output_tokens", output.or_else(|| own(self.completion_tokens))),
             ("output_audio_tokens", told.within(completion, "audio_tokens")),
             ("output_reasoning_tokens", told.within(completion, "reasoning_tokens")),
             (
                 "web_searches",
-                told.within("server_tool_use", "web_search_requests")
+                told.within(&["server_tool_use"], "web_search_requests")
                     .or_else(|| told.within(prompt, "web_search_requests"))
                     .filter(|count| *count > 0),
             ),

@@ -35,8 +35,9 @@ pub(super) fn classify(span: &Span) -> Class {
     if let Some(operation) = text(Field::AiOperation) {
         return ai_sdk(operation);
     }
-    if let Some(operation) = text(Field::Operation) {
-        return gen_ai(operation);
+    // An operation that the conventions do not know says nothing; another vocabulary may.
+    if let Some(class) = text(Field::Operation).and_then(gen_ai) {
+        return class;
     }
     if let Some(kind) = text(Field::OpenInferenceKind) {
         return open_inference(kind);
@@ -60,13 +61,14 @@ pub(super) fn classify(span: &Span) -> Class {
     }
 }
 
-fn gen_ai(operation: &str) -> Class {
+fn gen_ai(operation: &str) -> Option<Class> {
     match operation {
-        "chat" | "generate_content" | "text_completion" => Class::Inference,
-        "embeddings" => Class::Embedding,
-        "execute_tool" => Class::Tool,
-        "invoke_agent" | "invoke_workflow" | "create_agent" => Class::Agent,
-        _ => Class::Other,
+        "chat" | "generate_content" | "text_completion" => Some(Class::Inference),
+        "embeddings" => Some(Class::Embedding),
+        "execute_tool" => Some(Class::Tool),
+        "invoke_agent" | "invoke_workflow" | "create_agent" => Some(Class::Agent),
+        "retrieval" => Some(Class::Other),
+        _ => None,
     }
 }
 

@@ -88,9 +88,10 @@ impl Draft {
         Self { id: Arc::from(""), nanos: 0, called, tokens: Some(tokens), outcome: CallOutcome::Ok, reported: None }
     }
 
-    /// A call of a tool.
-    pub(super) fn tool(name: &str) -> Self {
-        let called = Called::Tool { tool: printable(name, NAME_BYTES_MAX), mcp_server: None };
+    /// A call of a tool, of an MCP server's where one is named.
+    pub(super) fn tool(name: &str, mcp_server: Option<&str>) -> Self {
+        let mcp_server = mcp_server.map(|server| printable(server, NAME_BYTES_MAX)).filter(|server| !server.is_empty());
+        let called = Called::Tool { tool: printable(name, NAME_BYTES_MAX), mcp_server };
         Self { id: Arc::from(""), nanos: 0, called, tokens: None, outcome: CallOutcome::Ok, reported: None }
     }
 

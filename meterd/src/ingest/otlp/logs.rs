@@ -41,6 +41,8 @@ const RECORD: &[&str] = &[
     "tool_name",
     "success",
     "error",
+    "error.message",
+    "mcp_server",
     "status_code",
 ];
 
@@ -129,8 +131,9 @@ fn json(body: &[u8], defaults: &Defaults) -> Result<Read, BodyError> {
     Ok((resources, records))
 }
 
+/// The attribute before the record's own field: there Codex, through its logging bridge, names its line of code.
 fn name(own: &str, bag: &Bag) -> String {
-    let named = if own.is_empty() { bag.text(&["event.name"]).unwrap_or_default() } else { own.to_owned() };
+    let named = bag.text(&["event.name"]).unwrap_or_else(|| own.to_owned());
     named.trim_start_matches("claude_code.").to_owned()
 }
 
@@ -143,9 +146,7 @@ fn read(index: usize, record: &Record, resource: &Bag, defaults: &Defaults) -> O
         "api_request" if claude => model(record, "anthropic", claude_tokens(bag), CallOutcome::Ok),
         "api_error" if claude => model(record, "anthropic", Ok(Tokens::default()), CallOutcome::Error),
         "tool_result" if claude => tool(record),
-        "codex.sse_event" if kind == "response.completed" => {
-            model(record, "openai", codex_tokens(bag), CallOutcome::Ok)
-        }
+        "codex.sse_event" if kind == "response.completed" => codex_response(record)?,
         "codex.tool_result" => tool(record),
         _ => return None,
     };
@@ -186,7 +187,17 @@ fn tool(record: &Record) -> Result<Draft, Rejection> {
     };
     let name = record.bag.text(&["tool_name"]).unwrap_or_else(|| "unknown".to_owned());
     let outcome = if failed { CallOutcome::Error } else { CallOutcome::Ok };
-    Ok(Draft { id: id(record), nanos: record.nanos, outcome, ..Draft::tool(&name) })
+    let draft = Draft::tool(&name, record.bag.text(&["mcp_server"]).as_deref());
+    Ok(Draft { id: id(record), nanos: record.nanos, outcome, ..draft })
+}
+
+/// Of one response Codex writes two records: one that the event came in, which says no counts, and one with them.
+fn codex_response(record: &Record) -> Option<Result<Draft, Rejection>> {
+    let bag = &record.bag;
+    if ["input_token_count", "output_token_count"].iter().any(|name| bag.get(name).is_some()) {
+        return Some(model(record, "openai", codex_tokens(bag), CallOutcome::Ok));
+    }
+    bag.get("error.message").map(|_| model(record, "openai", Ok(Tokens::default()), CallOutcome::Error))
 }
 
 /// Anthropic counts cached tokens beside `input_tokens`.

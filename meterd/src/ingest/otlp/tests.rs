@@ -3,6 +3,7 @@
 mod agents;
 mod captures;
 mod dialects;
+mod kept;
 mod limits;
 mod relatives;
 mod support;

@@ -112,7 +112,7 @@ families! {
     PRICE_TABLE_ENTRIES: Gauge Daemon "meterd_price_table_entries" "" ["source"]
         "Prices in the table in use.";
     PRICE_TABLE_EFFECTIVE: Gauge Daemon "meterd_price_table_effective_timestamp_seconds" "seconds" ["source"]
-        "Publication time of the price table in use.";
+        "When the newest prices of the table in use were published or began to hold.";
     PRICE_TABLE_RELOAD_OK: Gauge Daemon "meterd_price_table_last_reload_successful" "" ["source"]
         "1 when the last load of the price table worked.";
     PRICE_TABLE_RELOAD_AT: Gauge Daemon "meterd_price_table_last_reload_success_timestamp_seconds" "seconds" ["source"]

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::caps::{Admission, Caps, Value};
 use super::kinds::{Counter, Histogram};
 use super::series::{Buckets, Cause, Key, Symbol, Symbols, Table, key};
+use super::shown::Hidden;
 use crate::metrics::catalog::Family;
 
 /// One counter series.
@@ -42,11 +43,7 @@ pub(super) struct Families {
     histograms: Vec<Table<Buckets>>,
     overflow: Overflow,
     evicted: BTreeMap<(String, String), u64>,
-    /// Agents (with their namespace) and tools that rest: their series are not written.
-    idle_agents: BTreeSet<(Symbol, Symbol)>,
-    idle_tools: BTreeSet<Symbol>,
-    /// Budgets (namespace, label) that are gone.
-    gone_budgets: BTreeSet<(Symbol, Symbol)>,
+    pub(super) hidden: Hidden,
 }
 
 impl Families {
@@ -133,47 +130,35 @@ impl Families {
 
     /// Is this series written?
     pub(super) fn shows(&self, family: &Family, key: &Key) -> bool {
-        let place = |label: &str| {
-            let place = family.labels.iter().position(|name| *name == label)?;
-            key.get(place).copied()
-        };
-        if !self.idle_tools.is_empty() && place("tool").is_some_and(|tool| self.idle_tools.contains(&tool)) {
-            return false;
-        }
-        if self.idle_agents.is_empty() && self.gone_budgets.is_empty() {
-            return true;
-        }
-        let Some(namespace) = place("agent_namespace") else { return true };
-        !place("agent").is_some_and(|agent| self.idle_agents.contains(&(namespace, agent)))
-            && !place("budget").is_some_and(|budget| self.gone_budgets.contains(&(namespace, budget)))
+        self.hidden.shows(family, key)
     }
 
     /// Which agents and tools rest, from now on; counts the series that go.
     pub(super) fn rest(&mut self, agents: BTreeSet<(Symbol, Symbol)>, tools: BTreeSet<Symbol>) {
-        if agents == self.idle_agents && tools == self.idle_tools {
+        if agents == self.hidden.agents && tools == self.hidden.tools {
             return;
         }
         let before = self.shown();
-        self.idle_agents = agents;
-        self.idle_tools = tools;
+        self.hidden.agents = agents;
+        self.hidden.tools = tools;
         self.count_evicted(&before, "idle");
     }
 
     /// An agent and perhaps a tool are at work: their series are back, with the totals they had.
     pub(super) fn wake(&mut self, agent: (Symbol, Symbol), tool: Option<Symbol>) {
-        self.idle_agents.remove(&agent);
+        self.hidden.agents.remove(&agent);
         if let Some(tool) = tool {
-            self.idle_tools.remove(&tool);
+            self.hidden.tools.remove(&tool);
         }
     }
 
     /// A budget went out of force or came back.
     pub(super) fn budget_in_force(&mut self, budget: (Symbol, Symbol), in_force: bool) {
         if in_force {
-            self.gone_budgets.remove(&budget);
-        } else if !self.gone_budgets.contains(&budget) {
+            self.hidden.budgets.remove(&budget);
+        } else if !self.hidden.budgets.contains(&budget) {
             let before = self.shown();
-            self.gone_budgets.insert(budget);
+            self.hidden.budgets.insert(budget);
             self.count_evicted(&before, "removed");
         }
     }

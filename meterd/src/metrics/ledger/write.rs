@@ -3,46 +3,57 @@
 use super::LedgerMetrics;
 use super::families::{Families, foldable};
 use super::kinds::{Counter, Histogram};
-use super::series::{Cause, Key, Symbols};
+use super::series::{Buckets, Cause, Key, Symbols};
+use super::shown::Amounts;
 use crate::metrics::catalog::{EXPORTER_EVICTED, EXPORTER_OVERFLOW, EXPORTER_SERIES, Family};
 use crate::metrics::text::{Exemplar, Sample, Writer};
 
 impl LedgerMetrics {
     /// Writes every family of the ledger.
     pub fn write(&self, writer: &mut Writer) {
+        self.write_as(None, writer);
+    }
+
+    /// Writes every series that there is, with the amounts that it had then.
+    pub fn write_as(&self, then: Option<&Amounts>, writer: &mut Writer) {
         let families = &self.families;
         for counter in Counter::ALL {
-            counter_family(families, counter, writer);
+            counter_family(families, counter, then, writer);
         }
         for histogram in Histogram::ALL {
-            histogram_family(families, histogram, writer);
+            histogram_family(families, histogram, then, writer);
         }
         exporter(families, writer);
     }
 }
 
-fn counter_family(families: &Families, counter: Counter, writer: &mut Writer) {
+fn counter_family(families: &Families, counter: Counter, then: Option<&Amounts>, writer: &mut Writer) {
     let family = counter.family();
     writer.family(family);
     if !writer.wants(family) {
         return;
     }
-    for (key, total) in families.table(counter).into_iter().flat_map(|table| table.iter()) {
+    for (row, (key, total)) in families.table(counter).into_iter().flat_map(|table| table.iter()).enumerate() {
         if families.shows(family, key) {
-            let cause = total.cause.as_deref().map(|cause| exemplar(cause, counter.scale()));
+            let amount = then.map_or(total.amount, |then| then.counter(counter, row));
+            // What caused the newest step is told with that step.
+            let cause = total.cause.as_deref().filter(|_| then.is_none());
+            let cause = cause.map(|cause| exemplar(cause, counter.scale()));
             let sample = labelled(writer.sample(family, ""), &families.symbols, family, key);
-            sample.decimal_with(total.amount, counter.scale(), cause.as_ref());
+            sample.decimal_with(amount, counter.scale(), cause.as_ref());
         }
     }
 }
 
-fn histogram_family(families: &Families, histogram: Histogram, writer: &mut Writer) {
+fn histogram_family(families: &Families, histogram: Histogram, then: Option<&Amounts>, writer: &mut Writer) {
     let (family, scale, bounds) = (histogram.family(), histogram.scale(), histogram.bounds());
     writer.family(family);
     if !writer.wants(family) {
         return;
     }
-    for (key, buckets) in families.buckets(histogram).into_iter().flat_map(|table| table.iter()) {
+    let none = Buckets::default();
+    for (row, (key, buckets)) in families.buckets(histogram).into_iter().flat_map(|table| table.iter()).enumerate() {
+        let buckets = then.map_or(buckets, |then| then.buckets(histogram, row).unwrap_or(&none));
         // An exemplar stands on the one bucket that its observation falls into.
         let newest = buckets.newest.as_ref();
         let place = newest.map(|cause| bounds.partition_point(|bound| *bound < cause.amount));

@@ -6,14 +6,16 @@ use budget::{Command, Entry, Fact, Limit, Ref, Source, State, Unit, Window, deci
 use pricing::{Money, Timestamp};
 use proptest::prelude::*;
 
-use super::{Figures, budgets, kills, render_state};
+use super::{Figures, Gauges, budgets, gauges, kills};
 use crate::metrics::tests::{Exposition, Feed, budget_of, cost, counter_at, model, sum, usd};
 use crate::metrics::text::{Format, Writer};
 use crate::metrics::{Caps, LedgerMetrics};
 
-fn written(write: impl FnOnce(&mut Writer)) -> Exposition {
+fn written(fill: impl FnOnce(&mut Gauges)) -> Exposition {
     let mut writer = Writer::new(Format::Text);
-    write(&mut writer);
+    let mut gauges = Gauges::default();
+    fill(&mut gauges);
+    gauges.write(&mut writer);
     Exposition::parse(writer.finish())
 }
 
@@ -33,7 +35,7 @@ fn a_budget_shows_limits_spend_and_windows_but_nothing_it_does_not_have() {
         counters: vec![at, share, tokens, counter_at(&route, usd("1"))],
         run_utilization: vec![(Source::Budget, Ref::new("ns", "b"), 1_250_000)],
     };
-    let exposed = written(|writer| budgets(&figures, writer));
+    let exposed = written(|into| budgets(&figures, into));
     let labels = r#"agent_namespace="ns",budget="b",team="t""#;
     exposed.check(&format!(r#"meterd_budget_info{{{labels},action="terminate"}}"#), "1");
     exposed.check(&format!(r#"meterd_budget_limit_usd{{{labels},window="day"}}"#), "5");
@@ -60,7 +62,7 @@ fn an_agents_limits_do_not_mix_with_a_budget_of_the_same_name() {
         counters: vec![counter_at(&budget, 1), counter_at(&agent, 2)],
         run_utilization: Vec::new(),
     };
-    let exposed = written(|writer| budgets(&figures, writer));
+    let exposed = written(|into| budgets(&figures, into));
     let limit =
         |budget| format!(r#"meterd_budget_limit_usd{{agent_namespace="ns",budget="{budget}",team="t",window="day"}}"#);
     exposed.check(&limit("b"), "5");
@@ -95,7 +97,7 @@ fn open_kills_count_for_the_channels_that_took_them() {
         kill(KillState::Confirmed, 1, &[(2, Channel::Joch, Delivered)]),
         kill(KillState::Moot, 1, &[]),
     ];
-    let exposed = written(|writer| kills(open.iter(), writer));
+    let exposed = written(|into| kills(open.iter(), into));
     for (channel, pending, oldest) in
         [("stream", "2", "12"), ("process", "1", "20"), ("webhook", "0", "0"), ("joch", "0", "0"), ("none", "1", "40")]
     {
@@ -135,10 +137,10 @@ impl Live {
     }
 
     fn exposed(&self) -> Exposition {
-        written(|writer| {
-            self.ledger.write(writer);
-            render_state(&self.state, Timestamp::from_nanos(self.now), &self.ledger, writer);
-        })
+        let mut writer = Writer::new(Format::Text);
+        self.ledger.write(&mut writer);
+        gauges(&self.state, Timestamp::from_nanos(self.now), &self.ledger).write(&mut writer);
+        Exposition::parse(writer.finish())
     }
 }
 

@@ -106,6 +106,7 @@ impl Feed {
             reported_cost: None,
             claim: None,
             ceiling: None,
+            late: false,
         }))
     }
 

@@ -218,6 +218,7 @@ fn charge(execution: &Ref, usd: &str, key: u128) -> Charge {
         reported_cost: None,
         claim: None,
         ceiling: None,
+        late: false,
     }
 }
 

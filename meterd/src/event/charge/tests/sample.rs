@@ -178,26 +178,26 @@ fn kill_facts(execution: &Ref) -> Vec<Fact> {
     vec![
         Fact::Registered { execution: execution.clone(), process: process() },
         Fact::WindDown {
-            kill: "kill-16".into(),
+            kill: "kill-17".into(),
             execution: execution.clone(),
             cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
             cost: usd("0.5"),
             turn: Turn { allowance: usd("0.25"), until: later(60_000_000_000) },
         },
         Fact::KillPlanned {
-            kill: "kill-16".into(),
+            kill: "kill-17".into(),
             steps: vec![KillStep { channel: Channel::Process, grace_ms: Some(250) }],
         },
         Fact::Fenced {
-            kill: "kill-16".into(),
+            kill: "kill-17".into(),
             execution: execution.clone(),
             cause: Cause::Operator { reason: "loop".into(), by: "me".into() },
             cost: usd("0.75"),
         },
-        Fact::KillEscalated { kill: "kill-16".into(), to: Some(Channel::Joch) },
-        Fact::KillEscalated { kill: "kill-16".into(), to: None },
-        Fact::KillManual { kill: "kill-16".into() },
-        Fact::KillCollateral { kill: "kill-16".into(), executions: vec![Ref::new("ns", "other")] },
+        Fact::KillEscalated { kill: "kill-17".into(), to: Some(Channel::Joch) },
+        Fact::KillEscalated { kill: "kill-17".into(), to: None },
+        Fact::KillManual { kill: "kill-17".into() },
+        Fact::KillCollateral { kill: "kill-17".into(), executions: vec![Ref::new("ns", "other")] },
         Fact::Forgotten { executions: vec![Ref::new("ns", "old"), Ref::new("ns", "older")] },
     ]
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::{Defaults, Encoding, TraceBatch, decode_traces};
 use crate::event::UsageEvent;
+use crate::ingest::Item;
 
 /// A span in the making.
 #[derive(Clone)]
@@ -136,8 +137,14 @@ pub(super) struct Sums {
 }
 
 pub(super) fn sums(batch: &TraceBatch) -> Sums {
+    assert_eq!(batch.spans, batch.items.len() + batch.duplicates + batch.not_billable);
+    sums_of(&batch.items)
+}
+
+/// What items of any source add up to.
+pub(super) fn sums_of(items: &[Item]) -> Sums {
     let mut sums = Sums::default();
-    for item in &batch.items {
+    for item in items {
         let event = item.event.as_ref().unwrap_or_else(|rejection| panic!("{rejection:?}"));
         let count = |key| event.usage.as_ref().map_or(0, |usage| usage.count(key));
         match &event.called {
@@ -161,6 +168,5 @@ pub(super) fn sums(batch: &TraceBatch) -> Sums {
             usage.validate().unwrap();
         }
     }
-    assert_eq!(batch.spans, batch.items.len() + batch.duplicates + batch.not_billable);
     sums
 }
