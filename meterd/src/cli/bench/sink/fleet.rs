@@ -115,6 +115,7 @@ impl Fleet {
             reported_cost: None,
             claim: None,
             ceiling: None,
+            late: false,
         }
     }
 }
