@@ -91,7 +91,14 @@ fn each_entry_is_shown_exactly_once_whatever_breaks() {
         proxy.cut_after(bytes);
         until("a cut", CAUGHT_UP_MAX, || {
             load(&daemon, 1);
+            server.revive();
             (proxy.cuts() > before).then_some(())
+        });
+        until("the sink to go on", CAUGHT_UP_MAX, || {
+            server.revive();
+            let sinks = daemon.get("/v1/sinks").expect(200).json();
+            let sink = &sinks["sinks"][0];
+            (sink["delivered"] == sink["committed"]).then_some(())
         });
     }
     for round in 0..3 {
@@ -109,8 +116,10 @@ fn each_entry_is_shown_exactly_once_whatever_breaks() {
         load(&daemon, 4);
         daemon.kill();
         daemon.start_again();
+        server.revive();
     }
     proxy.cut_after(-1);
+    server.revive();
     caught_up(&daemon);
     assert!(proxy.cuts() >= 5);
     assert_exact(&daemon, &server, &acknowledged);

@@ -64,6 +64,16 @@ impl ClickHouse {
         self.process = Some(process);
     }
 
+    /// Starts it again if it has ended by itself: the engine as a library aborts at some cuts in the middle of an insert, which
+    /// the server does not. For those who send to it that is one more crash.
+    #[track_caller]
+    pub(crate) fn revive(&mut self) {
+        if self.process.as_mut().is_some_and(|process| process.ended().is_some()) {
+            self.process = None;
+            self.start_again();
+        }
+    }
+
     /// SIGKILL.
     pub(crate) fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

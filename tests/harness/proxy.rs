@@ -81,16 +81,14 @@ fn join(client: &TcpStream, server: &TcpStream, shared: &Arc<Shared>) {
 impl Shared {
     fn is_due(&self, bytes: usize) -> bool {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
-        let before = self.left.load(Ordering::SeqCst);
-        if before < 0 {
-            return false;
-        }
-        let now = before - bytes;
-        self.left.store(now, Ordering::SeqCst);
-        if now < 0 {
+        // In one step, so that a cut ordered meanwhile is not overwritten.
+        let take = |left: i64| (left >= 0).then(|| left - bytes);
+        let is_due =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok_and(|before| before - bytes < 0);
+        if is_due {
             self.cuts.fetch_add(1, Ordering::SeqCst);
         }
-        now < 0
+        is_due
     }
 }
 
