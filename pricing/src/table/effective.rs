@@ -53,7 +53,7 @@ mod tests {
         let problems = PriceTable::parse(text).unwrap_err();
         assert_eq!(
             problems[0].to_string(),
-            "6:41: error: spec.provenance[0].published: not a time: \"lately\" (such as 2026-11-18T00:00:00Z)"
+            "6:40: error: spec.provenance[0].published: not a time: \"lately\" (such as 2026-11-18T00:00:00Z)"
         );
     }
 }
