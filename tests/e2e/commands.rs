@@ -174,8 +174,9 @@ fn holding(folder: &Path, sought: &[u8]) -> Option<(PathBuf, usize)> {
         for path in fs::read_dir(&folder).expect("a folder").flatten().map(|entry| entry.path()) {
             if path.is_dir() {
                 folders.push(path);
-            } else if let Some(at) =
-                fs::read(&path).expect("a file").windows(sought.len()).position(|bytes| bytes == sought)
+            } else if path.is_file()
+                && let Some(at) =
+                    fs::read(&path).expect("a file").windows(sought.len()).position(|bytes| bytes == sought)
             {
                 return Some((path, at));
             }
