@@ -100,8 +100,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let dir = DataDir::new(&config.data_dir);
     let restored = restore(config, &dir)?;
     listeners.socket = kills::socket(config, &dir).await?;
-    let reader = restored.writer.reader();
-    let metrics = own_metrics(&restored)?;
+    let (reader, metrics) = (restored.writer.reader(), own_metrics(&restored)?);
     let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
     ledger_metrics.begin(&restored.state, clock.now());
     let (view, reconciler) = View::new(restored.state.clone(), reader.clone());

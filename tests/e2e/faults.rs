@@ -76,7 +76,8 @@ fn a_full_disk_refuses_new_work_and_keeps_room_for_kills() {
     let mut mount = None;
     let mut daemon = Daemon::start_with(|folder| {
         mount = Mount::small(&folder.join("data"), 24);
-        String::new()
+        // Batches are packed: with more set aside, the rest is full sooner.
+        "ledger: { reserveBytes: 16777216 }\n".to_owned()
     });
     let Some(mount) = mount else { return };
     let mut taken = 0;

@@ -160,7 +160,7 @@ fn a_stalled_request_is_ended_by_its_deadline() {
     let daemon = Daemon::start_with(|_| "server: { headerTimeout: 300ms, bodyTimeout: 300ms }\n".to_owned());
     let host = daemon.api().trim_start_matches("http://").to_owned();
     let mut stalled: Vec<TcpStream> = Vec::new();
-    for start in ["POST /v1/usage HT", "POST /v1/usage HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\n{"] {
+    for start in ["POST /v1/usage HT", "POST /v1/usage HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\n{"] {
         let mut socket = TcpStream::connect(&host).unwrap();
         socket.write_all(start.as_bytes()).unwrap();
         stalled.push(socket);
