@@ -194,9 +194,11 @@ impl Run {
         (whole_run && row.share == Share::Whole).then(total)
     }
 
-    /// Changes a tally, which is made when it is new. With a `total` its sum is taken from there first.
+    /// Changes a tally, which is made when it is new. With a `total` its sum is taken from there first. What an earlier term
+    /// of the limit counted is no tally of this one: it would be dropped, with the change, once the run follows the limits.
     pub(crate) fn change(&mut self, at: RowRef, term: u32, total: Option<i128>, change: impl FnOnce(&mut Tally)) {
         let set = |tally: &mut Tally| tally.spent = total.unwrap_or(tally.spent);
+        self.counters.retain(|counter| counter.at != at || counter.term == term);
         if let Some(counter) = self.counters.iter_mut().find(|counter| counter.at == at) {
             set(&mut counter.tally);
             change(&mut counter.tally);
