@@ -1,6 +1,7 @@
 //! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod house;
 mod ingest;
 mod kill;
 mod ledger;
