@@ -7,6 +7,7 @@
 
 mod bill;
 mod book;
+mod release;
 mod reprice;
 mod walk;
 
@@ -25,6 +26,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use bill::{BillLine, Booking as BillBooking};
+pub use release::{Case, Released, Wish};
 pub use reprice::{Asked, Report, ReportRow, reprice};
 
 use crate::event::charge::price_again;
@@ -32,6 +34,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::meter;
 use crate::reconcile::View;
 use book::book;
+pub use walk::first_logged;
 use walk::{Walk, charges_at};
 
 /// Quarantined charges looked at together.
