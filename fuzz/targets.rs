@@ -11,10 +11,10 @@ use pricing::PriceBook;
 use pricing::book::Layers;
 
 /// A decoder by its name, which is its corpus's too.
-pub type Target = (&'static str, fn(&[u8]));
+pub(crate) type Target = (&'static str, fn(&[u8]));
 
 /// Every decoder.
-pub const TARGETS: &[Target] = &[
+pub(crate) const TARGETS: &[Target] = &[
     ("otlp_traces_protobuf", otlp_traces_protobuf),
     ("otlp_traces_json", otlp_traces_json),
     ("otlp_logs_protobuf", otlp_logs_protobuf),
@@ -59,11 +59,11 @@ fn traces(data: &[u8], encoding: Encoding) {
     }
 }
 
-pub fn otlp_traces_protobuf(data: &[u8]) {
+pub(crate) fn otlp_traces_protobuf(data: &[u8]) {
     traces(data, Encoding::Protobuf);
 }
 
-pub fn otlp_traces_json(data: &[u8]) {
+pub(crate) fn otlp_traces_json(data: &[u8]) {
     traces(data, Encoding::Json);
 }
 
@@ -73,11 +73,11 @@ fn logs(data: &[u8], encoding: Encoding) {
     }
 }
 
-pub fn otlp_logs_protobuf(data: &[u8]) {
+pub(crate) fn otlp_logs_protobuf(data: &[u8]) {
     logs(data, Encoding::Protobuf);
 }
 
-pub fn otlp_logs_json(data: &[u8]) {
+pub(crate) fn otlp_logs_json(data: &[u8]) {
     logs(data, Encoding::Json);
 }
 
@@ -96,15 +96,15 @@ fn metrics(data: &[u8], encoding: Encoding) {
     assert!(again.items.iter().all(|(item, steps)| steps.is_empty() || item.event.is_err()));
 }
 
-pub fn otlp_metrics_protobuf(data: &[u8]) {
+pub(crate) fn otlp_metrics_protobuf(data: &[u8]) {
     metrics(data, Encoding::Protobuf);
 }
 
-pub fn otlp_metrics_json(data: &[u8]) {
+pub(crate) fn otlp_metrics_json(data: &[u8]) {
     metrics(data, Encoding::Json);
 }
 
-pub fn usage_json(data: &[u8]) {
+pub(crate) fn usage_json(data: &[u8]) {
     for kind in [BodyKind::Json, BodyKind::Ndjson, BodyKind::Sniff] {
         if let Ok(batch) = json::decode(data, kind) {
             hold(&batch.items, EVENTS_MAX);
@@ -112,13 +112,13 @@ pub fn usage_json(data: &[u8]) {
     }
 }
 
-pub fn litellm_payloads(data: &[u8]) {
+pub(crate) fn litellm_payloads(data: &[u8]) {
     if let Ok(batch) = litellm::decode(data, BodyKind::Sniff) {
         hold(&batch.items, EVENTS_MAX);
     }
 }
 
-pub fn provider_bodies(data: &[u8]) {
+pub(crate) fn provider_bodies(data: &[u8]) {
     let defaults = provider::Defaults { id: None, execution: Some("run"), time: None };
     if let Ok(batch) = provider::decode(data, BodyKind::Sniff, &defaults) {
         hold(&batch.items, usize::MAX);
@@ -128,7 +128,7 @@ pub fn provider_bodies(data: &[u8]) {
     }
 }
 
-pub fn cloudevents_json(data: &[u8]) {
+pub(crate) fn cloudevents_json(data: &[u8]) {
     for mode in [Mode::Structured, Mode::Batch] {
         for event in cloudevents::decode(data, mode).into_iter().flatten() {
             if let Event::Usage(item) = event {
@@ -142,7 +142,7 @@ pub fn cloudevents_json(data: &[u8]) {
     }
 }
 
-pub fn compressed(data: &[u8]) {
+pub(crate) fn compressed(data: &[u8]) {
     let limits = Limits::default();
     for encoding in ["gzip", "zstd", "identity", "br"] {
         if let Ok(plain) = decompress(data, Some(encoding), &limits) {
@@ -151,13 +151,13 @@ pub fn compressed(data: &[u8]) {
     }
 }
 
-pub fn resources_yaml(data: &[u8]) {
+pub(crate) fn resources_yaml(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = meterd::resource::read(text);
     }
 }
 
-pub fn prices_yaml(data: &[u8]) {
+pub(crate) fn prices_yaml(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data)
         && let Ok((tables, books)) = Layers::parse_all(text)
     {
