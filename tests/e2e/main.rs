@@ -7,6 +7,7 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod adjust;
 mod allowances;
 mod auth;
 mod bench;
@@ -32,6 +33,7 @@ mod prometheus;
 mod provider;
 mod refusals;
 mod reload;
+mod reservations;
 mod run;
 mod series;
 mod settle;
