@@ -12,6 +12,7 @@ mod allowances;
 mod auth;
 mod bench;
 mod budgets;
+mod callers;
 mod clickhouse;
 mod commands;
 mod console;
