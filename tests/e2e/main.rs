@@ -27,6 +27,7 @@ mod faults;
 mod kills;
 mod late;
 mod layers;
+mod links;
 mod live;
 mod openapi;
 mod otlp;
