@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use budget::charge::Called;
 use budget::entry::{Origin, Phase};
-use budget::policy::{KillStep, OnUnpriced, Slice, WindDown};
+use budget::policy::{KillStep, OnUnpriced, Policy, Slice, WindDown};
 use budget::reservation::{Claim, Estimate, Found, Reserve};
 use budget::signal::{Attempt, Channel, Proof};
 use budget::{Action, Budget, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
@@ -229,7 +229,7 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
-        policy: budget::Policy::default(),
+        policy: Policy::default(),
     };
     for (key, value) in pairs(words)? {
         match key {
@@ -247,38 +247,46 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
                 budget.scope.implied = true;
             }
             "ns" => budget.scope.namespaces.push(value.into()),
-            "ceiling" => budget.policy.estimate_ceiling = Some(money(value)?),
-            "percall" => budget.policy.per_call = Some(money(value)?),
-            "unpriced" => {
-                budget.policy.on_unpriced = match value {
-                    "deny" => OnUnpriced::Deny,
-                    "hold" => OnUnpriced::Hold,
-                    "allow" => OnUnpriced::Allow,
-                    _ => return Err(format!("unknown word {value}")),
-                };
-            }
-            "turn" => {
-                let (allowance, grace) = value.split_once('/').ok_or("turn=$amount/seconds")?;
-                let grace_ms = grace.parse::<u64>().map_err(|why| format!("{why}"))? * 1_000;
-                budget.policy.wind_down = Some(WindDown { allowance: money(allowance)?, grace_ms });
-            }
-            "plan" => {
-                for step in value.split(',') {
-                    budget.policy.kill_plan.push(KillStep { channel: channel(step)?, grace_ms: None });
-                }
-            }
             "share" => {
                 let (agent, share) = value.split_once(':').ok_or("share=agent:percent")?;
                 budget.by_agent.push((agent.into(), percent(share)?));
             }
-            "slice" => budget.policy.slice = Some(Slice { share: percent(value)?, stated: Vec::new() }),
-            _ => return Err(format!("unknown word {key}")),
+            _ => policy(&mut budget.policy, key, value)?,
         }
     }
     if let Some(slice) = &mut budget.policy.slice {
         slice.stated.clone_from(&budget.limits);
     }
     Ok(budget)
+}
+
+/// What a budget does beside counting.
+fn policy(policy: &mut Policy, key: &str, value: &str) -> Fallible<()> {
+    match key {
+        "ceiling" => policy.estimate_ceiling = Some(money(value)?),
+        "percall" => policy.per_call = Some(money(value)?),
+        "unpriced" => {
+            policy.on_unpriced = match value {
+                "deny" => OnUnpriced::Deny,
+                "hold" => OnUnpriced::Hold,
+                "allow" => OnUnpriced::Allow,
+                _ => return Err(format!("unknown word {value}")),
+            };
+        }
+        "turn" => {
+            let (allowance, grace) = value.split_once('/').ok_or("turn=$amount/seconds")?;
+            let grace_ms = grace.parse::<u64>().map_err(|why| format!("{why}"))? * 1_000;
+            policy.wind_down = Some(WindDown { allowance: money(allowance)?, grace_ms });
+        }
+        "plan" => {
+            for step in value.split(',') {
+                policy.kill_plan.push(KillStep { channel: channel(step)?, grace_ms: None });
+            }
+        }
+        "slice" => policy.slice = Some(Slice { share: percent(value)?, stated: Vec::new() }),
+        _ => return Err(format!("unknown word {key}")),
+    }
+    Ok(())
 }
 
 /// `usd/day:$10`, `tokens/run:500`.
