@@ -9,6 +9,7 @@ mod bill;
 mod book;
 mod release;
 mod reprice;
+mod statement;
 mod walk;
 
 #[cfg(test)]
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use bill::{BillLine, Booking as BillBooking};
 pub use release::{Case, Released, Wish};
 pub use reprice::{Asked, Report, ReportRow, reprice};
+pub use statement::{NotStated, Stated, Statement};
 
 use crate::event::charge::price_again;
 use crate::ledger::{DataDir, LedgerError};
