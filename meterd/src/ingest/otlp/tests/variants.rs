@@ -34,8 +34,11 @@ fn read(request: &Value) -> TraceBatch {
     decode_traces(request.to_string().as_bytes(), Encoding::Json, &Defaults::default()).unwrap()
 }
 
+/// What becomes of a member, by its name; `None` leaves it.
+type Change<'a> = &'a dyn Fn(&str, &Value) -> Option<(String, Value)>;
+
 /// Every member of every object, by its name.
-fn change(value: &mut Value, change_one: &dyn Fn(&str, &Value) -> Option<(String, Value)>) {
+fn change(value: &mut Value, change_one: Change<'_>) {
     match value {
         Value::Object(members) => {
             let old = std::mem::take(members);
@@ -52,7 +55,7 @@ fn change(value: &mut Value, change_one: &dyn Fn(&str, &Value) -> Option<(String
 
 /// The request with some members changed reads as before.
 #[track_caller]
-fn same(change_one: &dyn Fn(&str, &Value) -> Option<(String, Value)>) {
+fn same(change_one: Change<'_>) {
     let mut changed = request();
     change(&mut changed, change_one);
     assert_ne!(changed, request(), "something is changed");
