@@ -172,7 +172,7 @@ pub fn decode_traces_after(
 
 /// Reads a trace export that a gRPC server has already decoded.
 pub fn read_traces(message: ExportTraceServiceRequest, defaults: &Defaults) -> Result<TraceBatch, BodyError> {
-    let request = wire::request(message, Wanted { execution_keys: &defaults.execution_keys });
+    let request = wire::request(&message, Wanted { execution_keys: &defaults.execution_keys });
     preflight::spans(request.spans.len())?;
     Ok(batch(&request, defaults, "", &Mutex::default()))
 }

@@ -131,7 +131,7 @@ impl Payload<'_> {
         put("time", Some(self.time()?));
         put("execution", Some(self.execution(&tags).unwrap_or_else(|| id.clone())));
         put("conversation", text(self.session_id));
-        for name in ["namespace", "agent", "team", "environment"] {
+        for name in ["namespace", "agent", "team", "environment", "reservation"] {
             put(name, self.named(name, &tags));
         }
         put("outcome", failed.then(|| "error".to_owned()));
