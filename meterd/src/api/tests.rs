@@ -95,6 +95,7 @@ impl Api {
             hub,
             pulse,
             prices,
+            desk: super::PriceDesk::new().0,
             settler,
             late,
             clock,
