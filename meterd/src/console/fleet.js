@@ -24,7 +24,7 @@ export function fleet(main) {
   const search = el("input", { type: "search", placeholder: "Search  ( / )", "aria-label": "Search executions", oninput: () => table.search(search.value) });
   const runNote = el("span.quiet", {});
   const news = el("ul.news", {});
-  main.append(el("div.stack", {},
+  main.append(el("div.stack.fleet", {},
     el("h1.visually-hidden", {}, "Fleet"),
     el("div.figures", {}, figures.map((figure) => figure.node)),
     el("section.card", { "aria-label": "Budgets" }, el("div.head", {}, el("h2", {}, "Budgets"), budgetNote, el("span.grow", {}), allBudgets), budgets),
