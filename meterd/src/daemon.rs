@@ -111,7 +111,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
     let late = Late::open(&dir, meter.handle.clone(), reader.clone())?;
-    let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
+    let ((hub, feed), (pulse, beat), (desk, orders)) = (Hub::new(), Pulse::new(cursor, clock.now()), PriceDesk::new());
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
     let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
     followers.spawn(follow("status", reader.clone(), cursor, figures, following.clone()));
@@ -121,7 +121,6 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
-    let (desk, orders) = PriceDesk::new();
     let app = App {
         meter: meter.handle,
         view,
@@ -140,7 +139,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
-        telemetry: Telemetry::new(listeners::sources(config)),
+        telemetry: Telemetry::open(listeners::sources(config), &dir)?,
         auth,
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
@@ -164,7 +163,6 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         _watches: watches,
     };
     listeners.serve(&daemon.app, config, &daemon.serving, &mut daemon.servers);
-    daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
 }
@@ -184,6 +182,7 @@ async fn begin(
     pricer.begin(book).await?.map_err(StartError::Files)?;
     followers.spawn(pricer.clone().serve(orders, app.stop.clone()));
     followers.spawn(app.settler.clone().run(app.stop.clone()));
+    followers.spawn(expire::expire(app.clone(), app.stop.clone()));
     kills::drive(config, app, dir, cursor, followers, following)?;
     Ok(pricer)
 }

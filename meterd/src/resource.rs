@@ -1,4 +1,5 @@
-//! joch.dev kinds, YAML or JSON text ↔ types: Budget, Agent, Execution, PriceTable, PriceBook, Model; others are handed through.
+//! joch.dev kinds, YAML or JSON text ↔ types: Budget, Agent, Execution, PriceTable, PriceBook, Model, ModelRoute, Team,
+//! Environment; every other kind is handed through.
 //!
 //! Reads text and prints text: no file, socket or clock. Every problem of a text comes out at once, with its line,
 //! column, key path and hint. Fields that nobody knows are kept and named as warnings.
@@ -7,6 +8,7 @@ mod budget;
 mod escapes;
 mod execution;
 pub(crate) mod fields;
+mod links;
 mod model;
 pub mod nearest;
 mod policy;
@@ -17,7 +19,7 @@ mod status;
 use std::sync::Arc;
 
 use ::budget::entry::{Applied, Opened, Origin};
-use ::budget::{Budget, Command, Ref};
+use ::budget::{Budget, Command, Link, Ref};
 use pricing::PriceTable;
 use pricing::book::Layers;
 use pricing::document::{self, Node, Place, Problem};
@@ -97,6 +99,17 @@ pub enum Resource {
         meta: Meta,
         /// `spec.budgets`, when it limits anything.
         budget: Option<Box<Budget>>,
+        /// Its route.
+        link: Link,
+    },
+    /// A Team, an Environment or a ModelRoute.
+    Linked {
+        /// Name and document.
+        meta: Meta,
+        /// A route's constraints, when it has any.
+        budget: Option<Box<Budget>>,
+        /// The budgets that a team or an environment refers to.
+        link: Link,
     },
     /// An Execution.
     Execution {
@@ -140,6 +153,7 @@ impl Resource {
         match self {
             Self::Budget { meta, .. }
             | Self::Agent { meta, .. }
+            | Self::Linked { meta, .. }
             | Self::Execution { meta, .. }
             | Self::PriceTable { meta, .. }
             | Self::PriceBook { meta, .. }
@@ -153,9 +167,20 @@ impl Resource {
     pub fn budgets(&self) -> Vec<Budget> {
         match self {
             Self::Budget { budget, .. } => vec![budget.as_ref().clone()],
-            Self::Agent { budget, .. } => budget.iter().map(|budget| budget.as_ref().clone()).collect(),
+            Self::Agent { budget, .. } | Self::Linked { budget, .. } => {
+                budget.iter().map(|budget| budget.as_ref().clone()).collect()
+            }
             Self::Execution { opened, .. } => opened.budget.iter().cloned().collect(),
             Self::PriceTable { .. } | Self::PriceBook { .. } | Self::Model { .. } | Self::Other { .. } => Vec::new(),
+        }
+    }
+
+    /// What it says about budgets that other resources carry.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        match self {
+            Self::Agent { link, .. } | Self::Linked { link, .. } => link.clone(),
+            _ => Link::default(),
         }
     }
 
@@ -179,6 +204,7 @@ impl Resource {
             origin,
             document: meta.document.clone(),
             budgets: self.budgets(),
+            link: self.link(),
         })
     }
 }
@@ -238,9 +264,11 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
             Some(Resource::Budget { meta, budget })
         }
         "Agent" => {
-            let budgets = fields.child("spec", report).and_then(|spec| spec.child("budgets", report));
+            let spec = fields.child("spec", report);
+            let budgets = spec.as_ref().and_then(|spec| spec.child("budgets", report));
             let budget = budgets.and_then(|budgets| budget::of_agent(&meta.id, &budgets, report)).map(Box::new);
-            Some(Resource::Agent { meta, budget })
+            let link = spec.map_or_else(Link::default, |spec| links::of_agent(&meta.id, &spec, report));
+            Some(Resource::Agent { meta, budget, link })
         }
         "Execution" => {
             let spec = fields.child("spec", report);
@@ -269,22 +297,17 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
             let prices = spec.and_then(|spec| model::prices(&meta.id, &spec, report));
             Some(Resource::Model { meta, prices })
         }
-        _ => {
-            not_enforced(&meta.kind, fields, report);
-            Some(Resource::Other { meta })
+        "Team" | "Environment" => {
+            let spec = fields.child("spec", report);
+            let link = spec.map_or_else(Link::default, |spec| links::budget_refs(&meta, &spec, report));
+            Some(Resource::Linked { meta, budget: None, link })
         }
-    }
-}
-
-/// Limits that other kinds carry are kept but bind nobody yet, which must not go unsaid.
-fn not_enforced(kind: &str, fields: &Fields<'_>, report: &mut Report) {
-    let keys: &[&str] = match kind {
-        "Team" | "Environment" => &["budgetRefs"],
-        "ModelRoute" => &["constraints"],
-        _ => return,
-    };
-    if let Some(spec) = fields.child("spec", report) {
-        spec.without_effect(keys, report);
+        "ModelRoute" => {
+            let spec = fields.child("spec", report);
+            let budget = spec.and_then(|spec| links::constraints(&meta.id, &spec, report)).map(Box::new);
+            Some(Resource::Linked { meta, budget, link: Link::default() })
+        }
+        _ => Some(Resource::Other { meta }),
     }
 }
 
