@@ -21,7 +21,7 @@ pub use self::compiled::Cache;
 pub use self::folder::{EXTENSIONS, FILE_BYTES_MAX, FILES_MAX, Loaded, load_dir, load_file};
 pub use self::given::Given;
 pub use self::load::{
-    load_prices, load_prices_and, load_prices_with, load_resources, load_resources_in, prices_and, prices_from,
+    Placed, load_prices, load_prices_and, load_prices_with, load_resources, load_resources_in, prices_and, prices_from,
     resources_from, resources_in,
 };
 pub use crate::config::FileProblem;

@@ -170,6 +170,7 @@ fn panels_and_recorded_series_have_data_and_an_overrun_reaches_the_webhook() {
     while !pending.is_empty() {
         assert!(begun.elapsed() < DATA_MAX, "no data for {pending:#?}");
         disturb(&demo, round);
+        warehouse.go_on(round);
         round += 1;
         pending.retain(|(place, expression)| {
             // It is not ready at once, and says so in plain text.

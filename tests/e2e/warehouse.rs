@@ -47,6 +47,11 @@ impl Warehouse {
         Self { server, daemon }
     }
 
+    /// One more call, of a run of its own: what is drawn per second needs something to happen.
+    pub(crate) fn go_on(&self, round: usize) {
+        self.daemon.usage(&model_call(&format!("on-{round}"), "on"));
+    }
+
     /// Where the daemon is scraped, without a scheme.
     pub(crate) fn scraped_at(&self) -> &str {
         self.daemon.metrics_address().trim_start_matches("http://")

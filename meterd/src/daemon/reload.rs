@@ -19,7 +19,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
 use crate::settle;
-use crate::watch::{self, FileProblem, WatchError, WatchGuard};
+use crate::watch::{self, Placed, WatchError, WatchGuard};
 
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
 /// table that `verify` could not find again (I7). What is quarantined settles with the new book.
@@ -107,10 +107,7 @@ pub(super) async fn watch_all(
     Ok(guards)
 }
 
-/// The resources of a folder, each with its file.
-type Loaded = Result<(Vec<(PathBuf, Resource)>, Vec<FileProblem>), Vec<FileProblem>>;
-
-async fn reload_resources(app: &App, pricer: &Pricer, loaded: Loaded) {
+async fn reload_resources(app: &App, pricer: &Pricer, loaded: Placed) {
     let failed = match loaded {
         Ok((resources, warnings)) => {
             warn_all(&warnings);

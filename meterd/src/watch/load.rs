@@ -274,15 +274,16 @@ pub fn resources_from(files: &[(PathBuf, String)]) -> Result<(Vec<Resource>, Vec
     Ok((placed.into_iter().map(|(_, resource)| resource).collect(), warnings))
 }
 
+/// Resources, each with its file, and warnings; or every problem of them.
+pub type Placed = Result<(Vec<(PathBuf, Resource)>, Vec<FileProblem>), Vec<FileProblem>>;
+
 /// The resources of a folder, each with its file, and warnings.
-pub fn load_resources_in(dir: &Path) -> Result<(Vec<(PathBuf, Resource)>, Vec<FileProblem>), Vec<FileProblem>> {
+pub fn load_resources_in(dir: &Path) -> Placed {
     resources_in(&load_dir(dir, &EXTENSIONS)?.files)
 }
 
 /// The same of files that were read already.
-pub fn resources_in(
-    files: &[(PathBuf, String)],
-) -> Result<(Vec<(PathBuf, Resource)>, Vec<FileProblem>), Vec<FileProblem>> {
+pub fn resources_in(files: &[(PathBuf, String)]) -> Placed {
     let mut resources: Vec<(PathBuf, Resource)> = Vec::new();
     let mut problems = Vec::new();
     let mut places: BTreeMap<(Arc<str>, Ref), (&Path, Place)> = BTreeMap::new();
