@@ -279,7 +279,8 @@ async fn first_times(app: &App, booked: &[Booked]) -> Result<FirstTimes, Problem
         let mut charges = Vec::with_capacity(seqs.len());
         for seq in seqs {
             if let Some(Fact::Charged(charge)) = reader.entry(seq)?.map(|entry| entry.fact) {
-                charges.push((seq, charge.execution, charge.priced));
+                let Charge { execution, priced, .. } = *charge;
+                charges.push((seq, execution, priced));
             }
         }
         Ok::<_, LedgerError>(charges)

@@ -53,7 +53,7 @@ impl Feed {
     }
 
     pub(in crate::metrics) fn open(&mut self, run: &str, agent: &str, team: &str) -> &mut Self {
-        self.push(Fact::Opened(Opened {
+        self.push(Fact::Opened(Box::new(Opened {
             execution: Ref::new("ns", run),
             subject: subject(agent, team),
             parent: None,
@@ -61,7 +61,7 @@ impl Feed {
             inherit_from_agent: true,
             budget: None,
             document: None,
-        }))
+        })))
     }
 
     pub(in crate::metrics) fn end(&mut self, run: &str, phase: Phase) -> &mut Self {
@@ -85,7 +85,7 @@ impl Feed {
         for (key, count) in usage {
             declared.set(*key, Quantity::from_u64(*count).unwrap()).unwrap();
         }
-        self.push(Fact::Charged(Charge {
+        self.push(Fact::Charged(Box::new(Charge {
             event_id: "e".into(),
             source: "s".into(),
             via: "api".into(),
@@ -107,13 +107,13 @@ impl Feed {
             claim: None,
             ceiling: None,
             late: false,
-        }))
+        })))
     }
 
     /// Another price of a charge of the chain, counted from its beginning and round again; none without charges.
     pub(in crate::metrics) fn adjust(&mut self, pick: usize, scaled: i128) -> &mut Self {
         let charged = |entry: &Entry| match &entry.fact {
-            Fact::Charged(charge) => Some((entry.seq, charge.clone())),
+            Fact::Charged(charge) => Some((entry.seq, (**charge).clone())),
             _ => None,
         };
         let charges: Vec<(u64, Charge)> = self.entries.iter().filter_map(charged).collect();
@@ -125,7 +125,7 @@ impl Feed {
             _ => None,
         });
         let (before, total) = (newest.or(charge.price()), Money::from_scaled(scaled).unwrap());
-        self.push(Fact::Adjusted(Adjustment {
+        self.push(Fact::Adjusted(Box::new(Adjustment {
             of,
             event_id: charge.event_id,
             execution: charge.execution,
@@ -137,7 +137,7 @@ impl Feed {
             priced: cost(scaled),
             delta: total.checked_sub(before.unwrap_or(Money::ZERO)).unwrap(),
             run: None,
-        }))
+        })))
     }
 
     pub(in crate::metrics) fn apply(&mut self, budget: Budget) -> &mut Self {
