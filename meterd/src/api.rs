@@ -4,6 +4,7 @@
 //! become `server::problem`.
 
 mod access;
+mod adjustments;
 mod answer;
 mod aos;
 mod budgets;
@@ -164,6 +165,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/import", post(dead_letters::import))
         .route("/v1/reprice", post(quarantine::reprice))
+        .route("/v1/adjustments", post(adjustments::post))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
         .route("/v1/prices", get(prices::list))

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Data on stdout, words on stderr, exit codes 0, 1, 2 (clap's) and 78.
 
+mod adjust;
 mod apply;
 mod bench;
 pub mod check;
@@ -81,6 +82,8 @@ enum Command {
     /// Usage refused for its time: what is kept, and the booking of it
     #[command(subcommand)]
     Late(late::Late),
+    /// State what a booked call costs: a refund or a correction, kept with its reason and who asked
+    Adjust(adjust::Adjust),
     /// What it cost, by team, agent, model, tool, namespace, environment, execution or label
     #[command(subcommand)]
     Cost(cost::Cost),
@@ -91,7 +94,7 @@ enum Command {
     /// ClickHouse: how far it is, and everything once more
     #[command(subcommand)]
     Sink(sink::Sink),
-    /// Show executions, budgets, kills or usage without a price
+    /// Show executions, budgets, reservations, kills or usage without a price
     Get(get::Get),
     /// Show one thing with everything behind it
     #[command(subcommand)]
@@ -205,6 +208,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),
         Command::Late(late) => late.run(),
+        Command::Adjust(adjust) => adjust.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
         Command::Reconcile(reconcile) => reconcile.run(),

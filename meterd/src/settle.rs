@@ -8,6 +8,7 @@
 mod bill;
 mod book;
 mod reprice;
+mod statement;
 mod walk;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bill::{BillLine, Booking as BillBooking};
 pub use reprice::{Asked, Report, ReportRow, reprice};
+pub use statement::{NotStated, Stated, Statement};
 
 use crate::event::charge::price_again;
 use crate::ledger::{DataDir, LedgerError};

@@ -7,10 +7,12 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod adjust;
 mod allowances;
 mod auth;
 mod bench;
 mod budgets;
+mod callers;
 mod clickhouse;
 mod commands;
 mod console;
@@ -26,6 +28,7 @@ mod faults;
 mod kills;
 mod late;
 mod layers;
+mod links;
 mod live;
 mod openapi;
 mod otlp;
@@ -33,6 +36,7 @@ mod prometheus;
 mod provider;
 mod refusals;
 mod reload;
+mod reservations;
 mod run;
 mod series;
 mod settle;

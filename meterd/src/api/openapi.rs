@@ -280,6 +280,22 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "post",
+        path: "/v1/adjustments",
+        id: "adjust",
+        summary: "State what one booked charge costs (a refund, a correction), with a reason:                   `{of, cost_usd, reason}`. The difference is booked once.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[
+            BODY_FAILS[0],
+            (404, "No charge has this sequence number."),
+            (409, "The run of the charge is no longer kept at hand."),
+            BODY_FAILS[1],
+        ],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
         path: "/v1/resources/apply",
         id: "applyResources",
         summary: "Create or change resources: multi-document YAML or JSON. Nothing is applied if anything is wrong.",

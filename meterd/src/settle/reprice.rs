@@ -194,8 +194,8 @@ fn examine(asked: &Asked, run: &Arc<str>, papers: Vec<Paper>, read_to: u64) -> F
             found.closed += 1;
             continue;
         }
-        // What an allowance gave is not taken back: other tables would price such a call without it.
-        if paper.credited {
+        // What an allowance gave or a person stated is not taken back: other tables know nothing of it.
+        if paper.fixed {
             found.not_priced += 1;
             continue;
         }

@@ -19,8 +19,8 @@ pub(super) struct Paper {
     pub(super) charge: Charge,
     /// What its newest adjustment made of its price.
     pub(super) standing: Option<Standing>,
-    /// Part of it was free: an allowance gave a credit.
-    pub(super) credited: bool,
+    /// Other tables do not change it: an allowance gave a credit, or a person stated its price.
+    pub(super) fixed: bool,
 }
 
 /// A walk over the charges that were there when it began. Adjustments that are booked meanwhile are seen.
@@ -30,7 +30,7 @@ pub(super) struct Walk {
     end: u64,
     read_to: u64,
     standing: HashMap<u64, Standing>,
-    credited: HashSet<u64>,
+    fixed: HashSet<u64>,
 }
 
 impl Walk {
@@ -38,8 +38,7 @@ impl Walk {
     pub(super) fn open(reader: Reader, from: u64) -> Result<Self, LedgerError> {
         let end = reader.committed();
         let next = from.max(1);
-        let mut walk =
-            Self { reader, next, end, read_to: next - 1, standing: HashMap::new(), credited: HashSet::new() };
+        let mut walk = Self { reader, next, end, read_to: next - 1, standing: HashMap::new(), fixed: HashSet::new() };
         walk.catch_up()?;
         Ok(walk)
     }
@@ -66,15 +65,15 @@ impl Walk {
     pub(super) fn catch_up(&mut self) -> Result<(), LedgerError> {
         let committed = self.reader.committed();
         let (from, standing, read_to) = (self.read_to + 1, &mut self.standing, &mut self.read_to);
-        let credited = &mut self.credited;
+        let fixed = &mut self.fixed;
         if from > committed {
             return Ok(());
         }
         self.reader.scan(from, |entry| {
             if let Fact::Adjusted(adjustment) = &entry.fact {
                 standing.insert(adjustment.of, standing_of(adjustment));
-                if matches!(adjustment.reason, AdjustReason::Allowance(_)) {
-                    credited.insert(adjustment.of);
+                if matches!(adjustment.reason, AdjustReason::Allowance(_) | AdjustReason::Operator { .. }) {
+                    fixed.insert(adjustment.of);
                 }
             }
             *read_to = entry.seq;
@@ -105,8 +104,8 @@ impl Walk {
     fn paper(&self, entry: &Entry) -> Option<Paper> {
         let Fact::Charged(charge) = &entry.fact else { return None };
         let standing = self.standing.get(&entry.seq).cloned();
-        let credited = self.credited.contains(&entry.seq);
-        Some(Paper { seq: entry.seq, logged: entry.at, charge: (**charge).clone(), standing, credited })
+        let fixed = self.fixed.contains(&entry.seq);
+        Some(Paper { seq: entry.seq, logged: entry.at, charge: (**charge).clone(), standing, fixed })
     }
 }
 
