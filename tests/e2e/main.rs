@@ -21,6 +21,7 @@ mod contract;
 mod cost;
 mod crash;
 mod demo;
+mod derived;
 mod events;
 mod executions;
 mod export;
