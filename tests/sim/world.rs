@@ -189,9 +189,14 @@ impl World {
     /// Asks, hears, and compares. Nothing fails here.
     fn ask(&mut self, acts: Vec<Act>) -> Fallible {
         let clock = self.now;
-        let answers = self.batch(&acts)?;
+        let answers = match self.batch(&acts) {
+            Err(error) => return self.stopped(&error, clock, &acts),
+            Ok(answers) => answers,
+        };
         self.judge(clock, &acts, Some(&answers))?;
-        self.keep_house()?;
+        if let Err(error) = self.keep_house() {
+            return self.stopped(&error, self.now, &[]);
+        }
         self.look_around()
     }
 
