@@ -68,7 +68,7 @@ pub fn money(scaled: i128) -> Money {
 }
 
 fn table(number: u8) -> TableRef {
-    TableRef { name: "sim".into(), version: "1".into(), digest: format!("{number:02x}").into() }
+    TableRef::new("sim", "1", format!("{number:02x}"))
 }
 
 fn priced(price: Option<i128>, by: u8) -> Priced {

@@ -39,7 +39,7 @@ fn run() -> Execution {
         unpriced_calls: 0,
         calls_after_fence: 0,
         cost_after_fence: Money::ZERO,
-        tables: vec![TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") }],
+        tables: vec![TableRef::new("list", "1", "abc")],
         kill: None,
         winding: None,
         soft_limit: None,
@@ -196,7 +196,7 @@ fn a_budget_shows_what_its_counters_hold() {
 
 /// A call of one tool that costs `usd`, for a run of `execution`.
 fn charge(execution: &Ref, usd: &str, key: u128) -> Charge {
-    let table = TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") };
+    let table = TableRef::new("list", "1", "abc");
     Charge {
         event_id: Arc::from(key.to_string()),
         source: Arc::from("test"),
