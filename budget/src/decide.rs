@@ -7,6 +7,7 @@ mod reserve;
 mod resource;
 mod run;
 mod settle;
+mod slice;
 mod tree;
 
 use std::sync::Arc;
@@ -193,6 +194,8 @@ pub enum Verdict {
     UnknownExecution,
     /// The command names a kill that is not known, or that is of another run.
     UnknownKill,
+    /// The run is to have a slice of its parent's budget, and its parent is not known or has none.
+    NothingToSlice,
     /// The run is over; a terminal phase does not change.
     AlreadyEnded(Phase),
     /// The ledger must be read again: the charge may have been adjusted since.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::adjust::Adjustment;
 use crate::budget::{Budget, Fraction};
 use crate::charge::{Charge, Subject};
+use crate::link::Link;
 use crate::policy::KillStep;
 use crate::reservation::{Reserved, Standing};
 use crate::scope::Ref;
@@ -220,6 +221,8 @@ pub struct Applied {
     pub document: Arc<str>,
     /// The budgets that it carries.
     pub budgets: Vec<Budget>,
+    /// What it says about budgets that others carry.
+    pub link: Link,
 }
 
 /// Who owns a resource: a reload of the directory removes only what came from it.
@@ -246,6 +249,8 @@ pub struct Opened {
     pub inherit_from_agent: bool,
     /// Its own limits, as a budget of source `Execution`.
     pub budget: Option<Budget>,
+    /// The ModelRoute that it takes instead of its agent's (joch's `modelRouteOverride`).
+    pub route: Option<Ref>,
     /// The Execution document as sent, as canonical JSON; `None` when an event opened the run.
     pub document: Option<Arc<str>>,
 }

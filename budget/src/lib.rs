@@ -16,6 +16,7 @@ pub mod counter;
 pub mod decide;
 pub mod entry;
 mod limits;
+pub mod link;
 #[cfg(feature = "mistakes")]
 pub mod mistakes;
 pub mod policy;
@@ -30,6 +31,7 @@ pub use crate::budget::{Action, Budget, Fraction, Limit, Source, Unit};
 pub use crate::charge::{Basis, Charge, Priced, Subject};
 pub use crate::decide::{Command, Verdict, allowance, decide};
 pub use crate::entry::{Entry, Fact};
+pub use crate::link::{Link, Links, OfRun};
 pub use crate::policy::Policy;
 pub use crate::reservation::{Claim, Denial, Found, Reserve};
 pub use crate::scope::{Ref, Scope};

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::budget::{Budget, Limit, Source, Unit};
 use crate::charge::Subject;
 use crate::counter::{Cap, Row, Share, Tally};
+use crate::entry::Applied;
+use crate::link::{Links, OfRun};
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::{Calendar, Span, Window};
@@ -44,6 +46,8 @@ pub(crate) struct Limits {
     by_id: BTreeMap<(Source, Ref), u32>,
     /// Some budget names executions, so what binds a run depends on its name.
     named: bool,
+    /// What teams, environments and agents say of budgets and routes.
+    pub(crate) links: Links,
 }
 
 /// What binds the calls of one kind of subject.
@@ -63,6 +67,8 @@ pub(crate) struct ClassKey {
     pub(crate) namespace: Arc<str>,
     pub(crate) subject: Subject,
     pub(crate) inherit: bool,
+    /// The route that the run takes instead of its agent's.
+    pub(crate) route: Option<Ref>,
     /// Set only while some budget names executions.
     pub(crate) only: Option<Ref>,
 }
@@ -193,22 +199,36 @@ impl Limits {
         }
     }
 
-    /// The key under which a class can be shared between runs.
-    pub(crate) fn class_key(&self, execution: &Ref, subject: &Subject, inherit: bool) -> ClassKey {
-        ClassKey {
-            namespace: Arc::clone(&execution.namespace),
-            subject: subject.clone(),
-            inherit,
-            only: self.named.then(|| execution.clone()),
+    /// Takes what a resource says about whom budgets bind.
+    pub(crate) fn link(&mut self, applied: &Applied) {
+        if self.links.put(&applied.kind, &applied.id, &applied.link) {
+            self.generation = self.generation.saturating_add(1);
         }
     }
 
-    /// What binds calls of `subject` in `execution`.
-    pub(crate) fn class(&self, execution: &Ref, subject: &Subject, inherit: bool) -> Class {
+    pub(crate) fn unlink(&mut self, kind: &Arc<str>, id: &Ref) {
+        if self.links.remove(kind, id) {
+            self.generation = self.generation.saturating_add(1);
+        }
+    }
+
+    /// The key under which a class can be shared between runs.
+    pub(crate) fn class_key(&self, run: OfRun<'_>, subject: &Subject) -> ClassKey {
+        ClassKey {
+            namespace: Arc::clone(&run.execution.namespace),
+            subject: subject.clone(),
+            inherit: run.inherit,
+            route: run.route.cloned(),
+            only: self.named.then(|| run.execution.clone()),
+        }
+    }
+
+    /// What binds calls of `subject` in a run.
+    pub(crate) fn class(&self, run: OfRun<'_>, subject: &Subject) -> Class {
         let mut class = Class::default();
-        for (at, slot) in self.iter().filter(|(_, slot)| slot.budget.scope.matches(execution, subject)) {
+        for (at, slot) in self.iter().filter(|(_, slot)| self.links.bind(&slot.budget, run, subject)) {
             class.slots.push(at);
-            let inherited = inherit || slot.budget.source != Source::Agent;
+            let inherited = run.inherit || slot.budget.source != Source::Agent;
             for (number, row) in (0_u32..).zip(&slot.rows).filter(|(_, row)| row.cap.is_some()) {
                 let row_ref = RowRef { slot: at, row: number };
                 if row.window == Window::Run && inherited {

@@ -5,7 +5,7 @@
 use pricing::Money;
 use serde::{Deserialize, Serialize};
 
-use crate::budget::Fraction;
+use crate::budget::{Fraction, Limit};
 use crate::signal::Channel;
 
 /// Everything of a budget that is neither scope nor limit nor level.
@@ -23,8 +23,17 @@ pub struct Policy {
     pub wind_down: Option<WindDown>,
     /// Channels of a kill in their order; empty: the daemon's own order.
     pub kill_plan: Vec<KillStep>,
-    /// The share of its parent's own limits that this budget of a run is; its limits are made from it.
-    pub slice: Option<Fraction>,
+    /// This budget of a run is a slice of its parent's own; its limits are made from it.
+    pub slice: Option<Slice>,
+}
+
+/// A share of the own budget of the run above.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// How much of each limit.
+    pub share: Fraction,
+    /// Limits that the run states itself beside; where both say one, the tighter holds.
+    pub stated: Vec<Limit>,
 }
 
 /// What becomes of usage without a price.

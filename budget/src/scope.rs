@@ -45,6 +45,8 @@ pub struct Scope {
     pub labels: Vec<(Arc<str>, Arc<str>)>,
     /// Exactly this execution: budgets that an execution carries itself.
     pub execution: Option<Ref>,
+    /// Nobody wrote it: it is the budget's namespace, until a team or an environment refers to the budget.
+    pub implied: bool,
 }
 
 impl Scope {

@@ -31,6 +31,7 @@ use crate::charge::Subject;
 use crate::decide::TurnLeft;
 use crate::entry::{Applied, Phase};
 use crate::limits::Limits;
+use crate::link::OfRun;
 use crate::scope::Ref;
 use crate::signal::{Kill, Process};
 
@@ -281,6 +282,23 @@ impl State {
     /// Every budget that a resource carries, in the order of creation; those that runs carry are with their runs.
     pub fn budgets(&self) -> impl Iterator<Item = &Budget> {
         self.truth.limits.iter().map(|(_, slot)| &slot.budget)
+    }
+
+    /// Does a budget bind calls of a run that are for the run's own subject?
+    #[must_use]
+    pub fn binds(&self, budget: &Budget, execution: &Ref) -> bool {
+        let links = &self.truth.limits.links;
+        self.find(execution).is_some_and(|(_, run)| links.bind(budget, run.of_run(), &run.execution.subject))
+    }
+
+    /// The route that calls of a run take for an agent (by default the run's own): its override, else the agent's.
+    #[must_use]
+    pub fn route<'a>(&'a self, execution: &'a Ref, agent: Option<&str>) -> Option<&'a Ref> {
+        let run = self.find(execution).map(|(_, run)| run);
+        let of_run = run.map_or(OfRun { execution, inherit: true, route: None }, Run::of_run);
+        let known = || run.and_then(|run| run.execution.subject.agent.clone());
+        let subject = Subject { agent: agent.map(Arc::from).or_else(known), ..Subject::default() };
+        self.truth.limits.links.route(of_run, &subject)
     }
 
     /// The budget that a run carries itself.

@@ -11,6 +11,8 @@
 #![allow(dead_code)]
 #![expect(clippy::disallowed_methods, reason = "tests read their tables")]
 
+#[path = "support/linked.rs"]
+mod linked;
 #[path = "support/show.rs"]
 mod show;
 #[path = "support/step.rs"]

@@ -4,6 +4,7 @@
 //! become `server::problem`.
 
 mod access;
+mod adjustments;
 mod answer;
 mod aos;
 mod budgets;
@@ -161,9 +162,12 @@ pub fn router(app: App) -> Router {
         .route("/v1/reservations/{id}/release", post(reservations::release))
         .route("/v1/reservations/{id}/extend", post(reservations::extend))
         .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/{id}", get(quarantine::inspect))
+        .route("/v1/quarantine/{id}/release", post(quarantine::release))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/import", post(dead_letters::import))
         .route("/v1/reprice", post(quarantine::reprice))
+        .route("/v1/adjustments", post(adjustments::post))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
         .route("/v1/prices", get(prices::list))

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand. Data on stdout, words on stderr, exit codes 0, 1, 2 (clap's) and 78.
 
+mod adjust;
 mod apply;
 mod bench;
 pub mod check;
@@ -15,6 +16,7 @@ mod late;
 mod load;
 mod output;
 mod price;
+mod quarantine;
 mod reconcile;
 mod reprice;
 mod run;
@@ -78,9 +80,14 @@ enum Command {
     Kill(apply::Kill),
     /// Price booked usage again from other tables: the difference by team, agent and model, and its booking
     Reprice(reprice::Reprice),
+    /// Calls without a price: what waits, and the price that a person states for one
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
     /// Usage refused for its time: what is kept, and the booking of it
     #[command(subcommand)]
     Late(late::Late),
+    /// State what a booked call costs: a refund or a correction, kept with its reason and who asked
+    Adjust(adjust::Adjust),
     /// What it cost, by team, agent, model, tool, namespace, environment, execution or label
     #[command(subcommand)]
     Cost(cost::Cost),
@@ -91,7 +98,7 @@ enum Command {
     /// ClickHouse: how far it is, and everything once more
     #[command(subcommand)]
     Sink(sink::Sink),
-    /// Show executions, budgets, kills or usage without a price
+    /// Show executions, budgets, reservations, kills or usage without a price
     Get(get::Get),
     /// Show one thing with everything behind it
     #[command(subcommand)]
@@ -204,7 +211,9 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(apply) => apply.run(),
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),
+        Command::Quarantine(quarantine) => quarantine.run(),
         Command::Late(late) => late.run(),
+        Command::Adjust(adjust) => adjust.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
         Command::Reconcile(reconcile) => reconcile.run(),

@@ -24,6 +24,7 @@ pub mod server;
 pub mod settle;
 pub mod signal;
 pub mod sink;
+pub mod spans;
 pub mod watch;
 
 pub mod api;

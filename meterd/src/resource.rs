@@ -1,4 +1,5 @@
-//! joch.dev kinds, YAML or JSON text ↔ types: Budget, Agent, Execution, PriceTable; every other kind is handed through.
+//! joch.dev kinds, YAML or JSON text ↔ types: Budget, Agent, Execution, PriceTable, ModelRoute, Team, Environment; every other
+//! kind is handed through.
 //!
 //! Reads text and prints text: no file, socket or clock. Every problem of a text comes out at once, with its line,
 //! column, key path and hint. Fields that nobody knows are kept and named as warnings.
@@ -7,6 +8,7 @@ mod budget;
 mod escapes;
 mod execution;
 pub(crate) mod fields;
+mod links;
 pub mod nearest;
 mod policy;
 pub mod print;
@@ -16,7 +18,7 @@ mod status;
 use std::sync::Arc;
 
 use ::budget::entry::{Applied, Opened, Origin};
-use ::budget::{Budget, Command, Ref};
+use ::budget::{Budget, Command, Link, Ref};
 use pricing::PriceTable;
 use pricing::document::{self, Node, Place, Problem};
 
@@ -43,7 +45,8 @@ const API_VERSIONS: [&str; 5] = [
     "model.joch.dev/v1alpha1",
     "tools.joch.dev/v1alpha1",
 ];
-/// Kinds of these groups. Budget, Agent, Execution and PriceTable are read; the others are handed through.
+/// Kinds of these groups. Budget, Agent, Execution, PriceTable, ModelRoute, Team and Environment are read; the others are handed
+/// through.
 const KINDS: [&str; 17] = [
     "Budget",
     "Agent",
@@ -93,6 +96,17 @@ pub enum Resource {
         meta: Meta,
         /// `spec.budgets`, when it limits anything.
         budget: Option<Box<Budget>>,
+        /// Its route.
+        link: Link,
+    },
+    /// A Team, an Environment or a ModelRoute.
+    Linked {
+        /// Name and document.
+        meta: Meta,
+        /// A route's constraints, when it has any.
+        budget: Option<Box<Budget>>,
+        /// The budgets that a team or an environment refers to.
+        link: Link,
     },
     /// An Execution.
     Execution {
@@ -122,6 +136,7 @@ impl Resource {
         match self {
             Self::Budget { meta, .. }
             | Self::Agent { meta, .. }
+            | Self::Linked { meta, .. }
             | Self::Execution { meta, .. }
             | Self::PriceTable { meta, .. }
             | Self::Other { meta } => meta,
@@ -133,9 +148,20 @@ impl Resource {
     pub fn budgets(&self) -> Vec<Budget> {
         match self {
             Self::Budget { budget, .. } => vec![budget.as_ref().clone()],
-            Self::Agent { budget, .. } => budget.iter().map(|budget| budget.as_ref().clone()).collect(),
+            Self::Agent { budget, .. } | Self::Linked { budget, .. } => {
+                budget.iter().map(|budget| budget.as_ref().clone()).collect()
+            }
             Self::Execution { opened, .. } => opened.budget.iter().cloned().collect(),
             Self::PriceTable { .. } | Self::Other { .. } => Vec::new(),
+        }
+    }
+
+    /// What it says about budgets that other resources carry.
+    #[must_use]
+    pub fn link(&self) -> Link {
+        match self {
+            Self::Agent { link, .. } | Self::Linked { link, .. } => link.clone(),
+            _ => Link::default(),
         }
     }
 
@@ -146,7 +172,7 @@ impl Resource {
         match self {
             Self::Execution { opened, .. } => Some(Command::Open(opened.as_ref().clone())),
             Self::PriceTable { .. } => None,
-            Self::Budget { meta, .. } | Self::Agent { meta, .. } | Self::Other { meta } => {
+            Self::Budget { meta, .. } | Self::Agent { meta, .. } | Self::Linked { meta, .. } | Self::Other { meta } => {
                 Some(Command::Apply(Applied {
                     kind: meta.kind.clone(),
                     id: meta.id.clone(),
@@ -154,6 +180,7 @@ impl Resource {
                     origin,
                     document: meta.document.clone(),
                     budgets: self.budgets(),
+                    link: self.link(),
                 }))
             }
         }
@@ -215,9 +242,11 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
             Some(Resource::Budget { meta, budget })
         }
         "Agent" => {
-            let budgets = fields.child("spec", report).and_then(|spec| spec.child("budgets", report));
+            let spec = fields.child("spec", report);
+            let budgets = spec.as_ref().and_then(|spec| spec.child("budgets", report));
             let budget = budgets.and_then(|budgets| budget::of_agent(&meta.id, &budgets, report)).map(Box::new);
-            Some(Resource::Agent { meta, budget })
+            let link = spec.map_or_else(Link::default, |spec| links::of_agent(&meta.id, &spec, report));
+            Some(Resource::Agent { meta, budget, link })
         }
         "Execution" => {
             let spec = fields.child("spec", report);
@@ -234,6 +263,16 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
                 None
             }
         },
+        "Team" | "Environment" => {
+            let spec = fields.child("spec", report);
+            let link = spec.map_or_else(Link::default, |spec| links::budget_refs(&meta, &spec, report));
+            Some(Resource::Linked { meta, budget: None, link })
+        }
+        "ModelRoute" => {
+            let spec = fields.child("spec", report);
+            let budget = spec.and_then(|spec| links::constraints(&meta.id, &spec, report)).map(Box::new);
+            Some(Resource::Linked { meta, budget, link: Link::default() })
+        }
         _ => {
             not_enforced(&meta.kind, fields, report);
             Some(Resource::Other { meta })
@@ -244,8 +283,6 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
 /// Limits that other kinds carry are kept but bind nobody yet, which must not go unsaid.
 fn not_enforced(kind: &str, fields: &Fields<'_>, report: &mut Report) {
     let keys: &[&str] = match kind {
-        "Team" | "Environment" => &["budgetRefs"],
-        "ModelRoute" => &["constraints"],
         "Model" => &["pricing"],
         "PriceBook" => {
             fields.without_effect(&["spec"], report);

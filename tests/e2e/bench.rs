@@ -130,3 +130,44 @@ fn cooperative_children_are_killed_and_timed() {
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
 }
+
+/// Small here: what is looked at is that every reservation is settled and all figures come.
+#[test]
+fn reservations_are_timed_from_many_connections_and_from_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let args = [
+        "bench",
+        "reserve",
+        "--pairs",
+        "200",
+        "--connections",
+        "8",
+        "--single-pairs",
+        "20",
+        "-o",
+        "json",
+        "--dir",
+        ".",
+    ];
+    let ended = cli::run(&args, folder.path()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
+    assert_eq!((&answer["bench"], &answer["settings"]["pairs"]), (&json!("reserve"), &json!(200)));
+    for figure in ["pairs_per_second", "pair_p99_ms", "request_p99_ms", "single_request_p50_ms", "single_pair_p50_ms"] {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
+}
+
+#[test]
+fn decisions_are_timed_with_their_memory() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let args = ["bench", "decide", "--executions", "20000", "--decisions", "10000", "-o", "json"];
+    let ended = cli::run(&args, folder.path()).expect_code(0);
+    let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
+    assert_eq!((&answer["bench"], &answer["settings"]["counters"]), (&json!("decide"), &json!(8)));
+    for figure in
+        ["decisions_per_second", "ns_per_decision", "reserved_and_folded_per_second", "bytes_per_live_reservation"]
+    {
+        assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
+    }
+}

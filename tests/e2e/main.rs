@@ -7,10 +7,12 @@
 #[path = "../harness/harness.rs"]
 mod harness;
 
+mod adjust;
 mod allowances;
 mod auth;
 mod bench;
 mod budgets;
+mod callers;
 mod clickhouse;
 mod commands;
 mod console;
@@ -25,17 +27,22 @@ mod faults;
 mod kills;
 mod late;
 mod layers;
+mod links;
 mod live;
+mod metrics_only;
 mod openapi;
 mod otlp;
 mod prometheus;
 mod provider;
+mod quarantine;
 mod refusals;
 mod reload;
+mod reservations;
 mod run;
 mod series;
 mod settle;
 mod startup;
 mod tables;
 mod terminal;
+mod tls;
 mod usage;

@@ -199,6 +199,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
             conversation: None,
             inherit_from_agent: *inherit,
             budget: own.as_ref().map(|own| budget(BudgetId::Own(*run), own)),
+            route: None,
             document: None,
         }),
         Act::End { run, phase } => Command::End { execution: run_ref(*run), phase: *phase },
@@ -221,6 +222,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
                 generation: 0,
                 origin: Origin::Api,
                 document,
+                link: budget::Link::default(),
                 budgets,
             })
         }

@@ -72,7 +72,7 @@ impl<'a> Kills<'a> {
             }
             let agent = run.execution.subject.agent.as_ref();
             let bound = slot.row(row).is_some_and(|row| row.share.binds(agent, &slot.budget.by_agent));
-            if bound && slot.budget.scope.matches(&run.execution.id, &run.execution.subject) {
+            if bound && state.limits().links.bind(&slot.budget, run.of_run(), &run.execution.subject) {
                 self.kill(number, run, counter.clone(), &slot.budget.policy, run.execution.cost, facts);
             }
         }
@@ -97,7 +97,7 @@ impl<'a> Kills<'a> {
             let execution = &run.execution;
             if execution.kill.is_some()
                 || (slot.budget.source != Source::Execution
-                    && !slot.budget.scope.matches(&execution.id, &execution.subject))
+                    && !self.state.limits().links.bind(&slot.budget, run.of_run(), &execution.subject))
             {
                 continue;
             }

@@ -42,11 +42,12 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     let (subject, call) = subjects(run, &wish.subject);
     let above = state.above_of(run, &wish.execution, wish.parent.as_ref());
     let who = Who { number, run, subject: &subject, call: &call, above };
-    let asked = asked(state, who, &wish);
+    let per_call = state.per_call(who);
+    let asked = asked(state, who, &wish, per_call.as_ref().map(|(_, limit)| *limit));
     let denial = fence(run).or_else(|| match (state.turn_left(&run.execution), asked) {
         // The last turn has its own allowance, which stands above the limits that the run has reached.
         (Some(turn), Ok(amounts)) => (amounts.usd > turn.left || run.holds > 0).then_some(Denial::Fenced(turn.kill)),
-        (None, Ok(amounts)) => short_of(state, now, who, &amounts),
+        (None, Ok(amounts)) => too_dear(per_call, &amounts).or_else(|| short_of(state, now, who, &amounts)),
         (_, Err(_)) => Some(Denial::NoEstimate),
     });
     let (Ok(amounts) | Err(amounts)) = asked;
@@ -100,9 +101,9 @@ fn fence(run: &Run) -> Option<Denial> {
     run.execution.kill.clone().map(Denial::Fenced).or(ended)
 }
 
-/// What is to be held. An estimate without an amount is a ceiling: what one call may cost on its route or by its
-/// budgets, the highest of them, else the caller's. `Err`: dollars are limited and nobody says how many.
-fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve) -> Result<Amounts, Amounts> {
+/// What is to be held. An estimate without an amount is a ceiling: what one call may cost on its route, else the highest
+/// that its budgets name, else the caller's. `Err`: dollars are limited and nobody says how many.
+fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve, per_call: Option<Money>) -> Result<Amounts, Amounts> {
     let estimate = wish.estimate;
     let counts = Amounts {
         usd: Money::ZERO,
@@ -116,11 +117,10 @@ fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve) -> Result<Amounts, Amo
     let mut ceiling: Option<Money> = None;
     let mut limited = false;
     state.each_bound(who, |bound| {
-        let policy = &bound.slot.budget.policy;
-        ceiling = ceiling.max(policy.per_call.or(policy.estimate_ceiling));
+        ceiling = ceiling.max(bound.slot.budget.policy.estimate_ceiling);
         limited |= bound.row.unit == Unit::Usd && bound.slot.budget.on_hard_limit >= Action::Deny;
     });
-    match ceiling.or(wish.ceiling) {
+    match per_call.or(ceiling).or(wish.ceiling) {
         Some(usd) => Ok(Amounts { usd, ..counts }),
         None if limited => Err(counts),
         None => Ok(counts),
@@ -133,19 +133,20 @@ fn short_of(state: &State, now: Timestamp, who: Who<'_, '_>, asked: &Amounts) ->
     let unpriced = who.run.execution.unpriced_calls > 0;
     state.each_bound(who, |bound| {
         if denial.is_none() {
-            denial = policy_denial(&bound, asked, unpriced).or_else(|| lacking(state, now, &bound, asked));
+            denial = policy_denial(&bound, unpriced).or_else(|| lacking(state, now, &bound, asked));
         }
     });
     denial
 }
 
-fn policy_denial(bound: &Bound<'_>, asked: &Amounts, unpriced: bool) -> Option<Denial> {
+fn policy_denial(bound: &Bound<'_>, unpriced: bool) -> Option<Denial> {
     let budget = &bound.slot.budget;
-    match budget.policy.per_call {
-        Some(limit) if asked.usd > limit => Some(Denial::PerCall { budget: budget.id.clone(), limit }),
-        _ if unpriced && budget.policy.on_unpriced == OnUnpriced::Deny => Some(Denial::Unpriced(budget.id.clone())),
-        _ => None,
-    }
+    (unpriced && budget.policy.on_unpriced == OnUnpriced::Deny).then(|| Denial::Unpriced(budget.id.clone()))
+}
+
+/// The call alone is more than its route lets one call cost.
+fn too_dear(per_call: Option<(Ref, Money)>, asked: &Amounts) -> Option<Denial> {
+    per_call.filter(|(_, limit)| asked.usd > *limit).map(|(budget, limit)| Denial::PerCall { budget, limit })
 }
 
 /// The denial of a counter for which `spent + held + asked` is above the limit. A unit that the call does not use is no

@@ -3,6 +3,7 @@
 use pricing::Timestamp;
 
 use super::kill::Kills;
+use super::slice::{follow, sliced};
 use super::{State, Verdict};
 use crate::entry::{Fact, Opened, Phase};
 use crate::limits::{OWN, Slot};
@@ -15,7 +16,14 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
     if opened.parent.as_ref().is_some_and(|parent| !state.accepts_parent(&opened.execution, parent)) {
         opened.parent = None;
     }
-    let Some((number, run)) = state.find(&opened.execution) else {
+    let known = state.find(&opened.execution);
+    let above = known.and_then(|(_, run)| run.parent).or_else(|| state.number(opened.parent.as_ref()?));
+    if let Some(budget) = opened.budget.take() {
+        let own = above.and_then(|above| state.run(above)).and_then(|above| above.own.as_ref());
+        let Some(budget) = sliced(budget, own.map(|own| &own.budget)) else { return Verdict::NothingToSlice };
+        opened.budget = Some(budget);
+    }
+    let Some((number, run)) = known else {
         let generation = state.waiting_budget(&opened.execution).map_or(0, |budget| budget.generation);
         if let Some(budget) = &mut opened.budget {
             budget.generation = generation.saturating_add(1);
@@ -51,6 +59,7 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
     facts.push(Fact::Opened(opened));
     if let Some(slot) = &changed {
         Kills::of(state, now).over(now, slot, OWN, [(number, run)], facts);
+        follow(state, now, number, &slot.budget, facts);
     }
     Verdict::Done
 }

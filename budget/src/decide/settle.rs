@@ -115,6 +115,7 @@ pub(super) fn opening(
         conversation,
         inherit_from_agent: true,
         budget: None,
+        route: None,
         document: None,
     }
 }

@@ -87,6 +87,14 @@ impl State {
         }
     }
 
+    /// What one call may cost at most, by the route that it takes: the lowest such amount, and whose it is.
+    pub(crate) fn per_call(&self, who: Who<'_, '_>) -> Option<(Ref, Money)> {
+        let class = self.class_of(who, who.call);
+        let slots = class.slots.iter().filter_map(|slot| self.truth.limits.slot(*slot));
+        let limits = slots.filter_map(|slot| Some((&slot.budget, slot.budget.policy.per_call?)));
+        limits.min_by_key(|(_, limit)| *limit).map(|(budget, limit)| (budget.id.clone(), limit))
+    }
+
     fn each_row<'a>(&'a self, who: Who<'a, '_>, rows: &[RowRef], whole_run: bool, mut each: impl FnMut(Bound<'a>)) {
         let Who { call, run, .. } = who;
         for at in rows {
@@ -111,10 +119,10 @@ impl State {
         {
             return Cow::Borrowed(class);
         }
-        let key = limits.class_key(&run.execution.id, subject, run.inherit);
+        let key = limits.class_key(run.of_run(), subject);
         match self.index.class(limits.generation, &key) {
             Some(class) => Cow::Borrowed(class),
-            None => Cow::Owned(limits.class(&run.execution.id, subject, run.inherit)),
+            None => Cow::Owned(limits.class(run.of_run(), subject)),
         }
     }
 

@@ -6,7 +6,7 @@ use pricing::Timestamp;
 
 use super::hold::HeldRow;
 use super::run::plus;
-use super::{Execution, State, Truth, Who};
+use super::{State, Truth, Who};
 use crate::budget::Source;
 use crate::charge::{Moved, Subject};
 use crate::counter::Tally;
@@ -27,9 +27,8 @@ impl State {
         if call != subject {
             // Remembered before the walk, so that the walk and the next call of this kind find it.
             let limits = &self.truth.limits;
-            let execution = &run.execution.id;
-            let key = limits.class_key(execution, call, run.inherit);
-            let make = || limits.class(execution, call, run.inherit);
+            let key = limits.class_key(run.of_run(), call);
+            let make = || limits.class(run.of_run(), call);
             class = Some(self.index.class_number(limits, key, make));
         }
         let mut rows = std::mem::take(&mut self.index.scratch);
@@ -66,9 +65,9 @@ impl State {
             return Some(class);
         }
         run.follow(limits);
-        let Execution { id, subject, .. } = &run.execution;
-        let key = limits.class_key(id, subject, run.inherit);
-        let class = self.index.class_number(limits, key, || limits.class(id, subject, run.inherit));
+        let subject = &run.execution.subject;
+        let key = limits.class_key(run.of_run(), subject);
+        let class = self.index.class_number(limits, key, || limits.class(run.of_run(), subject));
         self.index.set_class(number, Some(class));
         Some(class)
     }

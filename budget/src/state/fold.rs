@@ -93,6 +93,7 @@ impl State {
                 self.drop_budget(at, budget, &applied.id);
             }
         }
+        self.truth.limits.link(applied);
         for budget in &applied.budgets {
             match carrier(budget, &applied.id) {
                 Some(execution) => self.carry(at, execution, Some(budget.clone())),
@@ -108,6 +109,7 @@ impl State {
         for budget in old.iter().flat_map(|old| &old.budgets) {
             self.drop_budget(at, budget, id);
         }
+        self.truth.limits.unlink(kind, id);
         self.hold_again(lifted);
     }
 

@@ -9,12 +9,16 @@ use crate::charge::Moved;
 use crate::counter::{Row, Share, Tally};
 use crate::entry::{Opened, Phase};
 use crate::limits::{Limits, OWN, RowRef, Slot};
+use crate::link::OfRun;
+use crate::scope::Ref;
 
 /// A run: what everybody may see of it, and what only budgets need.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Run {
     pub(crate) execution: Execution,
     pub(crate) inherit: bool,
+    /// The route that it takes instead of its agent's.
+    pub(crate) route: Option<Ref>,
     /// Its parent's number, once that run is known.
     pub(crate) parent: Option<u32>,
     /// Generations below it.
@@ -102,6 +106,7 @@ impl Run {
         Self {
             execution,
             inherit: opened.inherit_from_agent,
+            route: opened.route.clone(),
             parent: None,
             height: 0,
             below: Below::default(),
@@ -123,6 +128,9 @@ impl Run {
         if opened.document.is_some() {
             self.execution.document.clone_from(&opened.document);
         }
+        if opened.route.is_some() {
+            self.route.clone_from(&opened.route);
+        }
         self.inherit = opened.inherit_from_agent;
     }
 
@@ -139,6 +147,11 @@ impl Run {
                 self.counters.retain(|counter| counter.at.slot != OWN);
             }
         }
+    }
+
+    /// What decides which budgets bind its calls.
+    pub(crate) fn of_run(&self) -> OfRun<'_> {
+        OfRun { execution: &self.execution.id, inherit: self.inherit, route: self.route.as_ref() }
     }
 
     /// Live: not over yet.

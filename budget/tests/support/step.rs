@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use budget::charge::Called;
 use budget::entry::{Origin, Phase};
-use budget::policy::{KillStep, OnUnpriced, WindDown};
+use budget::policy::{KillStep, OnUnpriced, Policy, Slice, WindDown};
 use budget::reservation::{Claim, Estimate, Found, Reserve};
 use budget::signal::{Attempt, Channel, Proof};
 use budget::{Action, Budget, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
 use pricing::{Money, UsageKey};
 
+use crate::linked::{linked, route};
 use crate::show;
 use crate::world::{World, applied, model, opened, set, tool, wish};
 
@@ -27,6 +28,8 @@ pub fn perform(world: &mut World, step: &str) -> Fallible<String> {
             resource.origin = Origin::Directory;
             Command::Apply(resource)
         }
+        "team" | "environment" | "takes" => Command::Apply(linked(linked_kind(verb), reference(name), &pairs(rest)?)?),
+        "route" => Command::Apply(route(budget(verb, name, rest)?)),
         "remove" => Command::Remove { kind: name.into(), id: reference(rest[0]) },
         "open" => open(name, rest)?,
         "charge" => charge(world, name, rest)?,
@@ -55,6 +58,14 @@ pub fn perform(world: &mut World, step: &str) -> Fallible<String> {
 
 fn kind(verb: &str) -> &'static str {
     if verb == "agent" { "Agent" } else { "Budget" }
+}
+
+fn linked_kind(verb: &str) -> &'static str {
+    match verb {
+        "team" => "Team",
+        "environment" => "Environment",
+        _ => "Agent",
+    }
 }
 
 /// `name` in namespace `ns`, or `namespace/name`.
@@ -86,8 +97,9 @@ fn open(name: &str, words: &[&str]) -> Fallible<Command> {
     for (key, value) in pairs(words)? {
         match key {
             "parent" => run.parent = Some(reference(value)),
+            "route" => run.route = Some(reference(value)),
             "inherit" => run.inherit_from_agent = value == "yes",
-            "limit" | "hard" | "soft" | "ceiling" | "unpriced" => own.push(format!("{key}={value}")),
+            "limit" | "hard" | "soft" | "ceiling" | "unpriced" | "slice" => own.push(format!("{key}={value}")),
             _ if subject_word(&mut run.subject, key, value) => {}
             _ => return Err(format!("unknown word {key}")),
         }
@@ -202,6 +214,7 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
             scope.execution = Some(id.clone());
             Source::Execution
         }
+        "route" => Source::ModelRoute,
         _ => Source::Budget,
     };
     let mut budget = Budget {
@@ -216,7 +229,7 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
         week_start: 1,
         month_start_day: 1,
         by_agent: Vec::new(),
-        policy: budget::Policy::default(),
+        policy: Policy::default(),
     };
     for (key, value) in pairs(words)? {
         match key {
@@ -229,35 +242,51 @@ fn budget(verb: &str, name: &str, words: &[&str]) -> Fallible<Budget> {
             "team" => budget.scope.teams.push(value.into()),
             "agent" => budget.scope.agents.push(value.into()),
             "env" => budget.scope.environments.push(value.into()),
+            "implied" => {
+                budget.scope.namespaces.push(value.into());
+                budget.scope.implied = true;
+            }
             "ns" => budget.scope.namespaces.push(value.into()),
-            "ceiling" => budget.policy.estimate_ceiling = Some(money(value)?),
-            "percall" => budget.policy.per_call = Some(money(value)?),
-            "unpriced" => {
-                budget.policy.on_unpriced = match value {
-                    "deny" => OnUnpriced::Deny,
-                    "hold" => OnUnpriced::Hold,
-                    "allow" => OnUnpriced::Allow,
-                    _ => return Err(format!("unknown word {value}")),
-                };
-            }
-            "turn" => {
-                let (allowance, grace) = value.split_once('/').ok_or("turn=$amount/seconds")?;
-                let grace_ms = grace.parse::<u64>().map_err(|why| format!("{why}"))? * 1_000;
-                budget.policy.wind_down = Some(WindDown { allowance: money(allowance)?, grace_ms });
-            }
-            "plan" => {
-                for step in value.split(',') {
-                    budget.policy.kill_plan.push(KillStep { channel: channel(step)?, grace_ms: None });
-                }
-            }
             "share" => {
                 let (agent, share) = value.split_once(':').ok_or("share=agent:percent")?;
                 budget.by_agent.push((agent.into(), percent(share)?));
             }
-            _ => return Err(format!("unknown word {key}")),
+            _ => policy(&mut budget.policy, key, value)?,
         }
     }
+    if let Some(slice) = &mut budget.policy.slice {
+        slice.stated.clone_from(&budget.limits);
+    }
     Ok(budget)
+}
+
+/// What a budget does beside counting.
+fn policy(policy: &mut Policy, key: &str, value: &str) -> Fallible<()> {
+    match key {
+        "ceiling" => policy.estimate_ceiling = Some(money(value)?),
+        "percall" => policy.per_call = Some(money(value)?),
+        "unpriced" => {
+            policy.on_unpriced = match value {
+                "deny" => OnUnpriced::Deny,
+                "hold" => OnUnpriced::Hold,
+                "allow" => OnUnpriced::Allow,
+                _ => return Err(format!("unknown word {value}")),
+            };
+        }
+        "turn" => {
+            let (allowance, grace) = value.split_once('/').ok_or("turn=$amount/seconds")?;
+            let grace_ms = grace.parse::<u64>().map_err(|why| format!("{why}"))? * 1_000;
+            policy.wind_down = Some(WindDown { allowance: money(allowance)?, grace_ms });
+        }
+        "plan" => {
+            for step in value.split(',') {
+                policy.kill_plan.push(KillStep { channel: channel(step)?, grace_ms: None });
+            }
+        }
+        "slice" => policy.slice = Some(Slice { share: percent(value)?, stated: Vec::new() }),
+        _ => return Err(format!("unknown word {key}")),
+    }
+    Ok(())
 }
 
 /// `usd/day:$10`, `tokens/run:500`.

@@ -121,6 +121,7 @@ pub fn opened(execution: Ref, subject: Subject) -> Opened {
         conversation: None,
         inherit_from_agent: true,
         budget: None,
+        route: None,
         document: None,
     }
 }
@@ -129,5 +130,13 @@ pub fn opened(execution: Ref, subject: Subject) -> Opened {
 pub fn applied(kind: &str, budget: Budget) -> Applied {
     let document: Arc<str> = format!("{budget:?}").into();
     let id = budget.id.clone();
-    Applied { kind: kind.into(), id, generation: 0, origin: Origin::Api, document, budgets: vec![budget] }
+    Applied {
+        kind: kind.into(),
+        id,
+        generation: 0,
+        origin: Origin::Api,
+        document,
+        budgets: vec![budget],
+        link: budget::Link::default(),
+    }
 }

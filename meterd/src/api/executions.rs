@@ -65,10 +65,21 @@ pub(super) async fn put(
     if let Some(agent) = &opened.subject.agent {
         caller.0.agent(Some(agent))?;
     }
-    if let Verdict::AlreadyEnded(phase) = app.meter.command(Command::Open(opened)).await? {
-        return Err(ended(&namespace, &name, phase));
+    match app.meter.command(Command::Open(opened)).await? {
+        Verdict::AlreadyEnded(phase) => return Err(ended(&namespace, &name, phase)),
+        Verdict::NothingToSlice => return Err(nothing_to_slice(&namespace, &name)),
+        _ => {}
     }
     answer_one(&app, &Ref::new(&namespace, &name), Form::of(None, &headers)).await
+}
+
+/// A slice of nothing would limit nothing, which nobody would notice.
+pub(super) fn nothing_to_slice(namespace: &str, name: &str) -> Problem {
+    let detail = format!(
+        "{namespace}/{name} is to have a slice of its parent's budget, and its parent is not known or has none of its own: open \
+         the parent with budgets first, or state limits"
+    );
+    Problem::new(StatusCode::CONFLICT, "nothing_to_slice", detail).at("/budgets/sliceOfParent")
 }
 
 fn ended(namespace: &str, name: &str, phase: Phase) -> Problem {

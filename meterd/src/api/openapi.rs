@@ -2,6 +2,7 @@
 
 mod cost;
 mod intake;
+mod quarantine;
 mod reservations;
 mod schema;
 mod watching;
@@ -58,7 +59,7 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
     let rows = intake::OPERATIONS.iter().chain(OPERATIONS).chain(&cost::OPERATIONS);
-    rows.chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
+    rows.chain(reservations::OPERATIONS).chain(watching::OPERATIONS).chain(quarantine::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[
@@ -276,6 +277,22 @@ const OPERATIONS: &[Operation] = &[
         gives: &[JSON],
         query: &[],
         fails: &[BODY_FAILS[0], BODY_FAILS[1]],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/adjustments",
+        id: "adjust",
+        summary: "State what one booked charge costs (a refund, a correction), with a reason:                   `{of, cost_usd, reason}`. The difference is booked once.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[
+            BODY_FAILS[0],
+            (404, "No charge has this sequence number."),
+            (409, "The run of the charge is no longer kept at hand."),
+            BODY_FAILS[1],
+        ],
         ok: 200,
     },
     Operation {

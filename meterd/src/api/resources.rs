@@ -48,6 +48,10 @@ pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response
                     Problem::new(StatusCode::CONFLICT, "execution_ended", detail).with("results", results.into())
                 );
             }
+            Verdict::NothingToSlice => {
+                let refused = super::executions::nothing_to_slice(&meta.id.namespace, &meta.id.name);
+                return Err(refused.with("results", results.into()));
+            }
             _ => "applied",
         };
         results

@@ -1,12 +1,15 @@
 //! `meterd bench`: how fast its parts are on this machine, in this process. Prints figures, judges none.
 
 mod clocks;
+mod decide;
+mod house;
 mod ingest;
 mod kill;
 mod ledger;
 mod metrics;
 mod mix;
 mod price;
+mod reserve;
 mod sink;
 
 use std::process::ExitCode;
@@ -22,6 +25,10 @@ use super::{Failure, say};
 pub(super) enum Bench {
     /// Price calls over and over on one core, with all price tables loaded
     Price(price::BenchPrice),
+    /// Decide on reservations in memory, with very many runs live, on one core
+    Decide(decide::BenchDecide),
+    /// Reserve and settle over loopback, each request answered when it is on disk
+    Reserve(reserve::BenchReserve),
     /// Kill cooperative children: from the accepted charge to the end of the process
     Kill(kill::BenchKill),
     /// Book events durably, as fast as the disk takes them and at half that load
@@ -38,6 +45,8 @@ impl Bench {
     pub(super) fn run(&self) -> Result<ExitCode, Failure> {
         match self {
             Self::Price(price) => price.run(),
+            Self::Decide(decide) => decide.run(),
+            Self::Reserve(reserve) => reserve.run(),
             Self::Kill(kill) => kill.run(),
             Self::Ledger(ledger) => ledger.run(),
             Self::Ingest(ingest) => ingest.run(),

@@ -2,6 +2,8 @@
 //!
 //! Prints problems and one closing line; the caller turns errors into exit code 78. Starts nothing.
 
+mod references;
+
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,7 @@ use std::sync::Arc;
 
 use pricing::document::{self, Node, Place, Problem};
 
+use self::references::references;
 use crate::config::{self, FileProblem};
 use crate::resource::Resource;
 use crate::watch::{EXTENSIONS, load_dir, load_file, load_prices, prices_from, resources_from};
@@ -150,6 +153,7 @@ impl Found {
             Ok((resources, warnings)) => {
                 self.problems.extend(warnings);
                 self.problems.extend(selectors(files, &resources));
+                self.problems.extend(references(files, &resources));
             }
             Err(problems) => self.problems.extend(problems),
         }
@@ -210,7 +214,9 @@ fn place_of(files: &[(PathBuf, String)], meta: &crate::resource::Meta, path: &st
                 && metadata("namespace").unwrap_or(crate::event::DEFAULT_NAMESPACE) == meta.id.namespace.as_ref();
             if same {
                 let list = path.split('.').try_fold(&node, |node, key| node.get(key)).and_then(Node::as_list);
-                let item = list.and_then(|items| items.iter().find(|item| item.text() == Some(name)));
+                let names = |item: &&Node| item.text().or_else(|| item.get("name")?.text()) == Some(name);
+                let one = path.split('.').try_fold(&node, |node, key| node.get(key));
+                let item = list.and_then(|items| items.iter().find(names)).or(one);
                 return (file.clone(), item.map_or(node.place, |item| item.place));
             }
         }

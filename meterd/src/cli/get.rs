@@ -1,4 +1,4 @@
-//! `meterd get executions|budgets|kills|quarantine [NAME]`: from a running daemon, or from a data directory at rest.
+//! `meterd get executions|budgets|reservations|kills|quarantine [NAME]`: from a running daemon, or from a data directory at rest.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use super::reprice::time;
 use super::source::{AtRest, Source, SourceArgs};
 use super::{Failure, runtime};
 use crate::clock::Clock;
-use crate::reconcile::{kill_json, quarantined_json};
+use crate::reconcile::{kill_json, quarantined_json, reservation_json};
 use crate::resource::print::Json;
 use crate::resource::{budget_document, execution_document_with_kill};
 
@@ -49,6 +49,9 @@ enum Kind {
     Executions,
     #[value(alias = "budget")]
     Budgets,
+    /// Amounts held for calls, by id: live ones, and resolved ones while they are remembered
+    #[value(alias = "reservation")]
+    Reservations,
     #[value(alias = "kill")]
     Kills,
     /// Usage without a price, by sequence number
@@ -88,6 +91,11 @@ impl Get {
         Ok(over + &since)
     }
 
+    /// The namespace as a condition behind others of a query.
+    fn only_namespace(&self) -> String {
+        self.namespace.as_deref().map(|name| format!("&namespace={}", segment(name))).unwrap_or_default()
+    }
+
     async fn live(&self, client: &super::client::Client) -> anyhow::Result<Vec<Json>> {
         match (self.kind, &self.name) {
             (Kind::Executions, Some(name)) => {
@@ -99,22 +107,12 @@ impl Get {
                 Ok(Json::parse(&client.get(&path).await?.text()).into_iter().collect())
             }
             (Kind::Executions, None) => {
-                let mut all = Vec::new();
-                let mut next = String::new();
                 let only = self.only(Clock::wall().now())?;
-                loop {
-                    let base = match &self.namespace {
-                        Some(namespace) => format!("/v1/namespaces/{}/executions", segment(namespace)),
-                        None => "/v1/executions".to_owned(),
-                    };
-                    let page = client.get(&format!("{base}?limit={PAGE}{only}{next}")).await?;
-                    let page = Json::parse(&page.text()).unwrap_or(Json::Null);
-                    all.extend(items(&page, "items"));
-                    match page.get("continue").map(text) {
-                        Some(at) if !at.is_empty() => next = format!("&continue={at}"),
-                        _ => return Ok(all),
-                    }
-                }
+                let base = match &self.namespace {
+                    Some(namespace) => format!("/v1/namespaces/{}/executions", segment(namespace)),
+                    None => "/v1/executions".to_owned(),
+                };
+                pages(client, &base, &only).await
             }
             (Kind::Budgets, None) => {
                 let only = self.namespace.as_deref().map(|name| format!("?namespace={}", segment(name)));
@@ -122,19 +120,20 @@ impl Get {
                 Ok(items(&Json::parse(&answer.text()).unwrap_or(Json::Null), "items"))
             }
             (Kind::Quarantine, name) => {
-                let mut all = Vec::new();
-                let mut next = String::new();
-                let only = self.namespace.as_deref().map(|name| format!("&namespace={}", segment(name)));
-                let only = only.unwrap_or_default();
-                loop {
-                    let page = client.get(&format!("/v1/quarantine?limit={PAGE}{only}{next}")).await?;
-                    let page = Json::parse(&page.text()).unwrap_or(Json::Null);
-                    all.extend(items(&page, "items").into_iter().filter(|item| is_named(item, name.as_deref())));
-                    match page.get("continue").map(text) {
-                        Some(at) if !at.is_empty() => next = format!("&continue={at}"),
-                        _ => return Ok(all),
-                    }
-                }
+                let mut all = pages(client, "/v1/quarantine", &self.only_namespace()).await?;
+                all.retain(|item| is_named(item, name.as_deref()));
+                Ok(all)
+            }
+            (Kind::Reservations, Some(id)) => {
+                let answer = client.get(&format!("/v1/reservations/{}", segment(id))).await?;
+                let mut found: Vec<Json> = Json::parse(&answer.text()).into_iter().collect();
+                found.retain(|item| self.namespace.as_deref().is_none_or(|only| at(item, &["namespace"]) == only));
+                Ok(found)
+            }
+            (Kind::Reservations, None) => {
+                let mut all = pages(client, "/v1/reservations", &self.only_namespace()).await?;
+                all.sort_by_cached_key(reserved_at);
+                Ok(all)
             }
             (Kind::Kills, name) => {
                 let only = self.namespace.as_deref().map(|name| format!("?namespace={}", segment(name)));
@@ -177,6 +176,17 @@ impl Get {
                 let all = all.filter_map(|(seq, item)| Json::parse(&quarantined_json(seq, item).to_string()));
                 all.filter(|item| is_named(item, self.name.as_deref())).collect()
             }
+            Kind::Reservations => {
+                let known = state.reservations().filter_map(|found| Some((found, state.reserved_for(found)?)));
+                let known = known.filter(|(found, execution)| {
+                    self.name.as_deref().is_none_or(|id| *found.id == *id)
+                        && self.namespace.as_deref().is_none_or(|only| *execution.namespace == *only)
+                });
+                let known = known.map(|(found, execution)| reservation_json(found, execution).to_string());
+                let mut known: Vec<Json> = known.filter_map(|found| Json::parse(&found)).collect();
+                known.sort_by_cached_key(reserved_at);
+                known
+            }
             Kind::Kills => {
                 let kills = state.kills().rev().filter(|kill| {
                     self.name.as_deref().is_none_or(|name| *kill.id == *name)
@@ -211,6 +221,9 @@ impl Get {
                 &["namespace", "name", "agent", "phase", "cost_usd", "model_calls", "tool_calls", "killed"]
             }
             Kind::Budgets => &["namespace", "name", "phase", "day_spent_usd", "month_spent_usd"],
+            Kind::Reservations => {
+                &["id", "namespace", "execution", "state", "held_usd", "spent_usd", "reserved_at", "expires_at", "code"]
+            }
             Kind::Kills => &["id", "namespace", "execution", "state", "message"],
             Kind::Quarantine => &["seq", "namespace", "execution", "time", "provider", "name", "message"],
         });
@@ -232,6 +245,17 @@ impl Get {
                 &["status", "daySpentUsd"],
                 &["status", "monthSpentUsd"],
             ],
+            Kind::Reservations => &[
+                &["id"],
+                &["namespace"],
+                &["execution"],
+                &["state"],
+                &["heldUsd"],
+                &["spentUsd"],
+                &["reservedAt"],
+                &["expiresAt"],
+                &["code"],
+            ],
             Kind::Kills => &[&["id"], &["namespace"], &["execution"], &["state"], &["message"]],
             Kind::Quarantine => {
                 &[&["seq"], &["namespace"], &["execution"], &["time"], &["provider"], &["name"], &["message"]]
@@ -242,6 +266,26 @@ impl Get {
         }
         rows
     }
+}
+
+/// Every item of a list that is answered in pages; `only` are conditions, each behind its `&`.
+async fn pages(client: &super::client::Client, path: &str, only: &str) -> anyhow::Result<Vec<Json>> {
+    let mut all = Vec::new();
+    let mut next = String::new();
+    loop {
+        let page = client.get(&format!("{path}?limit={PAGE}{only}{next}")).await?;
+        let page = Json::parse(&page.text()).unwrap_or(Json::Null);
+        all.extend(items(&page, "items"));
+        match page.get("continue").map(text) {
+            Some(at) if !at.is_empty() => next = format!("&continue={at}"),
+            _ => return Ok(all),
+        }
+    }
+}
+
+/// The order of reservations, which the ledger keeps in none: by time, then by id.
+fn reserved_at(item: &Json) -> (Option<Timestamp>, String) {
+    (at(item, &["reservedAt"]).parse().ok(), at(item, &["id"]))
 }
 
 /// Is it the quarantined call of this entry or this event?

@@ -59,6 +59,9 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<
                 Verdict::AlreadyEnded(phase) => {
                     tracing::warn!(kind = %meta.kind, id = %meta.id, phase = phase.as_str(), "not applied: it is over");
                 }
+                Verdict::NothingToSlice => {
+                    tracing::warn!(kind = %meta.kind, id = %meta.id, "not applied: its parent has no budget of its own to slice");
+                }
                 Verdict::Unchanged => {}
                 _ => tracing::info!(kind = %meta.kind, id = %meta.id, "resource applied"),
             }

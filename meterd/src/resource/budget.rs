@@ -107,10 +107,13 @@ pub(super) fn carried(
         budget.soft_levels = levels;
     }
     budget.policy = policy::policy(budgets, report);
-    (!budget.limits.is_empty()).then_some(budget)
+    if source == Source::Execution {
+        budget.policy.slice = policy::slice(budgets, &budget.limits, report);
+    }
+    (!budget.limits.is_empty() || budget.policy.slice.is_some()).then_some(budget)
 }
 
-fn empty(source: Source, id: &Ref, on_hard_limit: Action, scope: Scope) -> Budget {
+pub(super) fn empty(source: Source, id: &Ref, on_hard_limit: Action, scope: Scope) -> Budget {
     Budget {
         source,
         id: id.clone(),
@@ -128,7 +131,7 @@ fn empty(source: Source, id: &Ref, on_hard_limit: Action, scope: Scope) -> Budge
 }
 
 fn own_namespace(id: &Ref) -> Scope {
-    Scope { namespaces: vec![id.namespace.clone()], ..Scope::default() }
+    Scope { namespaces: vec![id.namespace.clone()], implied: true, ..Scope::default() }
 }
 
 /// A scope that restricts nothing binds the budget's own namespace.
@@ -142,6 +145,7 @@ fn scope(id: &Ref, spec: &Fields<'_>, report: &mut Report) -> Scope {
         environments: fields.names("environments", report),
         labels: fields.labels("labels", report),
         execution: None,
+        implied: false,
     };
     if scope == Scope::default() { own_namespace(id) } else { scope }
 }

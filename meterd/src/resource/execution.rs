@@ -10,6 +10,8 @@ use pricing::document::{self, Node, Place, Problem};
 use super::budget::{CARRIED, RUN_LIMITS, carried};
 use super::escapes::join_surrogates;
 use super::fields::{Fields, Report, Unknown, name_problem};
+use super::links::refer;
+use super::policy::SLICE;
 use super::print::Json;
 use super::{API_VERSION, Meta, metadata};
 
@@ -168,6 +170,7 @@ fn bare(id: &Ref) -> Opened {
         conversation: None,
         inherit_from_agent: true,
         budget: None,
+        route: None,
         document: None,
     }
 }
@@ -191,6 +194,7 @@ fn opened(
         let place = spec.get("parentRef").or_else(|| spec.get("parent")).map_or(spec.place, |node| node.place);
         report.error(place, &spec.path, "a run cannot be its own parent", None);
     }
+    opened.route = spec.child("modelRouteOverride", report).and_then(|route| refer(id, &route, "routeRef", report));
     if let Some(budgets) = spec.child("budgets", report) {
         opened.inherit_from_agent = budgets.flag("inheritFromAgent", report).unwrap_or(true);
         opened.budget = own_budget(id, &budgets, unknown_limits, report);
@@ -201,7 +205,7 @@ fn opened(
 fn own_budget(id: &Ref, budgets: &Fields<'_>, unknown: Unknown, report: &mut Report) -> Option<Budget> {
     let mut known: Vec<&str> = RUN_LIMITS.iter().map(|(name, ..)| *name).collect();
     known.extend(CARRIED);
-    known.push("inheritFromAgent");
+    known.extend(["inheritFromAgent", SLICE]);
     budgets.known(&known, unknown, report);
     let scope = Scope { execution: Some(id.clone()), ..Scope::default() };
     carried(Source::Execution, id, scope, &RUN_LIMITS, budgets, report)

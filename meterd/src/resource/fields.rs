@@ -277,7 +277,7 @@ pub(crate) fn text<'a>(node: &'a Node, path: &str, report: &mut Report) -> Optio
     }
 }
 
-fn name(node: &Node, path: &str, report: &mut Report) -> Option<Arc<str>> {
+pub(crate) fn name(node: &Node, path: &str, report: &mut Report) -> Option<Arc<str>> {
     let given = text(node, path, report)?;
     match name_problem(given) {
         None => Some(Arc::from(given)),

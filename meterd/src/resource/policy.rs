@@ -2,11 +2,12 @@
 //!
 //! Reads fields only. Every field has a default that keeps a plain joch Budget valid.
 
-use budget::policy::{KillStep, OnPartition, OnUnpriced, Policy, WindDown};
+use budget::Limit;
+use budget::policy::{KillStep, OnPartition, OnUnpriced, Policy, Slice, WindDown};
 use budget::signal::Channel;
 use pricing::document::{Node, Value};
 
-use super::fields::{Fields, Report, Unknown, text};
+use super::fields::{Fields, Report, Unknown, fraction, text};
 
 /// Grace of a wind-down that names none.
 const WIND_DOWN_GRACE_MS: u64 = 30_000;
@@ -27,6 +28,9 @@ const CHANNELS: [(&str, Channel); 4] = [
 /// The keys that [`policy`] reads.
 pub(super) const KEYS: [&str; 5] = ["onUnpriced", "estimateCeilingUsd", "windDown", "kill", "onPartition"];
 
+/// The key that makes a run's budget a slice of its parent's.
+pub(super) const SLICE: &str = "sliceOfParent";
+
 /// Reads the policy of a Budget's spec, or of budgets that another resource carries.
 pub(super) fn policy(spec: &Fields<'_>, report: &mut Report) -> Policy {
     spec.without_effect(&["onPartition"], report);
@@ -39,6 +43,13 @@ pub(super) fn policy(spec: &Fields<'_>, report: &mut Report) -> Policy {
         kill_plan: kill_plan(spec, report),
         slice: None,
     }
+}
+
+/// `sliceOfParent`: the share of each of the parent's own limits that the run has. `stated` are its limits beside it.
+pub(super) fn slice(budgets: &Fields<'_>, stated: &[Limit], report: &mut Report) -> Option<Slice> {
+    let node = budgets.get(SLICE)?;
+    let share = fraction(node, &budgets.at(SLICE), report)?;
+    Some(Slice { share, stated: stated.to_vec() })
 }
 
 /// `deny`, `allow`, `allowUpTo`, or `{ allowUpTo: 0.5 }`.

@@ -1,4 +1,4 @@
-//! Routes of models: which models a run may use, read from the documents of its agent and of the agent's route.
+//! Routes of models: which models a run may use, read from the document of the route that the run takes.
 //!
 //! Reads documents only; never chooses a model.
 
@@ -6,20 +6,12 @@ use budget::{Ref, State};
 
 use super::print::Json;
 
-/// The models of the route that a run's agent names (`provider:model`, the primary one first); none when it names none.
+/// The models of a run's route (`provider:model`, the primary one first): the route that the run names, else its agent's; none
+/// when there is none.
 #[must_use]
 pub fn routed_models(state: &State, execution: &Ref, agent: Option<&str>) -> Vec<(String, String)> {
-    let known = state.execution(execution).and_then(|run| run.subject.agent.clone());
-    let Some(agent) = agent.map(str::to_owned).or_else(|| known.map(|agent| agent.to_string())) else {
-        return Vec::new();
-    };
-    let route = state
-        .resource("Agent", &Ref::new(&execution.namespace, &agent))
-        .and_then(|agent| Json::parse(&agent.document))
-        .and_then(|agent| text(agent.get("spec")?.get("modelRoute")?.get("routeRef")?.get("name")?));
-    let Some(route) = route else { return Vec::new() };
-    let document = state.resource("ModelRoute", &Ref::new(&execution.namespace, &route));
-    let document = document.and_then(|route| Json::parse(&route.document));
+    let Some(route) = state.route(execution, agent) else { return Vec::new() };
+    let document = state.resource("ModelRoute", route).and_then(|route| Json::parse(&route.document));
     let strategy = document.as_ref().and_then(|route| route.get("spec")?.get("strategy"));
     let Some(strategy) = strategy else { return Vec::new() };
     let mut models: Vec<String> = strategy.get("primary").and_then(text).into_iter().collect();

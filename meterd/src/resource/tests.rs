@@ -83,13 +83,13 @@ fn a_budget_is_read_to_the_last_field() {
 fn a_plain_budget_has_defaults_and_binds_its_namespace() {
     let budget =
         one_budget("{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b}, spec: {limits: {dailyUsd: 1}}}");
-    assert_eq!(budget.scope, Scope { namespaces: arcs(&["default"]), ..Scope::default() });
+    assert_eq!(budget.scope, Scope { namespaces: arcs(&["default"]), implied: true, ..Scope::default() });
     assert_eq!((budget.on_hard_limit, budget.soft_levels), (Action::Deny, vec![SOFT_LEVEL_DEFAULT]));
     assert_eq!((budget.time_zone.as_ref(), budget.week_start, budget.month_start_day), ("UTC", 1, 1));
     let empty = one_budget(
         "{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b, namespace: n}, spec: {scope: {teams: []}, limits: {dailyUsd: 0}}}",
     );
-    assert_eq!(empty.scope, Scope { namespaces: arcs(&["n"]), ..Scope::default() });
+    assert_eq!(empty.scope, Scope { namespaces: arcs(&["n"]), implied: true, ..Scope::default() });
 }
 
 #[test]
@@ -235,7 +235,6 @@ extra: 1
 8:3: warning: spec.enforcment: unknown field: kept, but it has no effect (did you mean "enforcement"?)
 9:1: warning: extra: unknown field: kept, but it has no effect
 11:39: warning: kind: unknown kind Agnet: kept, but it has no effect (did you mean "Agent"?)
-13:73: warning: spec.budgetRefs: not enforced by this version: kept, but it has no effect
 15:1: warning: spec: the budget has no spec, so it limits nothing
 "#,
     );

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::book::book;
-use super::walk::{Paper, Walk};
+use super::walk::{Paper, Walk, first_logged};
 use super::{Cut, blocking, pin, price_of};
 use crate::ledger::{DataDir, Reader};
 use crate::meter;
@@ -119,7 +119,7 @@ pub async fn reprice(
     let (reader, run): (_, Arc<str>) = (reader.clone(), run.into());
     let logged_from = asked.since.saturating_add(AHEAD_MAX_NANOS.saturating_neg());
     let mut walk = blocking(move || {
-        let from = Walk::first_logged(&reader, logged_from)?;
+        let from = first_logged(&reader, logged_from)?;
         Walk::open(reader, from)
     })
     .await?;
@@ -194,8 +194,8 @@ fn examine(asked: &Asked, run: &Arc<str>, papers: Vec<Paper>, read_to: u64) -> F
             found.closed += 1;
             continue;
         }
-        // What an allowance gave is not taken back: other tables would price such a call without it.
-        if paper.credited {
+        // What an allowance gave or a person stated is not taken back: other tables know nothing of it.
+        if paper.fixed {
             found.not_priced += 1;
             continue;
         }

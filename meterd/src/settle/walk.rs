@@ -19,8 +19,8 @@ pub(super) struct Paper {
     pub(super) charge: Charge,
     /// What its newest adjustment made of its price.
     pub(super) standing: Option<Standing>,
-    /// Part of it was free: an allowance gave a credit.
-    pub(super) credited: bool,
+    /// Other tables do not change it: an allowance gave a credit, or a person stated its price.
+    pub(super) fixed: bool,
 }
 
 /// A walk over the charges that were there when it began. Adjustments that are booked meanwhile are seen.
@@ -30,7 +30,7 @@ pub(super) struct Walk {
     end: u64,
     read_to: u64,
     standing: HashMap<u64, Standing>,
-    credited: HashSet<u64>,
+    fixed: HashSet<u64>,
 }
 
 impl Walk {
@@ -38,23 +38,9 @@ impl Walk {
     pub(super) fn open(reader: Reader, from: u64) -> Result<Self, LedgerError> {
         let end = reader.committed();
         let next = from.max(1);
-        let mut walk =
-            Self { reader, next, end, read_to: next - 1, standing: HashMap::new(), credited: HashSet::new() };
+        let mut walk = Self { reader, next, end, read_to: next - 1, standing: HashMap::new(), fixed: HashSet::new() };
         walk.catch_up()?;
         Ok(walk)
-    }
-
-    /// The first entry that was logged at `time` or later; log time never goes back.
-    pub(super) fn first_logged(reader: &Reader, time: Timestamp) -> Result<u64, LedgerError> {
-        let (mut from, mut to) = (1, reader.committed() + 1);
-        while from < to {
-            let middle = from.midpoint(to);
-            match reader.entry(middle)? {
-                Some(entry) if entry.at < time => from = middle + 1,
-                _ => to = middle,
-            }
-        }
-        Ok(from)
     }
 
     /// Every adjustment up to here is known.
@@ -66,15 +52,15 @@ impl Walk {
     pub(super) fn catch_up(&mut self) -> Result<(), LedgerError> {
         let committed = self.reader.committed();
         let (from, standing, read_to) = (self.read_to + 1, &mut self.standing, &mut self.read_to);
-        let credited = &mut self.credited;
+        let fixed = &mut self.fixed;
         if from > committed {
             return Ok(());
         }
         self.reader.scan(from, |entry| {
             if let Fact::Adjusted(adjustment) = &entry.fact {
                 standing.insert(adjustment.of, standing_of(adjustment));
-                if matches!(adjustment.reason, AdjustReason::Allowance(_)) {
-                    credited.insert(adjustment.of);
+                if matches!(adjustment.reason, AdjustReason::Allowance(_) | AdjustReason::Operator { .. }) {
+                    fixed.insert(adjustment.of);
                 }
             }
             *read_to = entry.seq;
@@ -105,9 +91,22 @@ impl Walk {
     fn paper(&self, entry: &Entry) -> Option<Paper> {
         let Fact::Charged(charge) = &entry.fact else { return None };
         let standing = self.standing.get(&entry.seq).cloned();
-        let credited = self.credited.contains(&entry.seq);
-        Some(Paper { seq: entry.seq, logged: entry.at, charge: charge.clone(), standing, credited })
+        let fixed = self.fixed.contains(&entry.seq);
+        Some(Paper { seq: entry.seq, logged: entry.at, charge: charge.clone(), standing, fixed })
     }
+}
+
+/// The first entry that was logged at `time` or later; log time never goes back.
+pub fn first_logged(reader: &Reader, time: Timestamp) -> Result<u64, LedgerError> {
+    let (mut from, mut to) = (1, reader.committed() + 1);
+    while from < to {
+        let middle = from.midpoint(to);
+        match reader.entry(middle)? {
+            Some(entry) if entry.at < time => from = middle + 1,
+            _ => to = middle,
+        }
+    }
+    Ok(from)
 }
 
 fn standing_of(adjustment: &Adjustment) -> Standing {
@@ -134,6 +133,21 @@ pub(super) fn charges_at(reader: &Reader, seqs: &[u64]) -> Result<Vec<(u64, Time
         left = after;
     }
     Ok(found)
+}
+
+/// The newest adjustment of a charge; reads from the charge on.
+pub(super) fn newest_adjustment(reader: &Reader, charge: u64) -> Result<Option<Entry>, LedgerError> {
+    let committed = reader.committed();
+    let mut newest = None;
+    if charge < committed {
+        reader.scan(charge + 1, |entry| {
+            if matches!(&entry.fact, Fact::Adjusted(adjustment) if adjustment.of == charge) {
+                newest = Some(entry.clone());
+            }
+            entry.seq < committed
+        })?;
+    }
+    Ok(newest)
 }
 
 /// Neighbours read along with a quarantined charge: others of its kind are often near.

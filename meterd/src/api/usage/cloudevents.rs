@@ -64,6 +64,7 @@ async fn carry_out(app: &App, caller: &Caller, run: RunEvent) -> Result<(), Prob
                 conversation: None,
                 inherit_from_agent: true,
                 budget: None,
+                route: None,
                 document: None,
             })
         }

@@ -67,7 +67,15 @@ fn applied(limit: u8, terminate: bool) -> Applied {
     let scope = Scope { namespaces: vec!["ns".into()], ..Scope::default() };
     let budget = Budget { source: Source::Budget, scope, limits, on_hard_limit, ..own_budget("team", "1") };
     let document = format!("{limit} {terminate}").into();
-    Applied { kind: "Budget".into(), id, generation: 0, origin: Origin::Api, document, budgets: vec![budget] }
+    Applied {
+        kind: "Budget".into(),
+        id,
+        generation: 0,
+        origin: Origin::Api,
+        document,
+        budgets: vec![budget],
+        link: budget::Link::default(),
+    }
 }
 
 async fn take(meter: &Meter, place: &Place, step: Step) {

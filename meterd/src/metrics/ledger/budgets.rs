@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use budget::entry::Applied;
 use budget::signal::CounterAt;
-use budget::{Action, Budget, Ref, Scope, Source, Subject};
+use budget::{Action, Budget, Links, OfRun, Ref, Scope, Source, Subject};
 use serde::{Deserialize, Serialize};
 
 use super::LedgerMetrics;
@@ -21,6 +21,8 @@ use super::words;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Budgets {
     of_resource: BTreeMap<(Arc<str>, Ref), Vec<Bound>>,
+    /// What teams and environments say of them.
+    links: Links,
 }
 
 /// A budget with series, and whom it binds.
@@ -38,9 +40,11 @@ struct Bound {
 impl Budgets {
     /// Adds a charge to every budget that binds it, once for each budget however many limits it has.
     pub(super) fn charged(&self, families: &mut Families, execution: &Ref, subject: &Subject, spent: i128) {
+        // A route has no series, so it does not matter which one the run takes.
+        let run = OfRun { execution, inherit: true, route: None };
         for budgets in self.of_resource.values() {
             for budget in budgets {
-                if budget.scope.matches(execution, subject) {
+                if self.links.reach(budget.source, &budget.id, &budget.scope, run, subject) {
                     let values = [Value::of(budget.namespace), Value::of(budget.label)];
                     families.add(Counter::BudgetCharged, &values, spent, None);
                 }
@@ -53,6 +57,7 @@ impl Budgets {
     }
 
     fn remove(&mut self, families: &mut Families, kind: &Arc<str>, id: &Ref) {
+        self.links.remove(kind, id);
         for bound in self.of_resource.remove(&(Arc::clone(kind), id.clone())).unwrap_or_default() {
             families.budget_in_force((bound.namespace, bound.label), false);
         }
@@ -61,6 +66,7 @@ impl Budgets {
 
 impl LedgerMetrics {
     pub(super) fn applied(&mut self, applied: &Applied) {
+        self.budgets.links.put(&applied.kind, &applied.id, &applied.link);
         let mut seen = BTreeSet::new();
         let mut bounds = Vec::new();
         for budget in &applied.budgets {

@@ -155,6 +155,7 @@ fn live(limit: i128) -> Live {
         origin: Origin::Api,
         document: "{}".into(),
         budgets: vec![budget],
+        link: budget::Link::default(),
     }));
     live
 }

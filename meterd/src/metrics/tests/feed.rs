@@ -60,6 +60,7 @@ impl Feed {
             conversation: None,
             inherit_from_agent: true,
             budget: None,
+            route: None,
             document: None,
         }))
     }
@@ -149,6 +150,7 @@ impl Feed {
             origin: Origin::Api,
             document: "{}".into(),
             budgets: vec![budget],
+            link: budget::Link::default(),
         }))
     }
 }

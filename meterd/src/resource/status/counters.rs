@@ -52,7 +52,7 @@ fn held_by(budgets: &[Budget], state: &State, now: Timestamp) -> Held {
     let limits_runs = |budget: &Budget| budget.limits.iter().any(|limit| limit.window == Window::Run);
     if budgets.iter().any(limits_runs) {
         for execution in state.executions().rev().take(RUNS_READ_MAX) {
-            if budgets.iter().any(|budget| budget.scope.matches(&execution.id, &execution.subject)) {
+            if budgets.iter().any(|budget| state.binds(budget, &execution.id)) {
                 let bound =
                     allowance(state, now, &execution.id).map(|allowance| allowance.counters).unwrap_or_default();
                 runs.push(bound.into_iter().filter(|at| at.window == Window::Run && ours(at)).collect());

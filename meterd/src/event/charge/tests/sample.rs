@@ -130,6 +130,7 @@ pub(crate) fn opened(execution: &str, budget: Option<Budget>) -> Opened {
         conversation: None,
         inherit_from_agent: true,
         budget,
+        route: None,
         document: None,
     }
 }
@@ -170,6 +171,7 @@ fn applied() -> Applied {
             by_agent: vec![("helper".into(), Fraction(1))],
             ..own_budget("team", "5")
         }],
+        link: budget::Link::default(),
     }
 }
 
