@@ -62,6 +62,7 @@ pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
     (
         "pricing",
         &[
+            "arrayvec",
             "jiff",
             "regex_lite",
             "rust_decimal",
