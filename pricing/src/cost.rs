@@ -111,10 +111,13 @@ pub struct TableRef(Arc<TableName>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TableName {
     /// `metadata.name`.
+    #[serde(deserialize_with = "crate::text::name")]
     pub name: Arc<str>,
     /// `spec.version`.
+    #[serde(deserialize_with = "crate::text::name")]
     pub version: Arc<str>,
     /// sha256 over the canonical JSON of `spec`, 64 hex digits.
+    #[serde(deserialize_with = "crate::text::name")]
     pub digest: Arc<str>,
 }
 

@@ -129,7 +129,7 @@ impl Core {
 
     fn open_all(&mut self) {
         for run in 0..self.runs {
-            self.fold(Fact::Opened(Opened {
+            self.fold(Fact::Opened(Box::new(Opened {
                 execution: execution(run),
                 subject: self.subject(run),
                 parent: None,
@@ -138,7 +138,7 @@ impl Core {
                 budget: None,
                 route: None,
                 document: None,
-            }));
+            })));
         }
     }
 
