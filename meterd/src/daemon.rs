@@ -6,6 +6,7 @@ mod figures;
 mod kills;
 mod listeners;
 mod reload;
+mod selectors;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -176,6 +177,7 @@ async fn begin(
     reload::put_in_force(app, dir, book).await?;
     reload::sync_resources(app, &resources).await?;
     followers.spawn(app.settler.clone().run(app.stop.clone()));
+    followers.spawn(selectors::watch(app.clone(), app.stop.clone()));
     Ok(kills::drive(config, app, dir, cursor, followers, following)?)
 }
 

@@ -1,6 +1,7 @@
 //! From inclusive totals to disjoint leaves: a leaf is its total less every leaf declared below it.
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use super::{InvalidUsage, Quantity, Usage, UsageKey};
 
@@ -153,7 +154,7 @@ fn refuse_without_total(declared: &[(UsageKey, Quantity)]) -> Result<(), Invalid
 }
 
 /// Disjoint token counts of one call: they add up to its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTotals {
     /// Prompt tokens neither read from nor written to a cache.
     pub input: u64,
