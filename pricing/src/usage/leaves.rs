@@ -2,6 +2,7 @@
 
 use arrayvec::ArrayVec;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use super::{InvalidUsage, Quantity, Usage, UsageKey};
 
@@ -209,7 +210,7 @@ fn refuse_without_total(declared: &[(UsageKey, Quantity)]) -> Result<(), Invalid
 }
 
 /// Disjoint token counts of one call: they add up to its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTotals {
     /// Prompt tokens neither read from nor written to a cache.
     pub input: u64,

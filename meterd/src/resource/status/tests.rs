@@ -7,7 +7,7 @@ use budget::entry::Phase;
 use budget::entry::{Entry, Origin};
 use budget::signal::Channel;
 use budget::signal::CounterAt;
-use budget::state::{State, Tokens};
+use budget::state::{Overshoot, State, Tokens};
 use budget::window::Span;
 use budget::{Command, Ref, Source, Verdict, Window, decide};
 use pricing::cost::{Cost, TableRef};
@@ -46,6 +46,8 @@ fn run() -> Execution {
         hard_limit: None,
         last_seq: 17,
         revision: 0,
+        holds: 0,
+        overshoot: Overshoot::default(),
     }
 }
 
@@ -64,6 +66,7 @@ status:
   phase: Running
   startedAt: "2026-05-10T10:34:50Z"
   costUsd: 0.620000000000000001
+  ownCostUsd: 0.620000000000000001
   subtreeCostUsd: 5
   durationMs: 24500
   modelCalls: 9
@@ -76,6 +79,7 @@ status:
     cacheWrite: 3
     output: 4
     reasoning: 5
+  overshootUsd: 0
   priceTables:
   - name: list
     version: "1"
