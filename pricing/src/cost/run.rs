@@ -1,6 +1,7 @@
 //! From a call to its lines: find the entry, run its rules, shape the leaves, price each leaf once.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -46,14 +47,18 @@ fn price_leaves(
     if call.usage.is_empty() {
         return Err(Unpriced::MissingUsage);
     }
-    let mut leaves = Leaves::NONE;
+    let mut leaves = Leaves::none();
     call.usage.leaves_into(&mut leaves).map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
-    let region = region_prefix(call);
-    let attrs = Served { attrs: call.attrs, region_prefix: region.as_deref() };
+    let region = OnceCell::new();
+    let region_prefix = || region.get_or_init(|| region_prefix(call)).as_deref();
+    let attrs = Served { attrs: call.attrs, region_prefix: &region_prefix };
     let circumstances = Circumstances { at: call.at, usage: call.usage, attrs };
     let cascade = Cascade::run(parts, circumstances);
     if !cascade.has_rates() {
         return Err(Unpriced::NoRateAtTime);
+    }
+    if leaves.has_overlap() {
+        refuse_unknown_overlap(&cascade, call)?;
     }
     imply_request(&cascade, call, &mut leaves)?;
     for shape in cascade.shapes() {
@@ -66,9 +71,9 @@ fn price_leaves(
         if quantity.is_zero() {
             continue;
         }
-        match line(&cascade, circumstances, &mut memo, (unit, quantity), rounding) {
+        match line(&cascade, circumstances, &mut memo, (unit, quantity), rounding, lines) {
             Err(Unpriced::NoRateForUnit(unit)) if is_measured_only(call) => unrated = unrated.or(Some(unit)),
-            line => lines.push(line?),
+            priced => priced?,
         }
     }
     unrated.filter(|_| lines.is_empty()).map_or(Ok(()), |unit| Err(Unpriced::NoRateForUnit(unit)))
@@ -88,6 +93,23 @@ fn region_prefix<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
 /// something of it has a rate. For a model, usage without a rate means that a price is missing.
 const fn is_measured_only(call: &Call<'_>) -> bool {
     matches!(call.target, Target::Tool { .. })
+}
+
+/// How many tokens of a kind came from the cache was not said, and cannot be none. Where that kind costs what text costs,
+/// it makes no difference; where it does not, the usage says too little for a price.
+fn refuse_unknown_overlap(cascade: &Cascade<'_>, call: &Call<'_>) -> Result<(), Unpriced> {
+    let same = |one: UsageKey, other: UsageKey| {
+        let rate = |key| cascade.of_leaf(key).map(|found| (found.rate.amount, found.rate.per));
+        rate(one) == rate(other)
+    };
+    for (kind, joint) in UsageKey::KINDS_READ {
+        let is_open = call.usage.get(*joint).is_none() && call.usage.get(*kind).is_some_and(|count| !count.is_zero());
+        if is_open && !(same(*kind, UsageKey::InputTokens) && same(*joint, UsageKey::CacheReadTokens)) {
+            let message = format!("cache_read_tokens and {kind} overlap, and {joint} does not say by how many");
+            return Err(Unpriced::InvalidUsage(message));
+        }
+    }
+    Ok(())
 }
 
 /// A fee per request is owed by every call of a model, said or not.
@@ -153,13 +175,16 @@ impl<'a> Memo<'a> {
     }
 }
 
+/// Adds a leaf's line. Made where it stays: a line is large, and moving it would cost as much as finding its rate.
+#[inline]
 fn line<'a>(
     cascade: &Cascade<'a>,
     circumstances: Circumstances<'_>,
     memo: &mut Memo<'a>,
     (unit, quantity): (UsageKey, Quantity),
     rounding: Rounding,
-) -> Result<Line, Unpriced> {
+    lines: &mut Vec<Line>,
+) -> Result<(), Unpriced> {
     let found = cascade.of_leaf(unit).ok_or(Unpriced::NoRateForUnit(unit))?;
     let multiplier = memo.multiplier(cascade, found.unit.family(), circumstances);
     let (factor, text) = multiplier.ok_or(Unpriced::OutOfRange)?.unzip();
@@ -175,7 +200,9 @@ fn line<'a>(
             amount(&factors, found.rate.per, rounding)
         }
     };
-    Ok(Line {
+    let amount = amount.ok_or(Unpriced::OutOfRange)?;
+    let free = memo.free(cascade, unit, circumstances);
+    lines.push(Line {
         unit,
         quantity,
         rate_unit: found.unit,
@@ -185,7 +212,8 @@ fn line<'a>(
         rule: found.rule,
         multiplier: text,
         fx: fx.cloned(),
-        free: memo.free(cascade, unit, circumstances),
-        amount: amount.ok_or(Unpriced::OutOfRange)?,
-    })
+        free,
+        amount,
+    });
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! From inclusive totals to disjoint leaves: a leaf is its total less every leaf declared below it.
 
+use arrayvec::ArrayVec;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use super::{InvalidUsage, Quantity, Usage, UsageKey};
 
@@ -11,14 +13,15 @@ const LEAVES_MAX: usize = UsageKey::ALL.len();
 /// covers, and so for every total.
 #[derive(Clone, Debug)]
 pub struct Leaves {
-    leaves: [(UsageKey, Quantity); LEAVES_MAX],
-    len: usize,
+    leaves: ArrayVec<(UsageKey, Quantity), LEAVES_MAX>,
+    /// What was read from a cache and a kind of input have tokens in common, and how many was not said.
+    overlap: bool,
 }
 
 impl Leaves {
     /// Each leaf and its quantity; zeros are among them.
     pub fn iter(&self) -> impl Iterator<Item = (UsageKey, Quantity)> + '_ {
-        self.leaves.iter().take(self.len).copied()
+        self.leaves.iter().copied()
     }
 
     /// The sum of the leaves within `key`, itself among them; `None` where none is declared.
@@ -30,13 +33,13 @@ impl Leaves {
 
     /// Adds to the leaf `key`, which is made if it is not there. `false` out of range.
     pub(crate) fn raise(&mut self, key: UsageKey, by: Decimal) -> bool {
-        let found = self.iter().position(|leaf| leaf.0 == key);
-        let index = found.unwrap_or(self.len);
-        let Some(leaf) = self.leaves.get_mut(index) else { return false };
-        let before = if found.is_some() { leaf.1 } else { Quantity::ZERO };
+        let found = self.leaves.iter_mut().find(|leaf| leaf.0 == key);
+        let before = found.as_ref().map_or(Quantity::ZERO, |leaf| leaf.1);
         let Some(after) = before.decimal().checked_add(by).and_then(Quantity::from_decimal) else { return false };
-        *leaf = (key, after);
-        self.len = self.len.max(index.saturating_add(1));
+        match found {
+            Some(leaf) => leaf.1 = after,
+            None => return self.leaves.try_push((key, after)).is_ok(),
+        }
         true
     }
 
@@ -44,7 +47,7 @@ impl Leaves {
     pub(crate) fn lower(&mut self, key: UsageKey, by: Decimal) {
         let mut left = by;
         for depth in 0..=DEPTH_MAX {
-            for leaf in self.leaves.iter_mut().take(self.len) {
+            for leaf in self.leaves.iter_mut() {
                 if leaf.0.is_within(key) && leaf.0.wider().len() == depth {
                     let taken = left.min(leaf.1.decimal());
                     let rest = leaf.1.decimal().checked_sub(taken).and_then(Quantity::from_decimal);
@@ -56,10 +59,14 @@ impl Leaves {
     }
 
     /// No leaves, room for all.
-    pub(crate) const NONE: Self = Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: 0 };
+    pub(crate) const fn none() -> Self {
+        Self { leaves: ArrayVec::new_const(), overlap: false }
+    }
 
-    /// From pairs sorted by key, each key once. Filled in place: moving the room for all keys costs as much as the rest.
+    /// From pairs sorted by key, each key once. Filled in place: the room for all keys is never
+    /// written or moved, which would cost as much as the rest.
     pub(super) fn fill(&mut self, declared: &[(UsageKey, Quantity)]) -> Result<(), InvalidUsage> {
+        self.overlap = false;
         self.declare(declared);
         if self.reduce_whole(declared).is_some() {
             return Ok(());
@@ -68,8 +75,12 @@ impl Leaves {
         // The narrowest first: what a key contains is a leaf by the time the key is reduced.
         for depth in (0..=DEPTH_MAX).rev() {
             for &(key, given) in declared {
-                if key.wider().len() == depth {
-                    self.reduce(key, given)?;
+                if key.wider().len() != depth {
+                    continue;
+                }
+                match self.reduce(key, given) {
+                    Err(_) if key == UsageKey::InputTokens && self.share(declared, given) => {}
+                    reduced => reduced?,
                 }
             }
         }
@@ -77,10 +88,9 @@ impl Leaves {
     }
 
     fn declare(&mut self, declared: &[(UsageKey, Quantity)]) {
-        self.len = declared.len();
-        for (leaf, pair) in self.leaves.iter_mut().zip(declared) {
-            *leaf = *pair;
-        }
+        self.leaves.clear();
+        // Each key comes once, so there is room for all.
+        self.leaves.extend(declared.iter().copied().take(LEAVES_MAX));
     }
 
     /// The same reduction for valid usage whose nested quantities are whole, which nearly all is: takes each leaf, the
@@ -109,6 +119,53 @@ impl Leaves {
         Some(())
     }
 
+    /// Tokens that lie both in the cache's part and in a kind of input, where nobody said how many: parts that do not fit
+    /// beside each other share as few as they must. Only where that is possible at all; else `false`, nothing changed.
+    fn share(&mut self, declared: &[(UsageKey, Quantity)], given: Quantity) -> bool {
+        let is_said = |key: UsageKey| declared.iter().any(|(known, _)| *known == key);
+        let leaf = |leaves: &Self, key: UsageKey| leaves.iter().find(|leaf| leaf.0 == key).map(|leaf| leaf.1.decimal());
+        let parts =
+            self.iter().filter(|leaf| leaf.0 != UsageKey::InputTokens && leaf.0.is_within(UsageKey::InputTokens));
+        let below = parts.into_iter().try_fold(Decimal::ZERO, |sum, (_, part)| sum.checked_add(part.decimal()));
+        let Some(mut excess) = below.and_then(|below| below.checked_sub(given.decimal())) else { return false };
+        let mut shared = self.clone();
+        for (kind, joint) in UsageKey::KINDS_READ {
+            let sizes = (leaf(&shared, *kind), leaf(&shared, UsageKey::CacheReadTokens));
+            let (Some(of_kind), Some(read)) = sizes else { continue };
+            let both = excess.min(of_kind).min(read);
+            if is_said(*joint) || both.is_zero() {
+                continue;
+            }
+            if !shared.raise(*joint, both) || !shared.take(*kind, both) || !shared.take(UsageKey::CacheReadTokens, both)
+            {
+                return false;
+            }
+            let Some(rest) = excess.checked_sub(both) else { return false };
+            excess = rest;
+        }
+        if !excess.is_zero() {
+            return false;
+        }
+        shared.overlap = true;
+        *self = shared;
+        if let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.0 == UsageKey::InputTokens) {
+            leaf.1 = Quantity::ZERO;
+        }
+        true
+    }
+
+    /// Takes from exactly this leaf.
+    fn take(&mut self, key: UsageKey, by: Decimal) -> bool {
+        let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.0 == key) else { return false };
+        let rest = leaf.1.decimal().checked_sub(by).and_then(Quantity::from_decimal);
+        rest.map(|rest| leaf.1 = rest).is_some()
+    }
+
+    /// Do parts overlap by an amount that nobody said? Then only what costs the same either way has a price.
+    pub(crate) const fn has_overlap(&self) -> bool {
+        self.overlap
+    }
+
     fn reduce(&mut self, key: UsageKey, given: Quantity) -> Result<(), InvalidUsage> {
         let within = |leaf: &(UsageKey, Quantity)| leaf.0 != key && leaf.0.is_within(key);
         let below =
@@ -125,7 +182,7 @@ impl Leaves {
                 parts: format!("{} = {sum}", parts.join(" + ")),
             });
         };
-        if let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == key) {
+        if let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.0 == key) {
             leaf.1 = rest;
         }
         Ok(())
@@ -153,7 +210,7 @@ fn refuse_without_total(declared: &[(UsageKey, Quantity)]) -> Result<(), Invalid
 }
 
 /// Disjoint token counts of one call: they add up to its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTotals {
     /// Prompt tokens neither read from nor written to a cache.
     pub input: u64,

@@ -7,7 +7,7 @@ use budget::entry::Phase;
 use budget::entry::{Entry, Origin};
 use budget::signal::Channel;
 use budget::signal::CounterAt;
-use budget::state::{State, Tokens};
+use budget::state::{Overshoot, State, Tokens};
 use budget::window::Span;
 use budget::{Command, Ref, Source, Verdict, Window, decide};
 use pricing::cost::{Cost, TableRef};
@@ -39,13 +39,15 @@ fn run() -> Execution {
         unpriced_calls: 0,
         calls_after_fence: 0,
         cost_after_fence: Money::ZERO,
-        tables: vec![TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") }],
+        tables: vec![TableRef::new("list", "1", "abc")],
         kill: None,
         winding: None,
         soft_limit: None,
         hard_limit: None,
         last_seq: 17,
         revision: 0,
+        holds: 0,
+        overshoot: Overshoot::default(),
     }
 }
 
@@ -64,6 +66,7 @@ status:
   phase: Running
   startedAt: "2026-05-10T10:34:50Z"
   costUsd: 0.620000000000000001
+  ownCostUsd: 0.620000000000000001
   subtreeCostUsd: 5
   durationMs: 24500
   modelCalls: 9
@@ -76,6 +79,7 @@ status:
     cacheWrite: 3
     output: 4
     reasoning: 5
+  overshootUsd: 0
   priceTables:
   - name: list
     version: "1"
@@ -173,7 +177,7 @@ fn counter(unit: Unit, window: Window, limit: i128, spent: i128) -> CounterAt {
 fn a_budget_shows_what_its_counters_hold() {
     let text = "{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b, namespace: ns}, spec: {limits: {dailyUsd: 5, monthlyUsd: 9, perRunUsd: 1}}}";
     let (resources, _) = crate::resource::read(text).unwrap();
-    let Some(budget::Command::Apply(mut applied)) = resources[0].command(budget::entry::Origin::Api) else { panic!() };
+    let budget::Command::Apply(mut applied) = resources[0].command(budget::entry::Origin::Api) else { panic!() };
     applied.generation = 3;
     const USD: i128 = 1_000_000_000_000_000_000;
     let held = Held {
@@ -196,7 +200,7 @@ fn a_budget_shows_what_its_counters_hold() {
 
 /// A call of one tool that costs `usd`, for a run of `execution`.
 fn charge(execution: &Ref, usd: &str, key: u128) -> Charge {
-    let table = TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") };
+    let table = TableRef::new("list", "1", "abc");
     Charge {
         event_id: Arc::from(key.to_string()),
         source: Arc::from("test"),
@@ -246,7 +250,7 @@ fn a_document_goes_in_and_its_live_counters_come_out() {
         verdict
     };
     for resource in &resources {
-        assert_eq!(run(&mut state, resource.command(Origin::Api).unwrap()), Verdict::Done);
+        assert_eq!(run(&mut state, resource.command(Origin::Api)), Verdict::Done);
     }
     for (key, name, usd) in [(1, "run-1", "0.123456789012345678"), (2, "run-2", "3.4")] {
         let charge = charge(&Ref::new("ns", name), usd, key);
@@ -264,7 +268,7 @@ fn a_document_goes_in_and_its_live_counters_come_out() {
     assert!(shown("counters").contains(agent), "{}", shown("counters"));
     // Applying the document that was read back changes nothing.
     let (again, _) = crate::resource::read(&document.to_yaml()).unwrap();
-    assert_eq!(run(&mut state, again[0].command(Origin::Api).unwrap()), Verdict::Unchanged);
+    assert_eq!(run(&mut state, again[0].command(Origin::Api)), Verdict::Unchanged);
     let execution = execution_document(state.execution(&Ref::new("ns", "run-1")).unwrap(), now);
     assert!(execution.to_json().contains(r#""costUsd":0.123456789012345678,"#), "{execution}");
 }
