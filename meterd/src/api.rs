@@ -30,6 +30,7 @@ mod reservations;
 mod resources;
 mod scrape;
 mod signals;
+mod simulate;
 mod sinks;
 mod traces;
 mod usage;
@@ -165,6 +166,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/import", post(dead_letters::import))
         .route("/v1/reprice", post(quarantine::reprice))
+        .route("/v1/simulate", post(simulate::post))
         .route("/v1/adjustments", post(adjustments::post))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
