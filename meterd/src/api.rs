@@ -163,6 +163,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/reservations/{id}/release", post(reservations::release))
         .route("/v1/reservations/{id}/extend", post(reservations::extend))
         .route("/v1/quarantine", get(quarantine::list))
+        .route("/v1/quarantine/{id}", get(quarantine::inspect))
+        .route("/v1/quarantine/{id}/release", post(quarantine::release))
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/import", post(dead_letters::import))
         .route("/v1/reprice", post(quarantine::reprice))

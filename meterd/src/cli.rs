@@ -16,6 +16,7 @@ mod late;
 mod load;
 mod output;
 mod price;
+mod quarantine;
 mod reconcile;
 mod reprice;
 mod run;
@@ -80,6 +81,9 @@ enum Command {
     Kill(apply::Kill),
     /// Price booked usage again from other tables: the difference by team, agent and model, and its booking
     Reprice(reprice::Reprice),
+    /// Calls without a price: what waits, and the price that a person states for one
+    #[command(subcommand)]
+    Quarantine(quarantine::Quarantine),
     /// Usage refused for its time: what is kept, and the booking of it
     #[command(subcommand)]
     Late(late::Late),
@@ -210,6 +214,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Apply(apply) => apply.run(),
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),
+        Command::Quarantine(quarantine) => quarantine.run(),
         Command::Late(late) => late.run(),
         Command::Adjust(adjust) => adjust.run(),
         Command::Cost(cost) => cost.run(),

@@ -135,7 +135,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         future_skew_max: config.ingest.future_skew_max,
         metrics,
         ledger_metrics,
-        telemetry: Telemetry::new(listeners::sources(config)),
+        telemetry: Telemetry::open(listeners::sources(config), &dir)?,
         auth,
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),

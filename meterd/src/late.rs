@@ -92,6 +92,27 @@ struct Shared {
     ledger: Reader,
 }
 
+/// The letters at one moment.
+pub struct Letters<'a>(&'a Store);
+
+impl Letters<'_> {
+    /// Those that wait, oldest first, from id `from` on.
+    pub fn waiting(&self, from: u64) -> impl Iterator<Item = &Letter> {
+        self.0.waiting(from)
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    /// How many of these namespaces were imported.
+    pub fn imported(&self, of: impl Fn(&str) -> bool) -> usize {
+        self.0.ended().filter(|namespace| of(namespace)).count()
+    }
+}
+
 impl Late {
     /// Reads the letters of a directory that this process owns.
     pub fn open(dir: &DataDir, meter: meter::Handle, ledger: Reader) -> Result<Self, LedgerError> {
@@ -104,17 +125,16 @@ impl Late {
         self.blocking(move |store| store.keep(letters)).await
     }
 
-    /// Looks at the letters that wait, oldest first, from id `from` on; and how many were imported.
-    pub fn read<T>(&self, from: u64, look: impl FnOnce(&mut dyn Iterator<Item = &Letter>, usize, usize) -> T) -> T {
-        let store = self.shared.store.lock().unwrap_or_else(PoisonError::into_inner);
-        look(&mut store.waiting(from), store.count(), store.ended())
+    /// Looks at the letters as they are now.
+    pub fn read<T>(&self, look: impl FnOnce(&Letters<'_>) -> T) -> T {
+        look(&Letters(&self.shared.store.lock().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Books these letters, or all that wait. Each is booked once, however often this is asked for.
     pub async fn import(&self, ids: Option<Vec<u64>>) -> Result<Vec<(u64, Imported)>, Cut> {
         let _turn = self.shared.turn.lock().await;
         self.find_what_was_cut_off().await?;
-        let ids = ids.unwrap_or_else(|| self.read(0, |waiting, _, _| waiting.map(|letter| letter.id).collect()));
+        let ids = ids.unwrap_or_else(|| self.read(|letters| letters.waiting(0).map(|letter| letter.id).collect()));
         let mut done = Vec::with_capacity(ids.len());
         for ids in ids.chunks(AT_ONCE) {
             done.extend(self.import_some(ids).await?);

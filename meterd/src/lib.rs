@@ -25,6 +25,7 @@ pub mod settle;
 pub mod signal;
 pub mod simulate;
 pub mod sink;
+pub mod spans;
 pub mod watch;
 
 pub mod api;

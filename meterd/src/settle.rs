@@ -7,6 +7,7 @@
 
 mod bill;
 mod book;
+mod release;
 mod reprice;
 mod statement;
 mod walk;
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 pub use bill::{BillLine, Booking as BillBooking};
+pub use release::{Case, Released, Wish};
 pub use reprice::{Asked, Report, ReportRow, reprice};
 pub use statement::{NotStated, Stated, Statement};
 
@@ -34,6 +36,7 @@ use crate::ledger::{DataDir, LedgerError};
 use crate::meter;
 use crate::reconcile::View;
 use book::book;
+pub use walk::first_logged;
 use walk::{Walk, charges_at};
 
 /// Quarantined charges looked at together.

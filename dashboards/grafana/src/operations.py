@@ -25,6 +25,7 @@ def build():
     dash = dash.with_panel(lines("Rejected by reason", "Refused events a second.", "ops", [query(rate("source, reason", "meterd_ingest_rejected_total") + " > 0 or vector(0)", "{{source}} {{reason}}")]))
     dash = dash.with_panel(lines("Unpriced by reason", "Accepted events without a price, a second.", "ops", [query(rate("provider, reason", "meterd_unpriced_events_total"), "{{provider}} {{reason}}")]))
     dash = dash.with_panel(lines("Ingest lag p99", "Age of a usage event when it is accepted.", "s", [query(quantile(0.99, "source", "meterd_ingest_lag_seconds"), "{{source}}")]))
+    dash = dash.with_panel(lines("Dead letters", "Usage refused for its time and kept; `meterd late import` books it.", "short", [query(newest("instance", "meterd_dead_letters"), "{{instance}}")]))
 
     dash = dash.with_row(d.Row("Queue and journal"))
     fill = f"{newest('instance, queue', 'meterd_queue_depth')} / {newest('instance, queue', 'meterd_queue_capacity')}"

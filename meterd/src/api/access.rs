@@ -79,6 +79,8 @@ const TABLE: &[Access] = &[
     to("get", "/v1/namespaces/{namespace}/budgets/{name}", &[Read], Reach::Path),
     to("get", "/v1/kills", &[Read], Reach::Handler),
     to("get", "/v1/quarantine", &[Read], Reach::Handler),
+    to("get", "/v1/quarantine/{id}", &[Read], Reach::Handler),
+    audited("post", "/v1/quarantine/{id}/release", &[Admin], Reach::Handler),
     to("get", "/v1/dead-letters", &[Read], Reach::Handler),
     audited("post", "/v1/dead-letters/import", &[Admin], Reach::Everywhere),
     to("get", "/v1/cost", &[Read], Reach::Handler),

@@ -92,11 +92,15 @@ pub(super) async fn list(
             && params.namespace.as_deref().is_none_or(|only| *only == **namespace)
             && params.reason.as_deref().is_none_or(|only| *only == *letter.reason)
     };
-    let answer = app.late.read(params.next.unwrap_or(0), |waiting, total, imported| {
-        let mut page = waiting.filter(wants);
+    let of = |namespace: &str| {
+        caller.0.sees(namespace) && params.namespace.as_deref().is_none_or(|only| *only == *namespace)
+    };
+    let answer = app.late.read(|letters| {
+        let mut page = letters.waiting(params.next.unwrap_or(0)).filter(wants);
         let items: Vec<Value> = page.by_ref().take(limit).map(letter_json).collect();
         let next = page.next().map(|letter| letter.id.to_string());
-        json!({ "items": items, "total": total, "imported": imported, "continue": next })
+        let total = letters.waiting(0).filter(wants).count();
+        json!({ "items": items, "total": total, "imported": letters.imported(of), "continue": next })
     });
     Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
 }

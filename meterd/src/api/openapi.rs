@@ -2,6 +2,7 @@
 
 mod cost;
 mod intake;
+mod quarantine;
 mod reservations;
 mod schema;
 mod watching;
@@ -58,7 +59,7 @@ const UNKNOWN: [(u16, &str); 1] = [(404, "No such execution.")];
 /// Every operation.
 fn operations() -> impl Iterator<Item = &'static Operation> {
     let rows = intake::OPERATIONS.iter().chain(OPERATIONS).chain(&cost::OPERATIONS);
-    rows.chain(reservations::OPERATIONS).chain(watching::OPERATIONS)
+    rows.chain(reservations::OPERATIONS).chain(watching::OPERATIONS).chain(quarantine::OPERATIONS)
 }
 
 const OPERATIONS: &[Operation] = &[

@@ -1,5 +1,7 @@
 //! `GET /v1/quarantine`: usage without a price. `POST /v1/reprice`: what booked usage costs by other tables.
 
+mod release;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use pricing::book::Layers;
 use pricing::{PriceBook, PriceTable, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+pub(super) use release::{inspect, release};
 
 use super::App;
 use super::answer::typed;

@@ -41,6 +41,7 @@ pub(super) async fn metrics(
     let (depth, capacity) = app.meter.depth();
     app.metrics.queue_depth(depth);
     app.metrics.queue_capacity(capacity);
+    app.metrics.dead_letters(app.late.read(|letters| letters.count()));
     // The scrape shows everything that was durable when it came, in the counters as in the gauges.
     app.view.read_fresh(|_| ()).await;
     let writing = tokio::task::spawn_blocking(move || {

@@ -1,6 +1,7 @@
 //! Routes without a network: the router over a real meter and ledger; answers, refusals, and the description.
 
 mod budgets;
+mod correlation;
 mod description;
 mod door;
 mod executions;

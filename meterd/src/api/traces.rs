@@ -12,7 +12,7 @@ use serde_json::json;
 use super::App;
 use super::answer::typed;
 use super::caller::Caller;
-use super::usage::{decompressed, take};
+use super::usage::{Outcome, decompressed, take};
 use crate::ingest::Item;
 use crate::ingest::otlp::{self, Encoding};
 use crate::server::body::{header_text, read};
@@ -123,7 +123,12 @@ pub(super) async fn export(
         ..(*app.telemetry.sources).clone()
     };
     let (items, note): (Vec<Item>, &str) = match signal {
-        Signal::Traces => (otlp::decode_traces_after(plain, encoding, &defaults, &app.telemetry.recent)?.items, ""),
+        Signal::Traces => {
+            let (tenant, recent) = (caller.0.tenant(), &app.telemetry.recent);
+            let batch = otlp::decode_traces_after(plain, encoding, &defaults, tenant, recent)?;
+            app.telemetry.keep_spans().await;
+            (batch.items, "")
+        }
         Signal::Logs => (otlp::decode_logs(plain, encoding, &defaults)?.items, ""),
         Signal::Metrics => return super::points::export(app, caller, plain, encoding, &defaults).await,
     };
@@ -131,14 +136,13 @@ pub(super) async fn export(
 }
 
 /// Books the items of an export and says what was refused.
-pub(super) async fn booked(
-    app: &App,
-    caller: &Caller,
-    signal: Signal,
-    items: Vec<Item>,
-    note: &str,
-) -> Result<Exported, Problem> {
+async fn booked(app: &App, caller: &Caller, signal: Signal, items: Vec<Item>, note: &str) -> Result<Exported, Problem> {
     let outcome = take(app, caller, items, "otlp").await.map_err(Problem::for_otlp)?;
+    exported(&outcome, signal, note)
+}
+
+/// What an export answers with.
+pub(super) fn exported(outcome: &Outcome, signal: Signal, note: &str) -> Result<Exported, Problem> {
     outcome.all_forbidden()?;
     let refused = outcome.rejected + outcome.conflict;
     let why = outcome.results.iter().find(|result| matches!(result.status, "rejected" | "conflict"));

@@ -43,7 +43,7 @@ pub(super) struct EventResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     execution: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reason: Option<&'static str>,
+    pub(super) reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -422,6 +422,14 @@ fn with_price(result: EventResult, priced: &Priced) -> EventResult {
             message: Some(format!("{reason}: {}", way_out(reason))),
             ..result
         },
+    }
+}
+
+/// The same of a booked call; nothing for one that has a price.
+pub(super) fn way_out_of(charge: &Charge) -> &'static str {
+    match &charge.priced {
+        Priced::Unpriced(reason) => way_out(reason),
+        Priced::Cost(_) | Priced::Zero(_) | Priced::Reported(_) => "",
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod clocks;
 mod decide;
+mod house;
 mod ingest;
 mod kill;
 mod ledger;

@@ -1,6 +1,9 @@
 //! A small HTTP client for the daemon's own API: one request, one answer; or one stream of signals.
 
-use std::path::Path;
+mod tls;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -10,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::http::request;
 use hyper::{Method, Request, Response, StatusCode};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as Http;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -23,7 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug)]
 pub(super) struct Client {
     base: String,
-    http: Http<HttpConnector, Full<Bytes>>,
+    /// Or why there can be no connection.
+    http: Result<Http<HttpsConnector<HttpConnector>, Full<Bytes>>, Arc<str>>,
     /// `Bearer …`, where `METERD_TOKEN` is set.
     authorization: Option<HeaderValue>,
 }
@@ -36,11 +41,21 @@ pub(super) struct Answer {
 }
 
 impl Client {
+    /// Trusts the certificates of the file that `METERD_CA` names, else the system's.
     pub(super) fn new(base: &str) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(Duration::from_secs(5)));
-        let http = Http::builder(TokioExecutor::new()).build(connector);
+        let ca = std::env::var_os("METERD_CA").filter(|file| !file.is_empty()).map(PathBuf::from);
+        Self::trusting(base, ca.as_deref())
+    }
+
+    /// Trusts the certificates of a file, else the system's.
+    pub(super) fn trusting(base: &str, ca: Option<&Path>) -> Self {
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        tcp.set_nodelay(true);
+        tcp.set_connect_timeout(Some(Duration::from_secs(5)));
+        let http = tls::connector(tcp, base.starts_with("https:"), ca)
+            .map(|connector| Http::builder(TokioExecutor::new()).build(connector))
+            .map_err(|error| Arc::from(format!("{error:#}")));
         let token = std::env::var("METERD_TOKEN").ok().filter(|token| !token.trim().is_empty());
         let authorization = token.and_then(|token| {
             let mut value = HeaderValue::try_from(format!("Bearer {}", token.trim())).ok()?;
@@ -48,6 +63,10 @@ impl Client {
             Some(value)
         });
         Self { base: base.trim_end_matches('/').to_owned(), http, authorization }
+    }
+
+    fn http(&self) -> anyhow::Result<&Http<HttpsConnector<HttpConnector>, Full<Bytes>>> {
+        self.http.as_ref().map_err(|error| anyhow::anyhow!("{error}"))
     }
 
     fn signed(&self, request: request::Builder) -> request::Builder {
@@ -105,7 +124,7 @@ impl Client {
         if let Some(id) = last_id {
             request = request.header("last-event-id", id);
         }
-        let response = self.http.request(request.body(Full::default())?).await?;
+        let response = self.http()?.request(request.body(Full::default())?).await?;
         if response.status() != StatusCode::OK {
             bail!("{path} answered {}", response.status());
         }
@@ -130,7 +149,7 @@ impl Client {
             bytes = Bytes::from(text);
         }
         let ask = async {
-            let response = self.http.request(request.body(Full::new(bytes))?).await?;
+            let response = self.http()?.request(request.body(Full::new(bytes))?).await?;
             let status = response.status();
             Ok::<_, anyhow::Error>(Answer { status, body: response.into_body().collect().await?.to_bytes() })
         };

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::client::Client;
 use super::get::{at, items};
 use super::output::{Output, Rows, print};
 use super::source::SourceArgs;
@@ -57,14 +58,7 @@ impl List {
     fn run(&self) -> Result<ExitCode, Failure> {
         let client = self.source.client();
         let runtime = runtime()?;
-        let mut all = Vec::new();
-        let mut path = "/v1/dead-letters?limit=1000".to_owned();
-        loop {
-            let answer = runtime.block_on(client.get(&path))?.json()?;
-            all.extend(answer.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default());
-            let Some(next) = answer.get("continue").and_then(|next| next.as_str()) else { break };
-            path = format!("/v1/dead-letters?limit=1000&continue={next}");
-        }
+        let all = runtime.block_on(pages(&client, "/v1/dead-letters?limit=1000"))?;
         show(self.output, &json!({ "items": all }), "items", &LETTER)
     }
 }
@@ -80,6 +74,20 @@ impl Import {
             return Err(not_all(failed).into());
         }
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// The items of every page of an answer.
+pub(super) async fn pages(client: &Client, path: &str) -> anyhow::Result<Vec<serde_json::Value>> {
+    let mut all = Vec::new();
+    let mut next = String::new();
+    loop {
+        let answer = client.get(&format!("{path}{next}")).await?.json()?;
+        all.extend(answer.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default());
+        match answer.get("continue").and_then(|next| next.as_str()) {
+            Some(at) => next = format!("&continue={at}"),
+            None => return Ok(all),
+        }
     }
 }
 
@@ -99,7 +107,8 @@ const LETTER: [(&str, &str); 9] = [
     ("COST_USD", "cost_usd"),
 ];
 
-fn show(
+/// Prints the list of an answer.
+pub(super) fn show(
     output: Output,
     answer: &serde_json::Value,
     list: &str,

@@ -16,6 +16,9 @@ pub(super) struct SourceArgs {
     /// A running daemon's API; --data-dir goes before it
     #[arg(long, env = "METERD_URL", value_name = "URL")]
     url: Option<String>,
+    /// Certificates that sign the daemon's, in PEM; without it the system's are trusted
+    #[arg(long, env = "METERD_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A data directory, read in place: no daemon is needed, and one that runs is not disturbed
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -69,7 +72,7 @@ impl SourceArgs {
     pub(super) fn client(&self) -> Client {
         let dir = self.data_dir.as_deref().unwrap_or(Path::new("meterd-data"));
         let url = self.url.clone().or_else(|| announced(dir)).unwrap_or_else(|| DEFAULT_URL.to_owned());
-        Client::new(&url)
+        Client::trusting(&url, self.ca.as_deref())
     }
 }
 

@@ -32,8 +32,8 @@ use attributes::Wanted;
 use relatives::Family;
 
 pub use logs::{LogBatch, decode_logs};
-pub use points::{Last, PointBatch, VIA as METRICS_VIA, decode_points};
-pub use recent::Recent;
+pub use points::{Last, PointBatch, Step, VIA as METRICS_VIA, decode_points};
+pub use recent::{MARK_BYTES, Mark, REMEMBERED_MAX, Recent};
 pub use span::SPANS_MAX;
 
 /// The id that price tables use for a provider that some client names.
@@ -151,14 +151,15 @@ pub struct TraceBatch {
 
 /// Reads the body of a trace export by itself.
 pub fn decode_traces(body: &[u8], encoding: Encoding, defaults: &Defaults) -> Result<TraceBatch, BodyError> {
-    decode_traces_after(body, encoding, defaults, &Mutex::default())
+    decode_traces_after(body, encoding, defaults, "", &Mutex::default())
 }
 
-/// Reads the body of a trace export that comes after others, of which `recent` knows.
+/// Reads the body of a trace export of `tenant` that comes after others, of which `recent` knows.
 pub fn decode_traces_after(
     body: &[u8],
     encoding: Encoding,
     defaults: &Defaults,
+    tenant: &str,
     recent: &Mutex<Recent>,
 ) -> Result<TraceBatch, BodyError> {
     let wanted = Wanted { execution_keys: &defaults.execution_keys };
@@ -166,20 +167,20 @@ pub fn decode_traces_after(
         Encoding::Protobuf => wire::decode(body, wanted)?,
         Encoding::Json => json::decode(body, wanted)?,
     };
-    Ok(batch(&request, defaults, recent))
+    Ok(batch(&request, defaults, tenant, recent))
 }
 
 /// Reads a trace export that a gRPC server has already decoded.
 pub fn read_traces(message: ExportTraceServiceRequest, defaults: &Defaults) -> Result<TraceBatch, BodyError> {
     let request = wire::request(message, Wanted { execution_keys: &defaults.execution_keys });
     preflight::spans(request.spans.len())?;
-    Ok(batch(&request, defaults, &Mutex::default()))
+    Ok(batch(&request, defaults, "", &Mutex::default()))
 }
 
-fn batch(request: &span::Request, defaults: &Defaults, recent: &Mutex<Recent>) -> TraceBatch {
+fn batch(request: &span::Request, defaults: &Defaults, tenant: &str, recent: &Mutex<Recent>) -> TraceBatch {
     let family = Family::new(request);
     let mut calls = relatives::calls(&family);
-    recent.lock().unwrap_or_else(PoisonError::into_inner).settle(&mut calls, &request.spans);
+    recent.lock().unwrap_or_else(PoisonError::into_inner).settle(tenant, &mut calls, &request.spans);
     let spans = request.spans.len();
     let duplicates = calls.iter().filter(|call| call.duplicate).count();
     let not_billable = spans.saturating_sub(calls.len());

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -29,7 +30,15 @@ enum Line {
     /// An import begins; what it books comes after this entry.
     Tried { ids: Vec<u64>, after: u64 },
     /// The ledger has it, in this entry.
-    Ended { id: u64, key: u128, seq: u64 },
+    Ended { id: u64, end: End },
+}
+
+/// What became of a letter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct End {
+    key: u128,
+    seq: u64,
+    namespace: Arc<str>,
 }
 
 pub(super) struct Store {
@@ -45,7 +54,7 @@ pub(super) struct Store {
 struct Memory {
     waiting: BTreeMap<u64, Letter>,
     tried: BTreeMap<u64, u64>,
-    ended: BTreeMap<u64, (u128, u64)>,
+    ended: BTreeMap<u64, End>,
     keys: HashMap<u128, u64>,
     last: u64,
 }
@@ -59,19 +68,19 @@ impl Memory {
                 self.waiting.insert(letter.id, *letter);
             }
             Line::Tried { ids, after } => self.tried.extend(ids.into_iter().map(|id| (id, after))),
-            Line::Ended { id, key, seq } => {
+            Line::Ended { id, end } => {
                 self.last = self.last.max(id);
-                self.keys.insert(key, id);
+                self.keys.insert(end.key, id);
                 self.waiting.remove(&id);
                 self.tried.remove(&id);
-                self.ended.insert(id, (key, seq));
+                self.ended.insert(id, end);
             }
         }
     }
 
     /// The same in as few lines as possible.
     fn lines(&self) -> Vec<Line> {
-        let ended = self.ended.iter().map(|(id, (key, seq))| Line::Ended { id: *id, key: *key, seq: *seq });
+        let ended = self.ended.iter().map(|(id, end)| Line::Ended { id: *id, end: end.clone() });
         let kept = self.waiting.values().map(|letter| Line::Kept(Box::new(letter.clone())));
         let tried = self.tried.iter().map(|(id, after)| Line::Tried { ids: vec![*id], after: *after });
         ended.chain(kept).chain(tried).collect()
@@ -140,8 +149,11 @@ impl Store {
 
     /// The ledger has these letters.
     pub(super) fn end(&mut self, ended: Vec<(u64, u64)>) -> Result<(), LedgerError> {
-        let key = |id: &u64| self.memory.waiting.get(id).map(|letter| letter.charge.key);
-        let line = |(id, seq): (u64, u64)| key(&id).map(|key| Line::Ended { id, key, seq });
+        let line = |(id, seq): (u64, u64)| {
+            let charge = &self.memory.waiting.get(&id)?.charge;
+            let end = End { key: charge.key, seq, namespace: Arc::clone(&charge.execution.namespace) };
+            Some(Line::Ended { id, end })
+        };
         let lines = ended.into_iter().filter_map(line).collect();
         self.write(lines)
     }
@@ -170,15 +182,16 @@ impl Store {
 
     /// The entry that has the letter.
     pub(super) fn end_of(&self, id: u64) -> Option<u64> {
-        self.memory.ended.get(&id).map(|(_, seq)| *seq)
+        self.memory.ended.get(&id).map(|end| end.seq)
     }
 
     pub(super) fn count(&self) -> usize {
         self.memory.waiting.len()
     }
 
-    pub(super) fn ended(&self) -> usize {
-        self.memory.ended.len()
+    /// The namespaces of those that are imported.
+    pub(super) fn ended(&self) -> impl Iterator<Item = &str> {
+        self.memory.ended.values().map(|end| &*end.namespace)
     }
 
     fn write(&mut self, lines: Vec<Line>) -> Result<(), LedgerError> {

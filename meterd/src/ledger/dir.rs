@@ -99,6 +99,12 @@ impl DataDir {
         self.root.join("dead-letters")
     }
 
+    /// Which spans are around calls that were counted.
+    #[must_use]
+    pub fn spans(&self) -> PathBuf {
+        self.root.join("spans")
+    }
+
     /// Where a running daemon says how to reach it.
     #[must_use]
     pub fn endpoints(&self) -> PathBuf {

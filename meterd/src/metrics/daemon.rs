@@ -33,7 +33,7 @@ pub const RESULTS: [&str; 5] = ["accepted", "duplicate", "conflict", "rejected",
 /// The value of a closed label for what is not in its set.
 pub const OTHER: &str = "other";
 /// Why a usage event is refused: the label `reason`. A code that is not here counts as `other`.
-pub const REJECTIONS: [&str; 38] = [
+pub const REJECTIONS: [&str; 39] = [
     "malformed_json",
     "malformed_protobuf",
     "malformed_gzip",
@@ -55,6 +55,7 @@ pub const REJECTIONS: [&str; 38] = [
     "unexpected_field",
     "unknown_kind",
     "unknown_usage_key",
+    "unknown_counter",
     "invalid_type",
     "invalid_value",
     "invalid_quantity",
@@ -97,6 +98,7 @@ struct Families {
     ingest_rejected: IntCounterVec,
     ingest_lag: HistogramVec,
     ingest_last_event: GaugeVec,
+    dead_letters: IntGauge,
     auth_refused: IntCounterVec,
     queue_depth: IntGaugeVec,
     queue_capacity: IntGaugeVec,
@@ -124,6 +126,11 @@ impl DaemonMetrics {
     /// Every family, its enumerated label values at 0.
     pub fn new() -> Result<Self, prometheus::Error> {
         register::families().map(|families| Self(Arc::new(families)))
+    }
+
+    /// So many dead letters wait.
+    pub fn dead_letters(&self, waiting: usize) {
+        self.0.dead_letters.set(i64::try_from(waiting).unwrap_or(i64::MAX));
     }
 
     /// A request was answered. `handler` is a route's template (`/v1/usage`), never a path as sent.

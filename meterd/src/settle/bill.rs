@@ -10,7 +10,7 @@ use budget::charge::{Called, Priced};
 use budget::{Adjust, AdjustReason};
 use pricing::{Money, Timestamp};
 
-use super::walk::{Paper, Walk};
+use super::walk::{Paper, Walk, first_logged};
 use super::{Cut, Settler, blocking, book::book};
 use crate::ledger::Reader;
 
@@ -74,7 +74,7 @@ impl Settler {
 fn calls_of(reader: Reader, line: &BillLine) -> Result<Option<Vec<Call>>, crate::ledger::LedgerError> {
     let end = line.day.saturating_add(DAY_NANOS);
     // A call is logged at most an hour before its own time.
-    let from = Walk::first_logged(&reader, line.day.saturating_add(-budget::counter::AHEAD_MAX_NANOS))?;
+    let from = first_logged(&reader, line.day.saturating_add(-budget::counter::AHEAD_MAX_NANOS))?;
     let mut walk = Walk::open(reader, from)?;
     let mut calls = Vec::new();
     while let Some(papers) = walk.next_charges()? {

@@ -11,7 +11,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::book::book;
-use super::walk::{Paper, Walk};
+use super::walk::{Paper, Walk, first_logged};
 use super::{Cut, blocking, pin, price_of};
 use crate::ledger::{DataDir, Reader};
 use crate::meter;
@@ -119,7 +119,7 @@ pub async fn reprice(
     let (reader, run): (_, Arc<str>) = (reader.clone(), run.into());
     let logged_from = asked.since.saturating_add(AHEAD_MAX_NANOS.saturating_neg());
     let mut walk = blocking(move || {
-        let from = Walk::first_logged(&reader, logged_from)?;
+        let from = first_logged(&reader, logged_from)?;
         Walk::open(reader, from)
     })
     .await?;

@@ -43,19 +43,6 @@ impl Walk {
         Ok(walk)
     }
 
-    /// The first entry that was logged at `time` or later; log time never goes back.
-    pub(super) fn first_logged(reader: &Reader, time: Timestamp) -> Result<u64, LedgerError> {
-        let (mut from, mut to) = (1, reader.committed() + 1);
-        while from < to {
-            let middle = from.midpoint(to);
-            match reader.entry(middle)? {
-                Some(entry) if entry.at < time => from = middle + 1,
-                _ => to = middle,
-            }
-        }
-        Ok(from)
-    }
-
     /// Every adjustment up to here is known.
     pub(super) const fn read_to(&self) -> u64 {
         self.read_to
@@ -109,6 +96,19 @@ impl Walk {
     }
 }
 
+/// The first entry that was logged at `time` or later; log time never goes back.
+pub fn first_logged(reader: &Reader, time: Timestamp) -> Result<u64, LedgerError> {
+    let (mut from, mut to) = (1, reader.committed() + 1);
+    while from < to {
+        let middle = from.midpoint(to);
+        match reader.entry(middle)? {
+            Some(entry) if entry.at < time => from = middle + 1,
+            _ => to = middle,
+        }
+    }
+    Ok(from)
+}
+
 fn standing_of(adjustment: &Adjustment) -> Standing {
     let (total, digest) = match &adjustment.priced {
         Priced::Cost(cost) => (cost.total, cost.table.digest.clone()),
@@ -133,6 +133,21 @@ pub(super) fn charges_at(reader: &Reader, seqs: &[u64]) -> Result<Vec<(u64, Time
         left = after;
     }
     Ok(found)
+}
+
+/// The newest adjustment of a charge; reads from the charge on.
+pub(super) fn newest_adjustment(reader: &Reader, charge: u64) -> Result<Option<Entry>, LedgerError> {
+    let committed = reader.committed();
+    let mut newest = None;
+    if charge < committed {
+        reader.scan(charge + 1, |entry| {
+            if matches!(&entry.fact, Fact::Adjusted(adjustment) if adjustment.of == charge) {
+                newest = Some(entry.clone());
+            }
+            entry.seq < committed
+        })?;
+    }
+    Ok(newest)
 }
 
 /// Neighbours read along with a quarantined charge: others of its kind are often near.

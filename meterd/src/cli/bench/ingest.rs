@@ -20,12 +20,10 @@ use serde_json::json;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use super::Report;
 use super::clocks::{millis, resident_bytes};
+use super::{Report, house};
+use crate::cli::Failure;
 use crate::cli::output::Output;
-use crate::cli::{ConfigArgs, Failure, runtime};
-use crate::clock::Clock;
-use crate::daemon;
 
 /// How usage comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -68,21 +66,11 @@ pub(in crate::cli) struct BenchIngest {
 
 impl BenchIngest {
     pub(in crate::cli) fn run(&self) -> Result<ExitCode, Failure> {
-        let dir = std::env::temp_dir().join(format!("meterd-bench-ingest-{}", std::process::id()));
-        let measured = runtime()?.block_on(self.measure(&dir));
-        let _ = std::fs::remove_dir_all(&dir);
-        measured?.print(self.output)
+        house::in_a_folder("ingest", self.output, async |dir| self.measure(dir).await)
     }
 
     async fn measure(&self, dir: &Path) -> Result<Report, Failure> {
-        let any = || Some("127.0.0.1:0".to_owned());
-        let args = ConfigArgs {
-            data_dir: Some(dir.to_path_buf()),
-            listen: any(),
-            metrics_listen: any(),
-            ..ConfigArgs::default()
-        };
-        let daemon = daemon::start(&args.resolve()?, Clock::wall()).await.context("the daemon does not start")?;
+        let daemon = house::daemon(dir, |_| {}).await?;
         let batch = self.batch.unwrap_or(self.form.batch()).max(1);
         let requests = self.events.div_ceil(batch as u64).max(1);
         let template = match self.form {

@@ -7,20 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use super::Report;
 use super::clocks::{Stretch, millis, resident_bytes};
+use super::{Report, house};
 use crate::api::App;
+use crate::cli::Failure;
 use crate::cli::client::Client;
 use crate::cli::output::Output;
-use crate::cli::{ConfigArgs, Failure, runtime};
 use crate::clock::Clock;
-use crate::daemon::{self, Daemon};
+use crate::config::Config;
+use crate::daemon::Daemon;
 use crate::metrics::{Format, Scraper};
 
 /// Samples that one agent with one model makes, at least.
@@ -51,24 +51,15 @@ pub(in crate::cli) struct BenchMetrics {
 
 impl BenchMetrics {
     pub(in crate::cli) fn run(&self) -> Result<ExitCode, Failure> {
-        let dir = std::env::temp_dir().join(format!("meterd-bench-metrics-{}", std::process::id()));
-        let measured = runtime()?.block_on(self.measure(&dir));
-        let _ = std::fs::remove_dir_all(&dir);
-        measured?.print(self.output)
+        house::in_a_folder("metrics", self.output, async |dir| self.measure(dir).await)
     }
 
     async fn measure(&self, dir: &Path) -> Result<Report, Failure> {
-        let any = || Some("127.0.0.1:0".to_owned());
-        let args = ConfigArgs {
-            data_dir: Some(dir.to_path_buf()),
-            listen: any(),
-            metrics_listen: any(),
-            ..ConfigArgs::default()
+        let caps = |config: &mut Config| {
+            let caps = &mut config.metrics;
+            (caps.series_max, caps.agents_max) = (self.series.max(10_000), self.series);
         };
-        let mut config = args.resolve()?;
-        let caps = &mut config.metrics;
-        (caps.series_max, caps.agents_max) = (self.series.max(10_000), self.series);
-        let daemon = daemon::start(&config, Clock::wall()).await.context("the daemon does not start")?;
+        let daemon = house::daemon(dir, caps).await?;
         let client = Client::new(&daemon.api_url());
         self.fill(&client).await?;
         let (samples, mut figures) = encode(&daemon.app).await;

@@ -66,6 +66,26 @@ impl Bag {
         pairs.sort();
         pairs.join("\n")
     }
+
+    /// Names and values of all scalar attributes but those named, in an order that does not depend on the sender's: what tells
+    /// one series from others.
+    pub(super) fn identity_of_proto(pairs: &[KeyValue], without: &[&str]) -> String {
+        let scalar = |pair: &KeyValue| Some((pair.key.clone(), wire::scalar(pair.value.clone()?)?));
+        identity(pairs.iter().filter_map(scalar), without)
+    }
+
+    /// The same of a JSON message.
+    pub(super) fn identity_of_json(pairs: Option<&Json>, without: &[&str]) -> String {
+        let scalar = |pair: &Json| Some((pair.get("key")?.as_str()?.to_owned(), scalar(pair.get("value")?)?));
+        identity(pairs.and_then(Json::as_array).into_iter().flatten().filter_map(scalar), without)
+    }
+}
+
+fn identity(pairs: impl Iterator<Item = (String, Value)>, without: &[&str]) -> String {
+    let pairs = pairs.filter(|(key, _)| !without.contains(&key.as_str()));
+    let mut pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value:?}")).collect();
+    pairs.sort();
+    pairs.join("\n")
 }
 
 fn scalar(value: &Json) -> Option<Value> {

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::attributes::{Attributes, Value, Wanted, cut};
 use super::preflight;
-use super::span::{NAME_BYTES_MAX, Place, Request, Span, id_from_hex};
+use super::span::{NAME_BYTES_MAX, Place, Request, Span, id_from_text};
 use crate::ingest::BodyError;
 
 /// Decodes a JSON request.
@@ -49,9 +49,9 @@ fn keep(span: JsonSpan<'_>, place: Place, from_ai_sdk: bool, wanted: Wanted<'_>)
     let nanos = |number: Option<Number>| number.and_then(|number| u64::try_from(number.0).ok()).unwrap_or(0);
     Span {
         place,
-        trace: id_from_hex(&text(span.trace_id)),
-        id: id_from_hex(&text(span.span_id)),
-        parent: id_from_hex(&text(span.parent_span_id)),
+        trace: id_from_text(&text(span.trace_id)),
+        id: id_from_text(&text(span.span_id)),
+        parent: id_from_text(&text(span.parent_span_id)),
         name: Box::from(cut(&text(span.name), NAME_BYTES_MAX)),
         from_ai_sdk,
         start_nanos: nanos(span.start_time_unix_nano),

@@ -1,50 +1,182 @@
-//! Spans above calls that were counted in earlier requests: exporters cut a trace anywhere, and a call's outer span often comes in
-//! the request after its leaf's. Bounded; forgets the oldest. Not durable: a restart between the two counts both.
+//! Calls that were counted in earlier requests, by their place in their traces: exporters cut a trace anywhere, and collectors
+//! send its parts in any order, so a call's outer span may come after its leaf's or before it.
+//!
+//! Bounded; forgets the oldest. What it learns can be taken out and given back after a restart; nothing is written here.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use sha2::{Digest as _, Sha256};
 
 use super::call::Call;
+use super::dialect::{Class, classify};
 use super::span::{Span, SpanId, TraceId};
 
 /// Most spans that are remembered.
-const SPANS_MAX: usize = 65_536;
+pub const REMEMBERED_MAX: usize = 131_072;
+/// Most ancestors that are looked at for one span.
+const ANCESTORS_MAX: usize = 64;
+/// Bytes of a mark.
+pub const MARK_BYTES: usize = 33;
 
-/// Spans of which a leaf was counted.
+/// A span of a tenant's.
+type Key = ([u8; 8], TraceId, SpanId);
+
+/// A call was counted below this span: what it reports itself was counted.
+const ABOVE: u8 = 1;
+/// This span was counted, or is below one that was: what its children report was counted.
+const UNDER: u8 = 2;
+
+/// What is known of one span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    key: Key,
+    side: u8,
+}
+
+impl Mark {
+    /// Side, tenant, trace, span.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; MARK_BYTES] {
+        let (tenant, trace, span) = self.key;
+        let mut bytes = [0; MARK_BYTES];
+        let parts = [self.side].into_iter().chain(tenant).chain(trace).chain(span);
+        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+        bytes
+    }
+
+    /// What [`Mark::to_bytes`] wrote.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; MARK_BYTES]) -> Option<Self> {
+        let (side, rest) = bytes.split_first()?;
+        let (tenant, rest) = rest.split_first_chunk::<8>()?;
+        let (trace, rest) = rest.split_first_chunk::<16>()?;
+        let span = rest.first_chunk::<8>()?;
+        matches!(*side, 1..=3).then_some(Self { key: (*tenant, *trace, *span), side: *side })
+    }
+}
+
+/// Spans around calls that were counted.
 #[derive(Debug, Default)]
 pub struct Recent {
-    above: HashSet<(TraceId, SpanId)>,
-    order: VecDeque<(TraceId, SpanId)>,
+    sides: HashMap<Key, u8>,
+    order: VecDeque<Key>,
+    fresh: Vec<Mark>,
 }
 
 impl Recent {
-    /// Marks calls whose leaf was counted before, and remembers what is above those that count now.
-    pub(super) fn settle(&mut self, calls: &mut [Call], spans: &[Span]) {
+    /// As it was when these were taken out.
+    #[must_use]
+    pub fn restored(marks: impl Iterator<Item = Mark>) -> Self {
+        let mut recent = Self::default();
+        marks.for_each(|mark| recent.remember(mark.key, mark.side));
+        recent.fresh.clear();
+        recent
+    }
+
+    /// What was learned since this was last asked.
+    pub fn take_fresh(&mut self) -> Vec<Mark> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    /// Everything, the oldest first.
+    pub fn marks(&self) -> impl Iterator<Item = Mark> {
+        self.order.iter().filter_map(|key| Some(Mark { key: *key, side: *self.sides.get(key)? }))
+    }
+
+    /// Marks calls that were counted in another request, and remembers what is around those that count now.
+    pub(super) fn settle(&mut self, tenant: &str, calls: &mut [Call], spans: &[Span]) {
+        let digest: [u8; 32] = Sha256::digest(tenant.as_bytes()).into();
+        let tenant = digest.first_chunk::<8>().copied().unwrap_or_default();
+        let key = |trace: TraceId, id: SpanId| (tenant, trace, id);
+        let of = |span: &Span| Some(key(span.trace?, span.id?));
+        let under = self.under(spans, key);
         for call in calls.iter_mut().filter(|call| call.class.is_model() && !call.duplicate) {
-            let known = spans.get(call.span).and_then(|span| Some((span.trace?, span.id?)));
-            call.duplicate = known.is_some_and(|known| self.above.contains(&known));
+            let own = spans.get(call.span).and_then(of);
+            call.duplicate = under.contains(&call.span) || own.is_some_and(|own| self.is(own, ABOVE));
         }
-        let counted = calls.iter().filter(|call| call.class.is_model() && call.has_usage());
+        for index in under {
+            if let Some(key) = spans.get(index).and_then(of) {
+                self.remember(key, UNDER);
+            }
+        }
+        let counted = calls.iter().filter(|call| call.class.is_model() && !call.duplicate && call.has_usage());
         let leaves: HashSet<usize> = counted.map(|call| call.span).collect();
-        // Children stand before their parents in most exports; those that do not are found in the next round.
         for (index, span) in spans.iter().enumerate() {
-            let (Some(trace), Some(id)) = (span.trace, span.id) else { continue };
-            if let Some(parent) = span.parent
-                && (leaves.contains(&index) || self.above.contains(&(trace, id)))
-            {
-                self.remember((trace, parent));
+            let Some(own) = of(span) else { continue };
+            if leaves.contains(&index) {
+                self.remember(own, UNDER);
+            }
+        }
+        self.above(spans, &leaves, key);
+    }
+
+    /// Spans with an ancestor that was counted in another request. A call inside of a tool is a call of its own.
+    fn under(&self, spans: &[Span], key: impl Fn(TraceId, SpanId) -> Key) -> HashSet<usize> {
+        if self.sides.is_empty() {
+            return HashSet::new();
+        }
+        let known = by_id(spans);
+        let is_under = |span: &Span| {
+            let mut at = span;
+            for _ in 0..ANCESTORS_MAX {
+                let (Some(trace), Some(parent)) = (at.trace, at.parent) else { return false };
+                if self.is(key(trace, parent), UNDER) {
+                    return true;
+                }
+                match known.get(&(trace, parent)).and_then(|index| spans.get(*index)) {
+                    Some(next) if classify(next) != Class::Tool => at = next,
+                    _ => return false,
+                }
+            }
+            false
+        };
+        let calls = spans.iter().enumerate().filter(|(_, span)| classify(span) != Class::Tool && is_under(span));
+        calls.map(|(index, _)| index).collect()
+    }
+
+    /// Remembers the spans above counted leaves, through those of this request up to the first that is not in it.
+    fn above(&mut self, spans: &[Span], leaves: &HashSet<usize>, key: impl Fn(TraceId, SpanId) -> Key) {
+        let known = by_id(spans);
+        for (index, span) in spans.iter().enumerate() {
+            let (Some(trace), Some(id), Some(_)) = (span.trace, span.id, span.parent) else { continue };
+            let begins = leaves.contains(&index) || (self.is(key(trace, id), ABOVE) && classify(span) != Class::Tool);
+            let mut at = begins.then_some(span);
+            for _ in 0..ANCESTORS_MAX {
+                let Some(parent) = at.and_then(|span| span.parent) else { break };
+                if self.is(key(trace, parent), ABOVE) {
+                    // What is above it is found when its own turn comes.
+                    break;
+                }
+                self.remember(key(trace, parent), ABOVE);
+                at = known.get(&(trace, parent)).and_then(|index| spans.get(*index));
+                at = at.filter(|span| classify(span) != Class::Tool);
             }
         }
     }
 
-    fn remember(&mut self, span: (TraceId, SpanId)) {
-        if !self.above.insert(span) {
+    fn is(&self, key: Key, side: u8) -> bool {
+        self.sides.get(&key).is_some_and(|sides| sides & side != 0)
+    }
+
+    fn remember(&mut self, key: Key, side: u8) {
+        let sides = self.sides.entry(key).or_insert(0);
+        if *sides & side == side {
             return;
         }
-        self.order.push_back(span);
-        while self.order.len() > SPANS_MAX {
+        if *sides == 0 {
+            self.order.push_back(key);
+        }
+        *sides |= side;
+        self.fresh.push(Mark { key, side });
+        while self.order.len() > REMEMBERED_MAX {
             if let Some(oldest) = self.order.pop_front() {
-                self.above.remove(&oldest);
+                self.sides.remove(&oldest);
             }
         }
     }
+}
+
+fn by_id(spans: &[Span]) -> HashMap<(TraceId, SpanId), usize> {
+    let ids = spans.iter().enumerate().filter_map(|(index, span)| Some(((span.trace?, span.id?), index)));
+    ids.collect()
 }

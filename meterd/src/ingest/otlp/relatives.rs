@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::attributes::Field;
 use super::call::{Call, Known};
-use super::dialect::Class;
+use super::dialect::{Class, classify};
 use super::span::{Request, Span, SpanId, TraceId};
 
 /// Most ancestors that are looked at for one span.
@@ -134,7 +134,10 @@ fn by_descent(calls: &mut [Call], family: &Family<'_>) {
     if of_span.len() < 2 {
         return;
     }
-    let above = |span: usize| family.ancestors(span).filter_map(|ancestor| of_span.get(&ancestor).copied());
+    // A call inside of a tool is no part of the call that asked for the tool.
+    let within = |ancestor: &usize| family.spans().get(*ancestor).is_some_and(|span| classify(span) != Class::Tool);
+    let above =
+        |span: usize| family.ancestors(span).take_while(within).filter_map(|ancestor| of_span.get(&ancestor).copied());
     let mut live: Vec<usize> = of_span.values().copied().collect();
     live.sort_unstable();
 

@@ -1,5 +1,8 @@
 //! One request as its spans and resources, whichever encoding it came in: ids, times, status and kept attributes.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+
 use super::attributes::{Attributes, Field};
 
 /// Most spans in one request.
@@ -77,10 +80,18 @@ pub(super) fn id<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     <[u8; N]>::try_from(bytes).ok().filter(|id| id.iter().any(|byte| *byte != 0))
 }
 
-/// An id from its hex digits, in either case.
-pub(super) fn id_from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+/// An id from its hex digits, in either case, as OTLP writes them; or from base64, as protobuf's own JSON form does.
+pub(super) fn id_from_text<const N: usize>(text: &str) -> Option<[u8; N]> {
     if text.len() != N.checked_mul(2)? || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return None;
+        // A length that is an id's in hex is none in base64.
+        if N < 8 {
+            return None;
+        }
+        let text = text.trim_end_matches('=');
+        let engine = if text.contains(['-', '_']) { URL_SAFE_NO_PAD } else { STANDARD_NO_PAD };
+        let mut bytes = [0u8; 24];
+        let read = engine.decode_slice(text, &mut bytes).ok()?;
+        return id(bytes.get(..read)?);
     }
     let mut bytes = [0u8; N];
     for (byte, at) in bytes.iter_mut().zip((0..text.len()).step_by(2)) {

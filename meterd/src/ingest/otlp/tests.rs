@@ -5,8 +5,10 @@ mod captures;
 mod dialects;
 mod kept;
 mod limits;
+mod points;
 mod relatives;
 mod support;
+mod variants;
 
 /// The folder of captures, for the tests of other formats too.
 pub(crate) fn captures_folder() -> Option<std::path::PathBuf> {

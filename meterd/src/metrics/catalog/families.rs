@@ -105,6 +105,8 @@ families! {
         "Age of a usage event when it is accepted.";
     INGEST_LAST_EVENT: Gauge Daemon "meterd_ingest_last_event_timestamp_seconds" "seconds" ["source"]
         "When the last usage event was accepted.";
+    DEAD_LETTERS: Gauge Daemon "meterd_dead_letters" "" []
+        "Usage refused for its time and kept, that waits to be imported.";
     AUTH_REFUSED: Counter Daemon "meterd_auth_refused_total" "" ["reason"]
         "Requests that were not let in: no or an unknown credential, a role or reach that is missing, too many of them.";
     PRICE_TABLE_INFO: Info Daemon "meterd_price_table_info" "" ["version" "digest" "source" "currency"]

@@ -31,6 +31,7 @@ pub(super) fn families() -> Result<Families, Error> {
             &registry,
             GaugeVec::new(opts(&catalog::INGEST_LAST_EVENT), catalog::INGEST_LAST_EVENT.labels),
         )?,
+        dead_letters: kept(&registry, IntGauge::with_opts(opts(&catalog::DEAD_LETTERS)))?,
         auth_refused: kept(&registry, counters(&catalog::AUTH_REFUSED))?,
         queue_depth: kept(&registry, gauges(&catalog::QUEUE_DEPTH))?,
         queue_capacity: kept(&registry, gauges(&catalog::QUEUE_CAPACITY))?,

@@ -1,14 +1,14 @@
-//! Logs and metrics of coding agents: usage events by record, increases by series, each once however often it is sent.
+//! Logs of coding agents: usage events by record, each once however often it is sent.
 
 use budget::charge::{CallOutcome, Called};
 use pricing::UsageKey;
 use serde_json::{Value, json};
 
-use super::super::{Defaults, Encoding, Last, Rule, decode_logs, decode_points};
+use super::super::{Defaults, Encoding, decode_logs};
 use crate::event::UsageEvent;
 use crate::ingest::Item;
 
-fn attributes(pairs: Value) -> Value {
+pub(super) fn attributes(pairs: &Value) -> Value {
     let one = |(key, value): (&String, &Value)| {
         let kind = match value {
             Value::String(_) => "stringValue",
@@ -22,10 +22,9 @@ fn attributes(pairs: Value) -> Value {
 }
 
 fn logs(service: &str, records: &[Value]) -> Vec<Item> {
-    let record =
-        |pairs: &Value| json!({ "timeUnixNano": "1795341600000000000", "attributes": attributes(pairs.clone()) });
+    let record = |pairs: &Value| json!({ "timeUnixNano": "1795341600000000000", "attributes": attributes(pairs) });
     let body = json!({ "resourceLogs": [{
-        "resource": { "attributes": attributes(json!({ "service.name": service })) },
+        "resource": { "attributes": attributes(&json!({ "service.name": service })) },
         "scopeLogs": [{ "logRecords": records.iter().map(record).collect::<Vec<_>>() }],
     }] });
     decode_logs(body.to_string().as_bytes(), Encoding::Json, &Defaults::default()).unwrap().items
@@ -85,78 +84,4 @@ fn codexs_completed_responses_are_calls() {
 fn a_record_that_names_no_run_is_refused() {
     let items = logs("codex_cli_rs", &[json!({ "event.name": "codex.tool_result", "tool_name": "shell" })]);
     assert_eq!(items[0].event.as_ref().unwrap_err().code, "missing_field");
-}
-
-fn metrics(temporality: i64, start: u64, time: u64, points: &[(&str, f64)]) -> Vec<u8> {
-    let point = |(kind, value): &(&str, f64)| {
-        json!({
-            "startTimeUnixNano": start.to_string(), "timeUnixNano": time.to_string(), "asDouble": value,
-            "attributes": attributes(json!({ "type": kind, "model": "claude-sonnet-4-5", "session.id": "s-1" })),
-        })
-    };
-    let sum = json!({
-        "aggregationTemporality": temporality, "isMonotonic": true, "dataPoints": points.iter().map(point).collect::<Vec<_>>(),
-    });
-    json!({ "resourceMetrics": [{
-        "resource": { "attributes": attributes(json!({ "service.name": "claude-code" })) },
-        "scopeMetrics": [{ "metrics": [{ "name": "claude_code.token.usage", "sum": sum }] }],
-    }] })
-    .to_string()
-    .into_bytes()
-}
-
-fn only() -> Defaults {
-    let rule = Rule { service: "claude-*".into(), metrics_only: true, team: Some("tools".into()), ..Rule::default() };
-    Defaults { rules: [rule].into(), ..Defaults::default() }
-}
-
-const T: u64 = 1_795_341_600_000_000_000;
-
-#[test]
-fn metrics_are_read_only_where_nothing_better_comes() {
-    let body = metrics(1, T, T + 1, &[("input", 10.0)]);
-    let batch = decode_points(&body, Encoding::Json, &Defaults::default(), &mut Last::default()).unwrap();
-    assert_eq!((batch.points, batch.items.len()), (1, 0));
-    let batch = decode_points(&body, Encoding::Json, &only(), &mut Last::default()).unwrap();
-    assert_eq!(event(&batch.items, 0).team.as_deref(), Some("tools"));
-}
-
-#[test]
-fn a_delta_is_its_own_increase() {
-    let body =
-        metrics(1, T, T + 1, &[("input", 100.0), ("cacheRead", 1200.0), ("cacheCreation", 300.0), ("output", 40.0)]);
-    let mut last = Last::default();
-    let batch = decode_points(&body, Encoding::Json, &only(), &mut last).unwrap();
-    assert_eq!(batch.items.len(), 1, "the types of one moment are one event");
-    let keys = [UsageKey::InputTokens, UsageKey::CacheReadTokens, UsageKey::CacheWriteTokens, UsageKey::OutputTokens];
-    assert_eq!(counts(event(&batch.items, 0), &keys), [1600, 1200, 300, 40]);
-    let again = decode_points(&body, Encoding::Json, &only(), &mut last).unwrap();
-    assert_eq!(again.items[0].id, batch.items[0].id);
-}
-
-#[test]
-fn a_cumulative_counter_counts_its_increase_over_resets_and_restarts() {
-    let mut last = Last::default();
-    let mut ids = Vec::new();
-    let mut output = |last: &mut Last, start, value| {
-        let body = metrics(2, start, start + 1_000, &[("output", value)]);
-        let batch = decode_points(&body, Encoding::Json, &only(), last).unwrap();
-        ids.extend(batch.items.iter().filter_map(|item| item.id.clone()));
-        batch.items.first().map_or(0, |item| counts(item.event.as_ref().unwrap(), &[UsageKey::OutputTokens])[0])
-    };
-    assert_eq!(output(&mut last, T, 100.0), 100);
-    assert_eq!(output(&mut last, T, 100.0), 0, "sent again");
-    assert_eq!(output(&mut last, T, 140.0), 40);
-    assert_eq!(output(&mut last, T + 500, 30.0), 30, "a new start");
-    assert_eq!(output(&mut last, T, 150.0), 0, "an old one, too late");
-    assert_eq!(output(&mut last, T + 500, 10.0), 10, "it fell: it began anew");
-    assert_eq!(output(&mut last, T + 500, 15.0), 5);
-    // What was booked is all that a restart needs.
-    let mut after = Last::default();
-    for id in &ids {
-        after.learn(id);
-    }
-    let body = metrics(2, T + 500, T + 2_000, &[("output", 45.0)]);
-    let batch = decode_points(&body, Encoding::Json, &only(), &mut after).unwrap();
-    assert_eq!(counts(event(&batch.items, 0), &[UsageKey::OutputTokens]), [15]);
 }

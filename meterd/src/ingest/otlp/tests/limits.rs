@@ -5,7 +5,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::super::span::{hex, id_from_hex};
+use super::super::span::{hex, id_from_text};
 use super::super::{Defaults, Encoding, SPANS_MAX, TraceBatch, decode_traces};
 use super::captures::folder;
 use super::support::{body, span};
@@ -73,9 +73,9 @@ fn json_in_every_spelling() {
 
 #[test]
 fn ids_in_hex() {
-    assert_eq!(id_from_hex::<2>("00Ff"), Some([0, 255]));
+    assert_eq!(id_from_text::<2>("00Ff"), Some([0, 255]));
     for bad in ["", "00", "0000", "00fff", "+1ff", "0 ff", "€1"] {
-        assert_eq!(id_from_hex::<2>(bad), None, "{bad}");
+        assert_eq!(id_from_text::<2>(bad), None, "{bad}");
     }
     assert_eq!(hex(&[0, 171]), "00ab");
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use pricing::UsageKey;
 
-use super::super::{Defaults, Encoding, Recent, decode_traces_after};
+use super::super::{Defaults, Encoding, Mark, REMEMBERED_MAX, Recent, decode_traces_after};
 use super::support::{SpanText, body, decode, only, span, sums};
 
 fn chat(id: u8) -> SpanText {
@@ -134,21 +134,84 @@ fn one_call_in_two_traces_without_an_id_in_common() {
     check(&[native, later], 2, 0, 20, 0);
 }
 
+/// Requests of one sender, each after those before it; the calls of each.
+struct Sender(Mutex<Recent>);
+
+impl Sender {
+    fn new() -> Self {
+        Self(Mutex::default())
+    }
+
+    fn calls(&self, spans: &[SpanText]) -> u64 {
+        self.of("tenant", spans)
+    }
+
+    fn of(&self, tenant: &str, spans: &[SpanText]) -> u64 {
+        let body = body(spans, &[("service.name", "worker")]);
+        sums(&decode_traces_after(&body, Encoding::Json, &Defaults::default(), tenant, &self.0).unwrap()).calls
+    }
+
+    /// What was written is all that is left, byte by byte.
+    fn restart(&mut self) {
+        let fresh = self.0.get_mut().unwrap().take_fresh();
+        let bytes: Vec<_> = fresh.into_iter().map(Mark::to_bytes).collect();
+        self.0 = Mutex::new(Recent::restored(bytes.iter().map(|bytes| Mark::from_bytes(bytes).unwrap())));
+    }
+}
+
 #[test]
 fn an_outer_span_in_a_later_request_adds_nothing() {
-    let recent = Mutex::new(Recent::default());
-    let calls = |spans: &[SpanText]| {
-        let batch = decode_traces_after(
-            &body(spans, &[("service.name", "worker")]),
-            Encoding::Json,
-            &Defaults::default(),
-            &recent,
-        );
-        sums(&batch.unwrap()).calls
+    let mut sender = Sender::new();
+    assert_eq!(sender.calls(&[used(chat(3).under(2), 10)]), 1);
+    sender.restart();
+    assert_eq!(sender.calls(&[span(2, "http").under(1)]), 0);
+    assert_eq!(sender.calls(&[used(chat(1), 10)]), 0, "the leaf was counted");
+    assert_eq!(sender.calls(&[used(chat(3).under(2), 10)]), 1, "a leaf that is sent again is the same event");
+    assert_eq!(sender.calls(&[used(chat(1).trace(2), 10)]), 1, "another trace");
+    assert_eq!(sender.of("other", &[used(chat(1), 10)]), 1, "another tenant");
+}
+
+#[test]
+fn a_leaf_in_a_later_request_than_its_outer_span_adds_nothing() {
+    let mut sender = Sender::new();
+    assert_eq!(sender.calls(&[used(chat(1), 10)]), 1);
+    sender.restart();
+    assert_eq!(sender.calls(&[used(chat(1), 10)]), 1, "sent again it is the same event");
+    assert_eq!(sender.calls(&[used(chat(3).under(1), 10)]), 0, "the outer span was counted");
+    assert_eq!(sender.calls(&[used(chat(4).under(3), 10), span(5, "http").under(4)]), 0);
+    assert_eq!(sender.calls(&[used(chat(6).under(5), 10)]), 0, "through spans that are nothing themselves");
+    assert_eq!(sender.calls(&[used(chat(7), 10)]), 1, "a call beside it");
+    // Two leaves below one outer span, each in a request of its own: neither is below the other.
+    assert_eq!(sender.calls(&[used(chat(12).under(11).trace(2), 10)]), 1);
+    assert_eq!(sender.calls(&[used(chat(13).under(11).trace(2), 10)]), 1);
+    assert_eq!(sender.calls(&[used(chat(11).trace(2), 20)]), 0);
+}
+
+/// A model that is called by a tool that a model asked for.
+#[test]
+fn a_call_inside_of_a_tool_is_a_call_of_its_own() {
+    let tool =
+        |id: u8| span(id, "execute_tool t").with("gen_ai.operation.name", "execute_tool").with("gen_ai.tool.name", "t");
+    let spans = [used(chat(1), 10), tool(2).under(1), used(chat(3).under(2), 5)];
+    check(&spans, 2, 0, 15, 0);
+    for order in [[0, 1, 2], [2, 1, 0], [1, 0, 2]] {
+        let sender = Sender::new();
+        let calls: u64 = order.iter().map(|index| sender.calls(&spans[*index..=*index])).sum();
+        assert_eq!(calls, 2, "{order:?}");
+    }
+}
+
+#[test]
+fn what_is_remembered_has_a_bound() {
+    let sender = Sender::new();
+    let mut recent = sender.0.lock().unwrap();
+    let mark = |n: u32| {
+        let mut bytes = [1; 33];
+        bytes[29..].copy_from_slice(&n.to_be_bytes());
+        Mark::from_bytes(&bytes).unwrap()
     };
-    assert_eq!(calls(&[used(chat(3).under(2), 10)]), 1);
-    assert_eq!(calls(&[span(2, "http").under(1)]), 0);
-    assert_eq!(calls(&[used(chat(1), 10)]), 0, "the leaf was counted");
-    assert_eq!(calls(&[used(chat(3).under(2), 10)]), 1, "a leaf that is sent again is the same event");
-    assert_eq!(calls(&[used(chat(1).trace(2), 10)]), 1, "another trace");
+    let many = u32::try_from(REMEMBERED_MAX).unwrap() + 10;
+    *recent = Recent::restored((0..many).map(mark));
+    assert_eq!(recent.marks().count(), REMEMBERED_MAX);
+    assert_eq!(recent.marks().next(), Some(mark(10)), "the oldest go first");
 }

@@ -1,0 +1,8 @@
+//! `cargo +nightly fuzz run usage_json`: see `targets.rs`.
+#![no_main]
+#![allow(dead_code)]
+
+#[path = "../targets.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::usage_json(data));
