@@ -70,9 +70,12 @@ pub use openapi::document as openapi_document;
 pub use points::Telemetry;
 pub use reconcile::{metered, question as metered_question};
 
-/// What every route may use; cheap to clone.
+/// What every route may use; cheap to clone: a request does it several times.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Rooms>);
+
+/// The rooms behind an [`App`].
+pub struct Rooms {
     /// The writer.
     pub meter: meter::Handle,
     /// Executions and budgets as of the newest durable entry.
@@ -115,6 +118,22 @@ pub struct App {
     pub readiness: Readiness,
     /// Set when the daemon goes down: long answers end.
     pub stop: CancellationToken,
+}
+
+impl App {
+    /// An app of these rooms.
+    #[must_use]
+    pub fn new(rooms: Rooms) -> Self {
+        Self(Arc::new(rooms))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
 }
 
 /// What reservations have where they say nothing.

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::figures::Figures;
 use self::listeners::Listeners;
-use crate::api::{App, Readiness, ReservationDefaults, Telemetry};
+use crate::api::{App, Readiness, ReservationDefaults, Rooms, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -118,7 +118,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
-    let app = App {
+    let app = App::new(Rooms {
         meter: meter.handle,
         view,
         rollups,
@@ -140,7 +140,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
         stop: serving.clone(),
-    };
+    });
     begin(config, &app, &dir, files, cursor, (&mut followers, &following)).await?;
     let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
     let addresses = listeners.addresses(config);
