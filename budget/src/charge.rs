@@ -15,12 +15,16 @@ use crate::scope::Ref;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Subject {
     /// Agent name.
+    #[serde(default, deserialize_with = "pricing::text::maybe_name")]
     pub agent: Option<Arc<str>>,
     /// Team.
+    #[serde(default, deserialize_with = "pricing::text::maybe_name")]
     pub team: Option<Arc<str>>,
     /// Environment, such as `prod`.
+    #[serde(default, deserialize_with = "pricing::text::maybe_name")]
     pub environment: Option<Arc<str>>,
     /// Labels, sorted by key.
+    #[serde(default, deserialize_with = "pricing::text::pairs")]
     pub labels: Vec<(Arc<str>, Arc<str>)>,
 }
 
@@ -30,19 +34,25 @@ pub enum Called {
     /// A model.
     Model {
         /// Provider id.
+        #[serde(deserialize_with = "pricing::text::name")]
         provider: Arc<str>,
         /// Model of the response, as sent.
+        #[serde(deserialize_with = "pricing::text::name")]
         model: Arc<str>,
         /// Model of the request, when it differs.
+        #[serde(default, deserialize_with = "pricing::text::maybe_name")]
         request_model: Option<Arc<str>>,
         /// The provider's id of the response.
+        #[serde(default, deserialize_with = "pricing::text::maybe_id")]
         response_id: Option<Arc<str>>,
     },
     /// A tool.
     Tool {
         /// Tool name.
+        #[serde(deserialize_with = "pricing::text::name")]
         tool: Arc<str>,
         /// MCP server.
+        #[serde(default, deserialize_with = "pricing::text::maybe_name")]
         mcp_server: Option<Arc<str>>,
     },
     /// A human approval.
@@ -129,10 +139,13 @@ impl Priced {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Charge {
     /// The event's id, as sent.
+    #[serde(deserialize_with = "pricing::text::id")]
     pub event_id: Arc<str>,
     /// The event's source, as sent.
+    #[serde(deserialize_with = "pricing::text::name")]
     pub source: Arc<str>,
     /// How it came in: `api`, `otlp` … a closed set (the metric label `source`).
+    #[serde(deserialize_with = "pricing::text::name")]
     pub via: Arc<str>,
     /// First 16 bytes of sha256 over (tenant, source, id): the dedup key.
     pub key: u128,
@@ -149,6 +162,7 @@ pub struct Charge {
     /// The run that started this run.
     pub parent: Option<Ref>,
     /// Conversation.
+    #[serde(default, deserialize_with = "pricing::text::maybe_name")]
     pub conversation: Option<Arc<str>>,
     /// Model, tool or approval.
     pub called: Called,

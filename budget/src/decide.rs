@@ -236,7 +236,7 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
     match command {
         Command::Open(opened) => run::open(state, now, opened, facts),
         Command::End { execution, phase } => run::end(state, execution, phase, facts),
-        Command::Charge(charge) => settle::charge(state, now, *charge, facts),
+        Command::Charge(charge) => settle::charge(state, now, charge, facts),
         Command::Adjust(wish) => adjust::adjust(state, now, *wish, facts),
         Command::Reserve(wish) => reserve::reserve(state, now, *wish, facts),
         Command::Release { reservation } => reserve::release(state, &reservation, facts),

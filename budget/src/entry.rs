@@ -41,7 +41,7 @@ pub enum Fact {
     /// A price table came into force (its content is pinned beside the ledger by digest).
     Pinned(TableRef),
     /// A run was opened or its description changed.
-    Opened(Opened),
+    Opened(Box<Opened>),
     /// A run reached a terminal phase.
     Ended {
         /// The run.
@@ -50,7 +50,7 @@ pub enum Fact {
         phase: Phase,
     },
     /// A call was booked.
-    Charged(Charge),
+    Charged(Box<Charge>),
     /// A counter passed a soft level.
     Warned {
         /// The run whose charge did it.
@@ -104,7 +104,7 @@ pub enum Fact {
         proof: Proof,
     },
     /// A booked charge got another price. What was added last stands last: the order is the ledger's format.
-    Adjusted(Adjustment),
+    Adjusted(Box<Adjustment>),
     /// Somebody changed something that is not usage, or was refused.
     Audited(Audit),
     /// A kill is decided; the run has one bounded turn before its fence.

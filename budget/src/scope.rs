@@ -11,8 +11,10 @@ use crate::charge::Subject;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ref {
     /// Namespace.
+    #[serde(deserialize_with = "pricing::text::name")]
     pub namespace: Arc<str>,
     /// Name.
+    #[serde(deserialize_with = "pricing::text::name")]
     pub name: Arc<str>,
 }
 

@@ -51,9 +51,9 @@ pub struct State {
 struct Truth {
     seq: u64,
     log_time: Timestamp,
-    /// By number; a run that was forgotten leaves its place empty.
+    /// By number; a run that was forgotten leaves its place empty, and so does its kill.
     runs: Vec<Option<Box<Run>>>,
-    kills: Vec<Kill>,
+    kills: Vec<Option<Box<Kill>>>,
     limits: Limits,
     resources: BTreeMap<(Arc<str>, Ref), Applied>,
     /// The table in force under each name.
@@ -226,7 +226,7 @@ impl State {
     /// One kill by id.
     #[must_use]
     pub fn kill(&self, id: &str) -> Option<&Kill> {
-        self.truth.kills.get(self.index.kill(id)?)
+        self.truth.kills.get(self.index.kill(id)?)?.as_deref()
     }
 
     /// The process that registered as the worker of a run.
@@ -260,12 +260,12 @@ impl State {
 
     /// Every kill that is not closed, oldest first.
     pub fn open_kills(&self) -> impl Iterator<Item = &Kill> {
-        self.index.open_kills.iter().filter_map(|number| self.truth.kills.get(*number))
+        self.index.open_kills.iter().filter_map(|number| self.truth.kills.get(*number)?.as_deref())
     }
 
-    /// Every kill, oldest first.
+    /// Every kill of a run that is known, oldest first.
     pub fn kills(&self) -> impl DoubleEndedIterator<Item = &Kill> {
-        self.truth.kills.iter()
+        self.truth.kills.iter().flatten().map(|kill| &**kill)
     }
 
     /// Every resource in force, by kind and name.

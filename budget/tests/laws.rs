@@ -300,7 +300,7 @@ impl Life {
             _ => None,
         };
         let (seq, logged, price) = (entry.seq, entry.at, charge.price());
-        self.papers.push(Paper { seq, logged, charge: charge.clone(), call, price, digest });
+        self.papers.push(Paper { seq, logged, charge: (**charge).clone(), call, price, digest });
     }
 
     /// Gives some charge another price, twice: the second time books nothing.

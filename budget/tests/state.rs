@@ -173,7 +173,7 @@ fn a_price_table_is_pinned_when_it_changes() {
 /// Entries of the charges booked so far.
 fn charges(world: &World) -> Vec<(u64, Timestamp, Charge)> {
     let charged = world.entries.iter().filter_map(|entry| match &entry.fact {
-        Fact::Charged(charge) => Some((entry.seq, entry.at, charge.clone())),
+        Fact::Charged(charge) => Some((entry.seq, entry.at, (**charge).clone())),
         _ => None,
     });
     charged.collect()
@@ -257,21 +257,29 @@ fn runs_that_ended_long_ago_are_forgotten_unless_something_may_come_for_them() {
     let mut child = world.call(run_ref(6), Subject::default(), model(), Some(usd("2")));
     child.parent = Some(run_ref(0));
     world.run(Command::Charge(Box::new(child)));
+    // Killed, and not proven gone: it may still spend.
+    pay(&mut world, 7, "1");
+    world.run(Command::Kill { execution: run_ref(7), reason: "test".into(), by: "me".into() });
+    let kill = world.state.execution(&run_ref(5)).unwrap().kill.clone().unwrap();
     for run in [0, 1, 2, 4, 5] {
         world.run(Command::End { execution: run_ref(run), phase: Phase::Succeeded });
     }
     let later = world.state.log_time().saturating_add(1);
     assert_eq!(world.run(Command::Forget { before: Timestamp::default() }), (Verdict::Unchanged, Vec::new()));
     let (verdict, facts) = world.run(Command::Forget { before: later });
-    // Of those that are over: 4 has a call without a price, 5 has a fence.
-    let executions = [0, 1, 2].map(run_ref).to_vec();
+    // Of those that are over: 4 has a call without a price.
+    let executions = [0, 1, 2, 5].map(run_ref).to_vec();
     assert_eq!((verdict, facts), (Verdict::Done, vec![Fact::Forgotten { executions }]));
-    let known: Vec<usize> = (0..7).filter(|run| world.state.execution(&run_ref(*run)).is_some()).collect();
-    assert_eq!((known, world.state.forgotten(), world.state.live()), (vec![3, 4, 5, 6], 3, 2));
+    let known: Vec<usize> = (0..8).filter(|run| world.state.execution(&run_ref(*run)).is_some()).collect();
+    assert_eq!((known, world.state.forgotten(), world.state.live()), (vec![3, 4, 6, 7], 4, 3));
+    assert!(world.state.kill(&kill).is_none(), "a kill goes with its run");
+    assert_eq!((world.state.kills().count(), world.state.open_kills().count()), (1, 1));
     assert_eq!(world.run(Command::Forget { before: later }).0, Verdict::Unchanged);
     // The child of a forgotten run goes on; a run of a forgotten name is a new one.
     pay(&mut world, 6, "1");
     pay(&mut world, 0, "5");
+    pay(&mut world, 5, "5");
+    assert!(world.state.execution(&run_ref(5)).unwrap().kill.is_none());
     assert_eq!(world.state.execution(&run_ref(6)).unwrap().subtree_cost, usd("3"));
     assert_eq!(world.state.execution(&run_ref(0)).unwrap().cost, usd("5"));
     world.check_replay();
@@ -283,11 +291,17 @@ fn forgotten_runs_leave_next_to_nothing() {
     let mut sizes = Vec::new();
     for run in 0..3_000 {
         pay(&mut world, run, "1");
+        if run % 2 == 0 {
+            world.run(Command::Kill { execution: run_ref(run), reason: "test".into(), by: "me".into() });
+        }
         world.run(Command::End { execution: run_ref(run), phase: Phase::Succeeded });
         let before = world.state.log_time().saturating_add(1);
         world.run(Command::Forget { before });
         sizes.push(postcard::to_stdvec(&world.state).unwrap().len());
     }
     let (early, late) = (sizes[999], sizes[2_999]);
-    assert!(late <= early + 2_000 + 64, "the state grew from {early} to {late} bytes with 2000 forgotten runs");
+    assert!(
+        late <= early + 3_000 + 64,
+        "the state grew from {early} to {late} bytes with 2000 forgotten runs and 1000 kills"
+    );
 }

@@ -12,6 +12,7 @@ mod caller;
 mod console;
 mod cost;
 mod dead_letters;
+mod desk;
 mod events;
 mod executions;
 mod export;
@@ -46,7 +47,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use pricing::PriceBook;
 use tokio_util::sync::CancellationToken;
 
@@ -64,6 +65,7 @@ use crate::settle::Settler;
 use crate::signal::Hub;
 use crate::sink::clickhouse::ClickHouseSink;
 
+pub use desk::{Change, Order, PriceDesk, Unchanged};
 pub use grpc::grpc_router;
 pub use health::Readiness;
 pub use openapi::document as openapi_document;
@@ -90,6 +92,8 @@ pub struct Rooms {
     pub pulse: Pulse,
     /// Prices in force; a request keeps the snapshot it began with.
     pub prices: Arc<ArcSwap<PriceBook>>,
+    /// Where other prices are handed in.
+    pub desk: PriceDesk,
     /// Changes prices of what is booked.
     pub settler: Settler,
     /// Usage refused for its time.
@@ -174,6 +178,8 @@ pub fn router(app: App) -> Router {
         .route("/v1/reconcile", post(reconcile::post))
         .route("/v1/sinks", get(sinks::list))
         .route("/v1/sinks/{sink}/backfill", post(sinks::backfill))
+        .route("/v1/sinks/{sink}/pause", post(sinks::pause))
+        .route("/v1/sinks/{sink}/resume", post(sinks::resume))
         .route("/v1/kills", get(budgets::kills))
         .route("/v1/hooks/aos", post(aos::post))
         .route("/v1/reservations", post(reservations::post).get(reservations::list))
@@ -191,6 +197,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/adjustments", post(adjustments::post))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))
+        .route("/v1/resources/{kind}/{namespace}/{name}", delete(resources::delete))
         .route("/v1/prices", get(prices::list))
         .route("/v1/prices/{digest}", get(prices::get))
         .route("/v1/events", get(events::get))

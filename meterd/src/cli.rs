@@ -69,7 +69,7 @@ enum Command {
     },
     /// Price events offline: NDJSON in, one JSON line out for each
     Price(price::Price),
-    /// Which price tables there are, what prices a model and why, what other tables would change
+    /// Which price tables there are, what prices a model or a tool and why, what other tables would change
     #[command(subcommand)]
     Tables(tables::Tables),
     /// Make price tables from other people's price files, with a report of what they leave out
@@ -77,6 +77,8 @@ enum Command {
     Import(import::Import),
     /// Create or change resources in a running daemon
     Apply(apply::Apply),
+    /// Take away a resource that was applied
+    Delete(apply::Delete),
     /// Kill a run: fence it and signal it
     Kill(apply::Kill),
     /// Price booked usage again from other tables: the difference by team, agent and model, and its booking
@@ -212,6 +214,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Tables(tables) => tables.run(),
         Command::Import(import) => import.run(),
         Command::Apply(apply) => apply.run(),
+        Command::Delete(delete) => delete.run(),
         Command::Kill(kill) => kill.run(),
         Command::Reprice(reprice) => reprice.run(),
         Command::Quarantine(quarantine) => quarantine.run(),

@@ -5,9 +5,11 @@ mod expire;
 mod figures;
 mod kills;
 mod listeners;
+mod prices;
 mod reload;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -19,7 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::figures::Figures;
 use self::listeners::Listeners;
-use crate::api::{App, Readiness, ReservationDefaults, Rooms, Telemetry};
+use self::prices::Pricer;
+use crate::api::{App, Order, PriceDesk, Readiness, ReservationDefaults, Rooms, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -108,7 +111,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let meter = meter::start(dir.clone(), restored, clock.clone(), &rules(config), on_commit(metrics.clone()))
         .map_err(StartError::Thread)?;
     let late = Late::open(&dir, meter.handle.clone(), reader.clone())?;
-    let ((hub, feed), (pulse, beat)) = (Hub::new(), Pulse::new(cursor, clock.now()));
+    let ((hub, feed), (pulse, beat), (desk, orders)) = (Hub::new(), Pulse::new(cursor, clock.now()), PriceDesk::new());
     let (serving, following, mut followers) = (CancellationToken::new(), CancellationToken::new(), JoinSet::new());
     let figures = Figures { state: reconciler, metrics: ledger_metrics.follower() };
     followers.spawn(follow("status", reader.clone(), cursor, figures, following.clone()));
@@ -126,6 +129,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         hub,
         pulse,
         prices,
+        desk,
         settler,
         late,
         clock,
@@ -141,8 +145,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         readiness: Readiness::default(),
         stop: serving.clone(),
     });
-    begin(config, &app, &dir, files, cursor, (&mut followers, &following)).await?;
-    let watches = reload::watch_all(&app, &dir, config, &listeners).await?;
+    let pricer = begin(config, &app, &dir, files, orders, cursor, (&mut followers, &following)).await?;
+    let watches = reload::watch_all(&pricer, &app, config, &listeners).await?;
     let addresses = listeners.addresses(config);
     let mut daemon = Daemon {
         api: addresses.api,
@@ -159,24 +163,28 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         _watches: watches,
     };
     listeners.serve(&daemon.app, config, &daemon.serving, &mut daemon.servers);
-    daemon.followers.spawn(expire::expire(daemon.app.clone(), daemon.serving.clone()));
     daemon.announce()?;
     Ok(daemon)
 }
 
-/// Puts prices and resources in force, then starts what acts on them.
+/// Puts resources and prices in force, then starts what acts on them.
 async fn begin(
     config: &Config,
     app: &App,
     dir: &DataDir,
-    (book, resources): (PriceBook, Vec<Resource>),
+    (book, resources): (PriceBook, Vec<(PathBuf, Resource)>),
+    orders: tokio::sync::mpsc::Receiver<Order>,
     cursor: u64,
     (followers, following): (&mut JoinSet<()>, &CancellationToken),
-) -> Result<(), StartError> {
-    reload::put_in_force(app, dir, book).await?;
+) -> Result<Pricer, StartError> {
     reload::sync_resources(app, &resources).await?;
+    let pricer = Pricer::new(app.clone(), dir.clone(), config.prices.clone());
+    pricer.begin(book).await?.map_err(StartError::Files)?;
+    followers.spawn(pricer.clone().serve(orders, app.stop.clone()));
     followers.spawn(app.settler.clone().run(app.stop.clone()));
-    Ok(kills::drive(config, app, dir, cursor, followers, following)?)
+    followers.spawn(expire::expire(app.clone(), app.stop.clone()));
+    kills::drive(config, app, dir, cursor, followers, following)?;
+    Ok(pricer)
 }
 
 impl Daemon {
@@ -245,12 +253,17 @@ fn clickhouse(
 }
 
 /// The price tables and resources that the configuration names, read and checked.
-fn files_of(config: &Config) -> Result<(PriceBook, Vec<Resource>), StartError> {
-    let (book, warnings) =
-        reload::load_prices(&config.prices, &DataDir::new(&config.data_dir)).map_err(StartError::Files)?;
-    warn_all(&warnings);
-    let Some(dir) = &config.resources.dir else { return Ok((book, Vec::new())) };
-    let (resources, warnings) = watch::load_resources(dir).map_err(StartError::Files)?;
+fn files_of(config: &Config) -> Result<(PriceBook, Vec<(PathBuf, Resource)>), StartError> {
+    let resources = match &config.resources.dir {
+        Some(dir) => {
+            let (resources, warnings) = watch::load_resources_in(dir).map_err(StartError::Files)?;
+            warn_all(&warnings);
+            resources
+        }
+        None => Vec::new(),
+    };
+    let dir = DataDir::new(&config.data_dir);
+    let (book, warnings) = prices::load(&config.prices, &dir, &prices::given(&resources)).map_err(StartError::Files)?;
     warn_all(&warnings);
     Ok((book, resources))
 }

@@ -1,5 +1,5 @@
-//! joch.dev kinds, YAML or JSON text ↔ types: Budget, Agent, Execution, PriceTable, ModelRoute, Team, Environment; every other
-//! kind is handed through.
+//! joch.dev kinds, YAML or JSON text ↔ types: Budget, Agent, Execution, PriceTable, PriceBook, Model, ModelRoute, Team,
+//! Environment; every other kind is handed through.
 //!
 //! Reads text and prints text: no file, socket or clock. Every problem of a text comes out at once, with its line,
 //! column, key path and hint. Fields that nobody knows are kept and named as warnings.
@@ -9,6 +9,7 @@ mod escapes;
 mod execution;
 pub(crate) mod fields;
 mod links;
+mod model;
 pub mod nearest;
 mod policy;
 pub mod print;
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use ::budget::entry::{Applied, Opened, Origin};
 use ::budget::{Budget, Command, Link, Ref};
 use pricing::PriceTable;
+use pricing::book::Layers;
 use pricing::document::{self, Node, Place, Problem};
 
 use self::escapes::join_surrogates;
@@ -45,8 +47,9 @@ const API_VERSIONS: [&str; 5] = [
     "model.joch.dev/v1alpha1",
     "tools.joch.dev/v1alpha1",
 ];
-/// Kinds of these groups. Budget, Agent, Execution, PriceTable, ModelRoute, Team and Environment are read; the others are handed
-/// through.
+/// Kinds that prices come from.
+pub const PRICE_KINDS: [&str; 3] = ["PriceTable", "PriceBook", "Model"];
+/// Kinds of these groups. Those that [`Resource`] names are read; the others are handed through.
 const KINDS: [&str; 17] = [
     "Budget",
     "Agent",
@@ -122,6 +125,20 @@ pub enum Resource {
         /// The table.
         table: Arc<PriceTable>,
     },
+    /// A price book: which tables are contracts, for whom.
+    PriceBook {
+        /// Name and document.
+        meta: Meta,
+        /// Its layers.
+        layers: Arc<Layers>,
+    },
+    /// A Model, whose `pricing` holds for its namespace.
+    Model {
+        /// Name and document.
+        meta: Meta,
+        /// Its prices as a table, and the layer that puts it in force.
+        prices: Option<(Arc<PriceTable>, Arc<Layers>)>,
+    },
     /// A kind that this version does not use.
     Other {
         /// Kind, name and document.
@@ -139,6 +156,8 @@ impl Resource {
             | Self::Linked { meta, .. }
             | Self::Execution { meta, .. }
             | Self::PriceTable { meta, .. }
+            | Self::PriceBook { meta, .. }
+            | Self::Model { meta, .. }
             | Self::Other { meta } => meta,
         }
     }
@@ -152,7 +171,7 @@ impl Resource {
                 budget.iter().map(|budget| budget.as_ref().clone()).collect()
             }
             Self::Execution { opened, .. } => opened.budget.iter().cloned().collect(),
-            Self::PriceTable { .. } | Self::Other { .. } => Vec::new(),
+            Self::PriceTable { .. } | Self::PriceBook { .. } | Self::Model { .. } | Self::Other { .. } => Vec::new(),
         }
     }
 
@@ -165,25 +184,28 @@ impl Resource {
         }
     }
 
-    /// What the meter is told: `Open` for an Execution, `Apply` for the rest; nothing for a price table, which belongs in
-    /// the price book.
+    /// Does it change what calls cost?
     #[must_use]
-    pub fn command(&self, origin: Origin) -> Option<Command> {
-        match self {
-            Self::Execution { opened, .. } => Some(Command::Open(opened.as_ref().clone())),
-            Self::PriceTable { .. } => None,
-            Self::Budget { meta, .. } | Self::Agent { meta, .. } | Self::Linked { meta, .. } | Self::Other { meta } => {
-                Some(Command::Apply(Applied {
-                    kind: meta.kind.clone(),
-                    id: meta.id.clone(),
-                    generation: 0,
-                    origin,
-                    document: meta.document.clone(),
-                    budgets: self.budgets(),
-                    link: self.link(),
-                }))
-            }
+    pub const fn bears_prices(&self) -> bool {
+        matches!(self, Self::PriceTable { .. } | Self::PriceBook { .. } | Self::Model { .. })
+    }
+
+    /// What the meter is told: `Open` for an Execution, `Apply` for the rest.
+    #[must_use]
+    pub fn command(&self, origin: Origin) -> Command {
+        if let Self::Execution { opened, .. } = self {
+            return Command::Open(opened.as_ref().clone());
         }
+        let meta = self.meta();
+        Command::Apply(Applied {
+            kind: meta.kind.clone(),
+            id: meta.id.clone(),
+            generation: 0,
+            origin,
+            document: meta.document.clone(),
+            budgets: self.budgets(),
+            link: self.link(),
+        })
     }
 }
 
@@ -232,7 +254,7 @@ fn errors(report: &Report) -> usize {
 }
 
 fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> Option<Resource> {
-    if meta.kind.as_ref() != "PriceTable" {
+    if !matches!(meta.kind.as_ref(), "PriceTable" | "PriceBook") {
         fields.known(&["apiVersion", "kind", "metadata", "spec", "status"], Unknown::Warn, report);
     }
     match meta.kind.as_ref() {
@@ -263,6 +285,18 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
                 None
             }
         },
+        "PriceBook" => match Layers::from_node(node) {
+            Ok(layers) => Some(Resource::PriceBook { meta, layers: Arc::new(layers) }),
+            Err(problems) => {
+                report.problems.extend(problems);
+                None
+            }
+        },
+        "Model" => {
+            let spec = fields.child("spec", report);
+            let prices = spec.and_then(|spec| model::prices(&meta.id, &spec, report));
+            Some(Resource::Model { meta, prices })
+        }
         "Team" | "Environment" => {
             let spec = fields.child("spec", report);
             let link = spec.map_or_else(Link::default, |spec| links::budget_refs(&meta, &spec, report));
@@ -273,25 +307,7 @@ fn typed(node: &Node, meta: Meta, fields: &Fields<'_>, report: &mut Report) -> O
             let budget = spec.and_then(|spec| links::constraints(&meta.id, &spec, report)).map(Box::new);
             Some(Resource::Linked { meta, budget, link: Link::default() })
         }
-        _ => {
-            not_enforced(&meta.kind, fields, report);
-            Some(Resource::Other { meta })
-        }
-    }
-}
-
-/// Limits that other kinds carry are kept but bind nobody yet, which must not go unsaid.
-fn not_enforced(kind: &str, fields: &Fields<'_>, report: &mut Report) {
-    let keys: &[&str] = match kind {
-        "Model" => &["pricing"],
-        "PriceBook" => {
-            fields.without_effect(&["spec"], report);
-            return;
-        }
-        _ => return,
-    };
-    if let Some(spec) = fields.child("spec", report) {
-        spec.without_effect(keys, report);
+        _ => Some(Resource::Other { meta }),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod compiled;
 mod folder;
+mod given;
 mod load;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,11 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 
 pub use self::compiled::Cache;
 pub use self::folder::{EXTENSIONS, FILE_BYTES_MAX, FILES_MAX, Loaded, load_dir, load_file};
-pub use self::load::{load_prices, load_prices_with, load_resources, prices_from, resources_from};
+pub use self::given::Given;
+pub use self::load::{
+    Placed, load_prices, load_prices_and, load_prices_with, load_resources, load_resources_in, prices_and, prices_from,
+    resources_from, resources_in,
+};
 pub use crate::config::FileProblem;
 
 /// How long a folder must be quiet before it is read: editors and Kubernetes change it in several steps.

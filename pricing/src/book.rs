@@ -1,5 +1,6 @@
 //! PriceBook: the tables in force, in layers (list → contract → override), looked up by provider and model.
 
+mod claims;
 mod explain;
 mod index;
 mod layers;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use crate::cost::{Call, TableRef, Unpriced};
 use crate::model::Answer;
 use crate::table::{Part, PriceTable, Unmatched, UnmatchedPolicy};
+pub use claims::Claim;
 pub use explain::{Explained, ExplainedLayer, ExplainedRule, Force};
 use index::{Hit, Index};
 pub use layers::{LayerProblem, Layers};

@@ -105,10 +105,13 @@ pub struct Cost {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct TableRef {
     /// `metadata.name`.
+    #[serde(deserialize_with = "crate::text::name")]
     pub name: Arc<str>,
     /// `spec.version`.
+    #[serde(deserialize_with = "crate::text::name")]
     pub version: Arc<str>,
     /// sha256 over the canonical JSON of `spec`, 64 hex digits.
+    #[serde(deserialize_with = "crate::text::name")]
     pub digest: Arc<str>,
 }
 

@@ -17,6 +17,7 @@ pub mod import;
 pub mod model;
 pub mod money;
 pub mod table;
+pub mod text;
 pub mod time;
 pub mod usage;
 

@@ -165,8 +165,22 @@ impl PriceTable {
         &self.bare
     }
 
-    pub(crate) fn tool(&self, tool: &str, mcp_server: Option<&str>) -> Option<&Entry> {
-        self.tools.find(tool, mcp_server)
+    /// Every entry that claims a model's name at that time, the strongest first.
+    pub(crate) fn model_claims(&self, provider: &str, model: &str, at: Timestamp) -> Vec<(&Entry, Answer<'_>)> {
+        let names = self.providers.get(provider);
+        let answers = names.into_iter().flat_map(|names| spellings(model).flat_map(|name| names.claims(name, at)));
+        let entry = |answer: Answer<'_>| self.models.get(usize::try_from(answer.entry).ok()?);
+        answers.filter_map(|answer| Some((entry(answer)?, answer))).collect()
+    }
+
+    /// The entry for a tool of that server, and why it is that one.
+    pub(crate) fn tool<'a>(&'a self, tool: &str, mcp_server: Option<&str>) -> Option<(&'a Entry, Answer<'a>)> {
+        self.tools.claims(tool, mcp_server).next()
+    }
+
+    /// Every entry that claims it, the strongest first.
+    pub(crate) fn tool_claims<'a>(&'a self, tool: &str, mcp_server: Option<&str>) -> Vec<(&'a Entry, Answer<'a>)> {
+        self.tools.claims(tool, mcp_server).collect()
     }
 
     /// Has it any entry for tools?

@@ -115,6 +115,8 @@ async function views(browser) {
         await picture(page, `${name}-${scheme}-${size}`);
         const wide = await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth + 1);
         if (wide) saw.errors.push(`${name} ${size}: the page scrolls sideways`);
+        const cut = name === "fleet" && await page.evaluate(() => [...document.querySelectorAll(".runs tbody tr:not([hidden]) a")].filter((link) => link.textContent && link.getBoundingClientRect().width < 60).length);
+        if (cut) saw.errors.push(`${name} ${size}: ${cut} names of runs cannot be read`);
       }
       await context.close();
     }

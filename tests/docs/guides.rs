@@ -36,6 +36,11 @@ fn operate_is_true() {
 }
 
 #[test]
+fn storage_is_true() {
+    follow("storage.md");
+}
+
+#[test]
 fn access_is_true() {
     follow("access.md");
 }
@@ -77,6 +82,7 @@ fn every_guide_is_followed() {
         "operate.md",
         "prices.md",
         "send-usage.md",
+        "storage.md",
     ];
     assert_eq!(names, followed, "add a test that follows the new guide");
 }

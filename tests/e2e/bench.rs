@@ -111,9 +111,15 @@ fn the_exporter_is_measured_with_its_senders() {
     let answer: Value = serde_json::from_str(&ended.stdout).unwrap_or_else(|error| panic!("{error}: {}", ended.stdout));
     assert_eq!(answer["bench"], "metrics");
     assert!(answer["settings"]["samples"].as_u64().is_some_and(|samples| samples >= 3000), "{answer}");
-    for figure in
-        ["encode_ms_p50", "exposition_bytes", "post_p99_ms_without_scrapes", "post_p99_ms_with_scrapes", "scrapes"]
-    {
+    for figure in [
+        "encode_ms_p50",
+        "exposition_bytes",
+        "commit_p99_ms_without_scrapes",
+        "commit_p99_ms_with_scrapes",
+        "peak_rss_bytes_without_scrapes",
+        "post_p99_ms_with_scrapes",
+        "scrapes",
+    ] {
         assert!(answer["figures"][figure].as_f64().is_some_and(|figure| figure > 0.0), "{figure} in {answer}");
     }
 }

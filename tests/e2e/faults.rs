@@ -1,10 +1,11 @@
 //! Disks that fill up, turn read-only, lose or change bytes: the daemon refuses with a way out, and goes on from what is there.
 //!
-//! A full disk is a small tmpfs. Where mounting is not allowed, that part is told on stderr and left to `tests/sim`.
+//! A full disk is a small tmpfs, one that fails an ext4 in a file. Where mounting is not allowed, that part is told on stderr and
+//! left to `tests/sim`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -20,7 +21,7 @@ const AT_ONCE: usize = 500;
 /// Requests that surely fill the small disk.
 const REQUESTS_MAX: usize = 400;
 
-/// A tmpfs at a path; gone when this is dropped, also when the test fails: before its daemon, whose folder it is in.
+/// A file system of its own at a path; gone when this is dropped, also when the test fails: before its daemon, whose folder it is in.
 struct Mount(PathBuf);
 
 impl Mount {
@@ -28,26 +29,63 @@ impl Mount {
     fn small(path: &Path, mebibytes: u32) -> Option<Self> {
         fs::create_dir_all(path).unwrap();
         let size = format!("size={mebibytes}m,mode=0700");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "meterd-e2e"]).arg(path).output();
+        let done = system("mount").args(["-t", "tmpfs", "-o", &size, "meterd-e2e"]).arg(path).output();
+        Self::told(path, done)
+    }
+
+    /// An ext4 in a file beside it, which turns read-only when its disk fails.
+    fn failing(path: &Path) -> Option<Self> {
+        fs::create_dir_all(path).unwrap();
+        let image = path.with_extension("image");
+        fs::File::create(&image).and_then(|file| file.set_len(64 << 20)).unwrap();
+        let made = system("mkfs.ext4").args(["-q", "-F", "-m", "0"]).arg(&image).output();
+        if !made.as_ref().is_ok_and(|made| made.status.success()) {
+            eprintln!("no ext4 here ({made:?}): a disk that fails is tried by tests/sim only");
+            return None;
+        }
+        Self::told(path, Self::in_file(path))
+    }
+
+    fn in_file(path: &Path) -> std::io::Result<Output> {
+        let image = path.with_extension("image");
+        system("mount").args(["-o", "loop,errors=remount-ro"]).arg(&image).arg(path).output()
+    }
+
+    fn told(path: &Path, done: std::io::Result<Output>) -> Option<Self> {
         match done {
             Ok(done) if done.status.success() => Some(Self(path.to_path_buf())),
             other => {
-                eprintln!("no mount here ({other:?}): the full disk is tried by tests/sim only");
+                eprintln!("no mount here ({other:?}): this is tried by tests/sim only");
                 None
             }
         }
     }
 
+    /// Off, and on again, as after a repair.
+    fn anew(&self) {
+        for done in [system("umount").arg(&self.0).output(), Self::in_file(&self.0)] {
+            assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{done:?}");
+        }
+    }
+
     fn again(&self, options: &str) -> bool {
-        let done = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).output();
+        let done = system("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).output();
         done.is_ok_and(|done| done.status.success())
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).output();
+        let _ = system("umount").arg("-l").arg(&self.0).output();
     }
+}
+
+/// A command that may lie where only root looks for one.
+fn system(name: &str) -> Command {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = Command::new(name);
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
+    command
 }
 
 fn refused(data_dir: &Path, folder: &Path) -> Ended {
@@ -133,6 +171,41 @@ fn a_read_only_disk_is_named_and_nothing_is_lost() {
     daemon.start_again();
     assert_eq!(calls(&daemon), 2);
     daemon.usage(&model_call("ro-3", "filling"));
+}
+
+/// A disk that fails under a running daemon: nothing of the batch is acknowledged, intake stops, readiness is red, and the
+/// process ends with the file and the reason. What was acknowledged is there once the disk is well.
+#[test]
+fn a_disk_that_turns_read_only_stops_the_daemon_and_loses_nothing() {
+    let mut mount = None;
+    let mut daemon = Daemon::start_with(|folder| {
+        mount = Mount::failing(&folder.join("data"));
+        String::new()
+    });
+    let Some(mount) = mount else { return };
+    daemon.usage(&json!([model_call("dying-1", "filling"), model_call("dying-2", "filling")]));
+    assert!(mount.again("abort"), "the file system is told that its disk has failed");
+    let answer = daemon.try_request("POST", "/v1/usage", &[("content-type", "application/json")], dying().as_bytes());
+    // The daemon may be gone before it has said so; it must not say that the event is booked.
+    if let Ok(answer) = answer {
+        answer.problem(503, "ledger_stopped");
+    }
+    let ended = daemon.ended();
+    assert_eq!(ended.code(), 1, "{}", ended.stderr);
+    assert!(ended.stderr.contains("nothing of this batch is acknowledged, intake stops"), "{}", ended.stderr);
+    assert!(ended.stderr.contains(".log: cannot"), "it names the file and what was tried: {}", ended.stderr);
+    assert!(!ended.stderr.contains("panicked"), "{}", ended.stderr);
+    refused(&daemon.data_dir(), daemon.folder());
+    mount.anew();
+    daemon.start_again();
+    assert_eq!(calls(&daemon), 2, "both that were acknowledged, and not the third");
+    assert_eq!(daemon.usage(&json!([model_call("dying-3", "filling")]))[0]["status"], "accepted");
+    assert!(daemon.stop().success());
+    verify(&daemon.data_dir(), daemon.folder(), 0);
+}
+
+fn dying() -> String {
+    json!([model_call("dying-3", "filling")]).to_string()
 }
 
 /// A ledger of several batches at rest; its newest segment.

@@ -133,3 +133,47 @@ fn label_values_that_concatenate_alike_are_two_series() {
         assert_eq!(total(&text, "meterd_cost_usd_total", &labels), one * Decimal::from(calls));
     }
 }
+
+/// Names that nobody can foresee: as many series as the caps allow and one more, sums exact, and what was put together
+/// is counted.
+#[test]
+fn made_up_model_names_stay_below_the_cap_and_lose_nothing() {
+    const NAMES: usize = 20_000;
+    const KEPT: usize = 200;
+    let daemon = Daemon::start();
+    // Every name that begins so has a price: 10 tokens in at 3 USD a million are 0.00003.
+    daemon.apply(
+        "apiVersion: joch.dev/v1alpha1\nkind: PriceTable\nmetadata: { name: made-up }\nspec:\n  version: \"1\"\n  models:\n    \
+         - { provider: acme, id: made-up, match: { prefix: [made-up-] }, rates: [{ set: { input_tokens: \"3\" } }] }\n",
+    );
+    for first in (0..NAMES).step_by(2_000) {
+        let events: Vec<Value> = (first..first + 2_000)
+            .map(|number| {
+                let mut event = model_call(&format!("m-{number}"), &format!("exec-{}", number % 50));
+                event["provider"] = json!("acme");
+                event["model"] = json!(format!("made-up-{number}"));
+                event["usage"] = json!({"input_tokens": 10});
+                event
+            })
+            .collect();
+        assert!(daemon.usage(&json!(events)).iter().all(|result| result["status"] == "accepted"));
+    }
+    let calls = Decimal::from(NAMES);
+    daemon.wait_for_metric("meterd_model_calls_total", &[], &calls.to_string());
+    let text = daemon.scrape();
+    let cost = calls * "0.00003".parse::<Decimal>().unwrap();
+    assert_eq!(total(&text, "meterd_model_cost_usd_total", &[]), cost);
+    assert_eq!(total(&text, "meterd_cost_usd_total", &[]), cost);
+    assert_eq!(total(&text, "meterd_tokens_total", &[]), calls * Decimal::TEN);
+    let over = calls - Decimal::from(KEPT);
+    assert_eq!(total(&text, "meterd_model_calls_total", &[("model", "_other")]), over);
+    let all = samples(&text);
+    // A series for each name that is kept and one for the others; calls by outcome, of which there are three.
+    for (family, most) in [("meterd_model_cost_usd_total", KEPT + 1), ("meterd_model_calls_total", 3 * (KEPT + 1))] {
+        let series = all.iter().filter(|sample| sample.name == family).count();
+        assert!((KEPT..=most).contains(&series), "{family}: {series} series");
+        let labels = [("family", family), ("label", "model")];
+        assert_eq!(total(&text, "meterd_exporter_overflow_total", &labels), over, "{family}");
+    }
+    assert!(all.len() < 10_000, "{} samples in all", all.len());
+}

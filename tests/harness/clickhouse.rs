@@ -1,5 +1,6 @@
 //! A real ClickHouse server on loopback: started, asked, killed, started again on the same data.
 
+use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -46,6 +47,30 @@ impl ClickHouse {
     pub(crate) fn stopped() -> Self {
         let folder = tempfile::Builder::new().prefix("meterd-clickhouse-").tempdir().expect("a temporary folder");
         Self { process: None, folder, starts: 0, http: free_port(), tcp: free_port() }
+    }
+
+    /// A server that knows one more user, by a password.
+    #[track_caller]
+    pub(crate) fn with_user(name: &str, password: &str) -> Self {
+        let mut server = Self::stopped();
+        let store = server.folder.path().join("store");
+        fs::create_dir(&store).expect("a new folder");
+        let user = |name: &str, password: &str| {
+            format!(
+                "<{name}><password>{password}</password><networks><ip>127.0.0.1</ip></networks><profile>default</profile>\
+                 <quota>default</quota></{name}>"
+            )
+        };
+        let users = format!("{}{}", user("default", ""), user(name, password));
+        let text = format!(
+            "<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>{users}</users></clickhouse>"
+        );
+        fs::write(store.join("users.xml"), text).expect("a new file");
+        let config =
+            format!("<clickhouse><users_config>{}</users_config></clickhouse>", store.join("users.xml").display());
+        fs::write(store.join("config.xml"), config).expect("a new file");
+        server.start_again();
+        server
     }
 
     /// Starts it on its data.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::http::{self, Response};
-use super::process::Process;
+use super::process::{Ended, Process};
 use super::stream::Stream;
 use super::wait::{SOON, until};
 use super::{cli, metrics};
@@ -221,6 +221,12 @@ impl Daemon {
         let mut process = self.process.take().expect("it runs");
         process.signal(Signal::TERM);
         process.wait_ref(STOP_MAX)
+    }
+
+    /// Waits until it ends by itself.
+    #[track_caller]
+    pub(crate) fn ended(&mut self) -> Ended {
+        self.process.take().expect("it runs").wait(STOP_MAX)
     }
 
     /// Starts again on the same data directory.

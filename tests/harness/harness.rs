@@ -24,5 +24,7 @@ pub(crate) mod proxy;
 pub(crate) mod receiver;
 #[path = "stream.rs"]
 pub(crate) mod stream;
+#[path = "tls.rs"]
+pub(crate) mod tls;
 #[path = "wait.rs"]
 pub(crate) mod wait;

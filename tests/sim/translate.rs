@@ -238,7 +238,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
             Command::Adjust(Box::new(Adjust {
                 of,
                 logged,
-                charge,
+                charge: *charge,
                 standing: None,
                 read_to: of,
                 priced,

@@ -53,6 +53,9 @@ impl Log {
             estimated: false,
             priced: Priced::Zero(Zero::UnlistedTool),
             reported_cost: None,
+            claim: None,
+            ceiling: None,
+            late: false,
         }
     }
 }

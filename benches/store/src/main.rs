@@ -1,16 +1,20 @@
-//! The same rows into each candidate: `store-bench [log|fjall|sqlite] [ROWS] [ROWS_A_COMMIT]`.
+//! The same rows into each candidate: `store-bench STORE [ROWS] [ROWS_A_COMMIT]`; `benches/store/run` runs them all.
 //!
-//! A row is an event's id (16 random bytes, unique), and 300 bytes. Each commit looks every id up, writes the rows, and is
-//! durable when it returns. Printed for each tenth of the rows: rows a second, and the commit's p50 and p99.
+//! A row is an event's id (16 random bytes, unique), and 300 bytes. Each commit refuses ids that are there already, writes the
+//! rows, and is durable when it returns. Printed for each tenth of the rows: rows a second, the commit's p50 and p99, time of
+//! all cores a row, and how many bytes a row takes on disk.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 
 mod log;
+mod others;
 
 const ROW_BYTES: usize = 300;
+/// Of /proc/self/stat, on every Linux that this runs on.
+const TICKS_PER_SECOND: f64 = 100.0;
 
 /// One candidate.
 trait Store {
@@ -27,29 +31,31 @@ struct Row {
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let name = arguments.next().unwrap_or_else(|| "log".to_owned());
-    let rows: u64 = arguments.next().unwrap_or_else(|| "2000000".to_owned()).parse()?;
+    let name = arguments.next().context("which store? log, fjall, redb, sqlite or sqlite-sequence")?;
+    let rows: u64 = arguments.next().unwrap_or_else(|| "1000000".to_owned()).parse()?;
     let at_once: u64 = arguments.next().unwrap_or_else(|| "1000".to_owned()).parse()?;
-    // Beside the crate and not in /tmp, which may be memory.
     let folder = tempfile::Builder::new().prefix("store-").tempdir_in(".")?;
     let mut store: Box<dyn Store> = match name.as_str() {
         "log" => Box::new(log::Log::open(folder.path())?),
-        "fjall" => Box::new(Fjall::open(folder.path())?),
-        "sqlite" => Box::new(Sqlite::open(folder.path())?),
-        other => bail!("no candidate {other}: log, fjall or sqlite"),
+        "fjall" => Box::new(others::Fjall::open(folder.path())?),
+        "redb" => Box::new(others::Redb::open(folder.path())?),
+        "sqlite" => Box::new(others::Sqlite::open(folder.path(), true)?),
+        "sqlite-sequence" => Box::new(others::Sqlite::open(folder.path(), false)?),
+        other => bail!("no store {other}: log, fjall, redb, sqlite or sqlite-sequence"),
     };
-    println!("store,rows,rows_per_second,commit_p50_ms,commit_p99_ms");
     let tenth = (rows / 10).max(at_once);
     let mut next = 0;
     while next < rows {
-        let (begin, mut commits) = (Instant::now(), Vec::new());
+        let (mut spent, mut commits) = (Duration::ZERO, Vec::new());
         let end = rows.min(next + tenth);
-        let first = next;
+        let (first, mut core) = (next, 0.0);
         while next < end {
             let batch: Vec<Row> = (next..end.min(next + at_once)).map(row).collect();
-            let start = Instant::now();
+            let (start, before) = (Instant::now(), core_seconds()?);
             store.commit(&batch)?;
             commits.push(start.elapsed());
+            spent += start.elapsed();
+            core += core_seconds()? - before;
             next += batch.len() as u64;
         }
         commits.sort_unstable();
@@ -57,10 +63,32 @@ fn main() -> Result<()> {
             let rank = (commits.len() * percent).div_ceil(100).saturating_sub(1);
             commits.get(rank).copied().unwrap_or(Duration::ZERO).as_secs_f64() * 1e3
         };
-        let rate = (next - first) as f64 / begin.elapsed().as_secs_f64();
-        println!("{name},{next},{rate:.0},{:.2},{:.2}", at(50), at(99));
+        let done = (next - first) as f64;
+        let (rate, core, bytes) = (done / spent.as_secs_f64(), core * 1e6 / done, size(folder.path())? / next as f64);
+        println!("{name},{next},{rate:.0},{:.2},{:.2},{core:.1},{bytes:.0}", at(50), at(99));
     }
     Ok(())
+}
+
+/// Time that every thread of this process has had a core.
+fn core_seconds() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').context("no name in /proc/self/stat")?.1.split_whitespace();
+    let ticks: Vec<f64> = fields.skip(11).take(2).map(str::parse).collect::<Result<_, _>>()?;
+    Ok(ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+/// Bytes that the files below a folder take.
+fn size(folder: &Path) -> Result<f64> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut bytes = 0.0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        // A file that is gone meanwhile takes none.
+        let Ok(metadata) = entry.metadata() else { continue };
+        bytes += if metadata.is_dir() { size(&entry.path())? } else { metadata.blocks() as f64 * 512.0 };
+    }
+    Ok(bytes)
 }
 
 /// SplitMix64 twice: an id that looks random and is its number's alone.
@@ -80,58 +108,4 @@ fn row(number: u64) -> Row {
         chunk.copy_from_slice(&word[..chunk.len()]);
     }
     Row { number, id, body }
-}
-
-/// fjall 3: an LSM tree keyed by the id, its journal fsynced with each commit.
-struct Fjall {
-    database: fjall::Database,
-    rows: fjall::Keyspace,
-}
-
-impl Fjall {
-    fn open(folder: &Path) -> Result<Self> {
-        let database = fjall::Database::builder(folder).open()?;
-        let rows = database.keyspace("rows", fjall::KeyspaceCreateOptions::default)?;
-        Ok(Self { database, rows })
-    }
-}
-
-impl Store for Fjall {
-    fn commit(&mut self, rows: &[Row]) -> Result<()> {
-        let mut batch = self.database.batch().durability(Some(fjall::PersistMode::SyncAll));
-        for row in rows {
-            ensure!(self.rows.get(row.id)?.is_none(), "an id twice");
-            batch.insert(&self.rows, row.id, row.body);
-        }
-        batch.commit().context("commit")
-    }
-}
-
-/// SQLite: WAL, synchronous=FULL, rows by number and a unique index over the ids.
-struct Sqlite {
-    connection: rusqlite::Connection,
-}
-
-impl Sqlite {
-    fn open(folder: &Path) -> Result<Self> {
-        let connection = rusqlite::Connection::open(folder.join("rows.db"))?;
-        connection.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;
-             CREATE TABLE rows (number INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, body BLOB NOT NULL);",
-        )?;
-        Ok(Self { connection })
-    }
-}
-
-impl Store for Sqlite {
-    fn commit(&mut self, rows: &[Row]) -> Result<()> {
-        let transaction = self.connection.transaction()?;
-        {
-            let mut insert = transaction.prepare_cached("INSERT INTO rows (number, id, body) VALUES (?1, ?2, ?3)")?;
-            for row in rows {
-                insert.execute((row.number, &row.id[..], &row.body[..]))?;
-            }
-        }
-        transaction.commit().context("commit")
-    }
 }

@@ -48,7 +48,7 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let Adjust { of, charge, priced, reason, run: pricing_run, .. } = adjust;
     let credits = allowance::facts(of, &charge, time, credits);
     let execution = charge.execution.clone();
-    facts.push(Fact::Adjusted(Adjustment {
+    facts.push(Fact::Adjusted(Box::new(Adjustment {
         of,
         event_id: charge.event_id,
         execution: charge.execution,
@@ -60,7 +60,7 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
         priced,
         delta,
         run: pricing_run,
-    }));
+    })));
     facts.extend(credits);
     let fenced = booking.write(Some(number), execution, effects, facts);
     Verdict::Booked { cost: Some(net), fenced }

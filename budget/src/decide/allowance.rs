@@ -61,7 +61,7 @@ fn with_credit(cost: &Cost, index: usize, quantity: Quantity) -> Option<Cost> {
 pub(super) fn facts(of: u64, charge: &Charge, time: Timestamp, credits: Vec<Credit>) -> Vec<Fact> {
     let fact = |Credit { drawn, before, after }: Credit| {
         let delta = after.total.checked_sub(before).unwrap_or(Money::ZERO);
-        Fact::Adjusted(Adjustment {
+        Fact::Adjusted(Box::new(Adjustment {
             of,
             event_id: charge.event_id.clone(),
             execution: charge.execution.clone(),
@@ -73,7 +73,7 @@ pub(super) fn facts(of: u64, charge: &Charge, time: Timestamp, credits: Vec<Cred
             priced: Priced::Cost(after),
             delta,
             run: None,
-        })
+        }))
     };
     credits.into_iter().map(fact).collect()
 }

@@ -53,7 +53,7 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     let (Ok(amounts) | Err(amounts)) = asked;
     let expires_at = wish.expires_at(now);
     let (id, body) = (wish.id, wish.body);
-    facts.extend(opening.map(Fact::Opened));
+    facts.extend(opening.map(|opening| Fact::Opened(Box::new(opening))));
     facts.push(Fact::Reserved(Reserved {
         id,
         body,

@@ -28,7 +28,7 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
         if let Some(budget) = &mut opened.budget {
             budget.generation = generation.saturating_add(1);
         }
-        facts.push(Fact::Opened(opened));
+        facts.push(Fact::Opened(Box::new(opened)));
         return Verdict::Done;
     };
     if !run.is_live() {
@@ -56,7 +56,7 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
         }
         None => Box::new(Slot::new(budget.clone(), now)),
     });
-    facts.push(Fact::Opened(opened));
+    facts.push(Fact::Opened(Box::new(opened)));
     if let Some(slot) = &changed {
         Kills::of(state, now).over(now, slot, OWN, [(number, run)], facts);
         follow(state, now, number, &slot.budget, facts);

@@ -45,12 +45,12 @@ pub(super) struct Booking<'a> {
 }
 
 /// Books a call. A run that nobody opened is opened by it; what the call does not say is taken from the run.
-pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &mut Vec<Fact>) -> Verdict {
+pub(super) fn charge(state: &State, now: Timestamp, mut charge: Box<Charge>, facts: &mut Vec<Fact>) -> Verdict {
     let opened;
     let (number, run, opening) = match state.find(&charge.execution) {
         Some((number, run)) => (Some(number), run, None),
         None => {
-            let Charge { execution, subject, parent, conversation, .. } = &charge;
+            let Charge { execution, subject, parent, conversation, .. } = &*charge;
             let opening = opening(state, execution, subject, parent.as_ref(), conversation.clone());
             let mut run = Run::open(&opening, now);
             run.carry(state.waiting_budget(&charge.execution), now);
@@ -77,7 +77,7 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Charge, facts: &
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
     let cost = net.or(charge.price());
     let execution = charge.execution.clone();
-    facts.extend(opening.map(Fact::Opened));
+    facts.extend(opening.map(|opening| Fact::Opened(Box::new(opening))));
     let of = state.seq().saturating_add(u64::try_from(facts.len()).unwrap_or(u64::MAX)).saturating_add(1);
     let time = charge.window_time().min(now.saturating_add(AHEAD_MAX_NANOS));
     let credits = allowance::facts(of, &charge, time, credits);

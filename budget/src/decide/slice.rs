@@ -42,7 +42,7 @@ pub(super) fn follow(state: &State, now: Timestamp, root: u32, budget: &Budget, 
                 continue;
             };
             after.generation = after.generation.saturating_add(1);
-            facts.push(Fact::Opened(described(run, after.clone())));
+            facts.push(Fact::Opened(Box::new(described(run, after.clone()))));
             let mut slot = own.clone();
             slot.replace(after.clone(), now);
             kills.over(now, &slot, OWN, [(number, run)], facts);

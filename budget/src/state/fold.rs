@@ -244,13 +244,13 @@ impl State {
                 run.execution.hard_limit = Some((counter.budget.clone(), at.time));
             }
         });
-        self.truth.kills.push(kill);
+        self.truth.kills.push(Some(Box::new(kill)));
     }
 
     /// A kill only moves forward; what comes late is noted and changes no state.
     fn signalled(&mut self, at: At, id: &str, fact: &Fact) {
         let Some(number) = self.index.kill(id) else { return };
-        let Some(kill) = self.truth.kills.get_mut(number) else { return };
+        let Some(Some(kill)) = self.truth.kills.get_mut(number) else { return };
         match fact {
             Fact::KillSent { channel, attempt, took_us, .. } => {
                 kill.tried(Tried { at: at.time, channel: *channel, attempt: attempt.clone(), took_us: *took_us });

@@ -1,7 +1,8 @@
 //! Runs that ended long ago leave the state: their entries stay in the ledger, their number is never given again.
 //!
 //! A run is only forgotten when nothing can come for it any more: it is over, nothing is held for it, it has no call without a
-//! price, and it was never killed, since a fence is for ever. A run of that name that comes later is a new one.
+//! price, and its kill, if it had one, is closed. The kill goes with it, and with it the fence: a run of that name that comes
+//! later is a new one.
 
 use pricing::Timestamp;
 
@@ -15,7 +16,9 @@ impl State {
         let old = self.truth.runs.iter().flatten().filter(|run| {
             let execution = &run.execution;
             let ended = execution.phase.is_terminal() && execution.completed_at.is_some_and(|ended| ended < before);
-            ended && execution.kill.is_none() && execution.unpriced_calls == 0 && run.holds == 0
+            let mut kills = execution.kill.iter().chain(&execution.winding);
+            let closed = kills.all(|kill| self.kill(kill).is_none_or(|kill| kill.state.is_closed()));
+            ended && closed && execution.unpriced_calls == 0 && run.holds == 0
         });
         old.take(runs_max).map(|run| run.execution.id.clone()).collect()
     }
@@ -32,7 +35,12 @@ impl State {
         self.index.set_class(number, None);
         self.truth.processes.remove(&number);
         if let Some(slot) = usize::try_from(number).ok().and_then(|number| self.truth.runs.get_mut(number)) {
-            *slot = None;
+            let run = slot.take();
+            for kill in run.iter().flat_map(|run| run.execution.kill.iter().chain(&run.execution.winding)) {
+                if let Some(place) = self.index.remove_kill(kill).and_then(|number| self.truth.kills.get_mut(number)) {
+                    *place = None;
+                }
+            }
         }
     }
 }

@@ -62,6 +62,7 @@ impl Index {
             }
         }
         for (number, kill) in truth.kills.iter().enumerate() {
+            let Some(kill) = kill else { continue };
             index.add_kill(&kill.id, number);
             if kill.state.is_closed() {
                 index.open_kills.remove(&number);
@@ -92,6 +93,13 @@ impl Index {
     pub(super) fn add_kill(&mut self, id: &Arc<str>, number: usize) {
         self.kills.insert(Arc::clone(id), number);
         self.open_kills.insert(number);
+    }
+
+    /// The kill's number, which is not known any more.
+    pub(super) fn remove_kill(&mut self, id: &str) -> Option<usize> {
+        let number = self.kills.remove(id)?;
+        self.open_kills.remove(&number);
+        Some(number)
     }
 
     pub(super) fn kill(&self, id: &str) -> Option<usize> {

@@ -193,7 +193,7 @@ fn adjust(world: &World, of: &str, words: &[&str]) -> Fallible<Command> {
         }
     }
     let digest = if operator { "" } else { table };
-    Ok(Command::Adjust(Box::new(wish(of, entry.at, charge.clone(), money(words[0])?, digest, operator))))
+    Ok(Command::Adjust(Box::new(wish(of, entry.at, (**charge).clone(), money(words[0])?, digest, operator))))
 }
 
 fn money(text: &str) -> Fallible<Money> {

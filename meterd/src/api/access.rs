@@ -91,10 +91,13 @@ const TABLE: &[Access] = &[
     to("post", "/v1/simulate", &[Read], Reach::Everywhere),
     audited("post", "/v1/adjustments", &[Admin], Reach::Everywhere),
     audited("post", "/v1/resources/apply", &[Admin], Reach::Everywhere),
+    audited("delete", "/v1/resources/{kind}/{namespace}/{name}", &[Admin], Reach::Everywhere),
     to("post", "/v1/resources/validate", &[Read], Reach::Handler),
     to("get", "/v1/export/focus", &[Read], Reach::Handler),
     to("get", "/v1/sinks", &[Read], Reach::Everywhere),
     audited("post", "/v1/sinks/{sink}/backfill", &[Admin], Reach::Everywhere),
+    audited("post", "/v1/sinks/{sink}/pause", &[Admin], Reach::Everywhere),
+    audited("post", "/v1/sinks/{sink}/resume", &[Admin], Reach::Everywhere),
     audited("post", "/v1/reconcile", &[Admin], Reach::Everywhere),
 ];
 

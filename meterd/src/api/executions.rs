@@ -107,7 +107,11 @@ async fn answer_one(app: &App, id: &Ref, form: Form) -> Result<Response, Problem
 }
 
 fn unknown(id: &Ref) -> Problem {
-    Problem::not_found(format!("no execution {id}: nothing opened it and no event named it"))
+    Problem::not_found(format!(
+        "no execution {id}: nothing opened it and no event named it, or it ended longer ago than ledger.forgetRunsAfter; \
+         what it cost then stays in the ledger: meterd describe execution {} -n {} --data-dir DIR",
+        id.name, id.namespace
+    ))
 }
 
 pub(super) async fn list(

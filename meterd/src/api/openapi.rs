@@ -319,6 +319,20 @@ const OPERATIONS: &[Operation] = &[
         ok: 200,
     },
     Operation {
+        method: "delete",
+        path: "/v1/resources/{kind}/{namespace}/{name}",
+        id: "deleteResource",
+        summary: "Take away a resource that was applied. Prices change only where they still hold together without it.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &[
+            (404, "Nothing of that kind and name was applied."),
+            (409, "It comes from the watched folder: remove its file there."),
+        ],
+        ok: 200,
+    },
+    Operation {
         method: "post",
         path: "/v1/resources/validate",
         id: "validateResources",

@@ -1,40 +1,47 @@
-//! `POST /v1/resources/apply` and `/validate`: multi-document YAML or JSON of joch kinds, all of it or nothing.
+//! `POST /v1/resources/apply` and `/validate`: multi-document YAML or JSON of joch kinds, all of it or nothing; and
+//! `DELETE` of one that was applied.
+
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use budget::Verdict;
 use budget::entry::Origin;
+use budget::{Command, Ref, Verdict};
 use pricing::document::{Problem as Fault, Severity};
 use serde_json::{Value, json};
 
 use super::App;
 use super::answer::typed;
-use crate::resource::{self, Resource};
+use super::desk::Change;
+use super::extract::Path;
+use crate::resource::{self, PRICE_KINDS, Resource};
 use crate::server::body::read;
 use crate::server::problem::Problem;
 
 pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response, Problem> {
     let (resources, warnings) = resources(&app, body).await?;
-    let tables = resources.iter().filter(|resource| matches!(resource, Resource::PriceTable { .. }));
-    if let Some(table) = tables.map(Resource::meta).next() {
-        let detail = format!(
-            "PriceTable {}: price tables come from prices.dirs, which are watched; put the file there",
-            table.id
-        );
-        return Err(Problem::bad_request("unsupported_kind", detail));
-    }
+    // What bears prices comes first, all of it or nothing: it must hold together with what is in force.
+    let bearing: Vec<Resource> = resources.iter().filter(|resource| resource.bears_prices()).cloned().collect();
+    let mut priced = match bearing.is_empty() {
+        true => Vec::new().into_iter(),
+        false => app.desk.hand_in(Change::Apply(bearing)).await?.into_iter(),
+    };
     let mut results = Vec::with_capacity(resources.len());
+    let mut begun = priced.len() > 0;
     for resource in &resources {
-        let Some(command) = resource.command(Origin::Api) else { continue };
         let meta = resource.meta();
-        // A full queue refuses the whole request, or nothing of it: once begun, the rest waits for room.
-        let verdict = if results.is_empty() {
-            app.meter.command(command).await?
+        let verdict = if resource.bears_prices() {
+            let Some(verdict) = priced.next() else { continue };
+            verdict
+        } else if begun {
+            // A full queue refuses the whole request, or nothing of it: once begun, the rest waits for room.
+            app.meter.command_when_room(resource.command(Origin::Api)).await?
         } else {
-            app.meter.command_when_room(command).await?
+            app.meter.command(resource.command(Origin::Api)).await?
         };
+        begun = true;
         let status = match verdict {
             Verdict::Unchanged => "unchanged",
             Verdict::AlreadyEnded(phase) => {
@@ -58,6 +65,30 @@ pub(super) async fn apply(State(app): State<App>, body: Body) -> Result<Response
             .push(json!({ "kind": meta.kind, "namespace": meta.id.namespace, "name": meta.id.name, "status": status }));
     }
     let answer = json!({ "results": results, "warnings": faults(&warnings) });
+    Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
+}
+
+/// Takes away what `apply` brought. What lies in the watched folder is removed there.
+pub(super) async fn delete(
+    State(app): State<App>,
+    Path((kind, namespace, name)): Path<(String, String, String)>,
+) -> Result<Response, Problem> {
+    let (kind, id): (Arc<str>, Ref) = (Arc::from(kind), Ref::new(&namespace, &name));
+    let origin = app.view.read_fresh(|state| state.resource(&kind, &id).map(|found| found.origin)).await;
+    match origin {
+        None => return Err(Problem::not_found(format!("no {kind} {id} was applied; kinds are spelt as in documents"))),
+        Some(Origin::Directory) => {
+            let detail = format!("{kind} {id} comes from resources.dir, which is watched; remove its file there");
+            return Err(Problem::new(StatusCode::CONFLICT, "from_directory", detail));
+        }
+        Some(Origin::Api) => {}
+    }
+    if PRICE_KINDS.contains(&&*kind) {
+        app.desk.hand_in(Change::Remove { kind: Arc::clone(&kind), id: id.clone() }).await?;
+    } else {
+        app.meter.command(Command::Remove { kind: Arc::clone(&kind), id: id.clone() }).await?;
+    }
+    let answer = json!({ "kind": kind, "namespace": id.namespace, "name": id.name, "status": "removed" });
     Ok(typed(StatusCode::OK, "application/json", answer.to_string()))
 }
 

@@ -96,6 +96,7 @@ impl Api {
             hub,
             pulse,
             prices,
+            desk: super::PriceDesk::new().0,
             settler,
             late,
             clock,

@@ -277,11 +277,11 @@ async fn first_times(app: &App, booked: &[Booked]) -> Result<FirstTimes, Problem
     let reader = app.view.ledger().clone();
     let read = tokio::task::spawn_blocking(move || {
         let mut charges = Vec::with_capacity(seqs.len());
-        for seq in seqs {
-            if let Some(Fact::Charged(charge)) = reader.entry(seq)?.map(|entry| entry.fact) {
-                charges.push((seq, charge.execution, charge.priced));
+        reader.entries(&seqs, |entry| {
+            if let Fact::Charged(charge) = &entry.fact {
+                charges.push((entry.seq, charge.execution.clone(), charge.priced.clone()));
             }
-        }
+        })?;
         Ok::<_, LedgerError>(charges)
     });
     let charges = read.await.map_err(|_| Problem::unavailable("stopping", "the daemon is going down"))??;

@@ -1,4 +1,4 @@
-//! `meterd apply -f PATH` and `meterd kill EXECUTION`: changes through a running daemon.
+//! `meterd apply -f PATH`, `meterd delete KIND NAME` and `meterd kill EXECUTION`: changes through a running daemon.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::execution_path;
+use super::client::{execution_path, segment};
 use super::output::print;
 use super::source::SourceArgs;
 use super::{Failure, runtime, say};
@@ -71,6 +71,30 @@ fn texts(path: &Path) -> anyhow::Result<Vec<(String, String)>> {
         .collect();
     files.sort();
     files.iter().map(|path| read(path)).collect()
+}
+
+/// See the command's help.
+#[derive(Debug, Args)]
+pub(super) struct Delete {
+    /// The kind, spelt as in documents: Budget, PriceTable, PriceBook …
+    kind: String,
+    /// The name
+    name: String,
+    /// Namespace
+    #[arg(short, long, default_value = crate::event::DEFAULT_NAMESPACE, value_name = "NS")]
+    namespace: String,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+impl Delete {
+    pub(super) fn run(&self) -> Result<ExitCode, Failure> {
+        let Self { kind, name, namespace, source } = self;
+        let path = format!("/v1/resources/{}/{}/{}", segment(kind), segment(namespace), segment(name));
+        runtime()?.block_on(source.client().delete(&path))?.json()?;
+        print(&format!("{kind} {namespace}/{name} removed"))?;
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 /// See the command's help.

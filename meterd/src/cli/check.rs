@@ -14,7 +14,7 @@ use pricing::document::{self, Node, Place, Problem};
 use self::references::references;
 use crate::config::{self, FileProblem};
 use crate::resource::Resource;
-use crate::watch::{EXTENSIONS, load_dir, load_file, load_prices, prices_from, resources_from};
+use crate::watch::{Cache, EXTENSIONS, Given, load_dir, load_file, load_prices_and, prices_and, resources_in};
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,15 +86,17 @@ impl Found {
             self.files
                 .extend(load_dir(dir, &EXTENSIONS).into_iter().flat_map(|loaded| loaded.files).map(|(path, _)| path));
         }
-        match load_prices(&config.prices.dirs, config.prices.seed) {
+        let given = match config.resources.dir.as_deref().map(|dir| load_dir(dir, &EXTENSIONS)) {
+            Some(Ok(loaded)) => self.resources(&loaded.files),
+            Some(Err(problems)) => {
+                self.problems.extend(problems);
+                Vec::new()
+            }
+            None => Vec::new(),
+        };
+        match load_prices_and(&config.prices.dirs, config.prices.seed, &given, &Cache::none()) {
             Ok((_, warnings)) => self.problems.extend(warnings),
             Err(problems) => self.problems.extend(problems),
-        }
-        if let Some(dir) = &config.resources.dir {
-            match load_dir(dir, &EXTENSIONS) {
-                Ok(loaded) => self.resources(&loaded.files),
-                Err(problems) => self.problems.extend(problems),
-            }
         }
     }
 
@@ -117,11 +119,11 @@ impl Found {
             }
         }
         self.files.extend(tables.iter().map(|(path, _)| path.clone()));
-        match prices_from(&[], &tables) {
+        let given = self.resources(&resources);
+        match prices_and(&[], &tables, &given) {
             Ok((_, warnings)) => self.problems.extend(warnings),
             Err(problems) => self.problems.extend(problems),
         }
-        self.resources(&resources);
     }
 
     fn read(&mut self, paths: &[PathBuf]) -> Vec<(PathBuf, String)> {
@@ -147,15 +149,22 @@ impl Found {
         files
     }
 
-    fn resources(&mut self, files: &[(PathBuf, String)]) {
+    /// What these files say of prices, after all else of them was checked.
+    fn resources(&mut self, files: &[(PathBuf, String)]) -> Vec<Given> {
         self.files.extend(files.iter().map(|(path, _)| path.clone()));
-        match resources_from(files) {
-            Ok((resources, warnings)) => {
+        match resources_in(files) {
+            Ok((placed, warnings)) => {
                 self.problems.extend(warnings);
+                let given = placed.iter().filter_map(|(file, resource)| Given::of(file, resource)).collect();
+                let resources: Vec<Resource> = placed.into_iter().map(|(_, resource)| resource).collect();
                 self.problems.extend(selectors(files, &resources));
                 self.problems.extend(references(files, &resources));
+                given
             }
-            Err(problems) => self.problems.extend(problems),
+            Err(problems) => {
+                self.problems.extend(problems);
+                Vec::new()
+            }
         }
     }
 }

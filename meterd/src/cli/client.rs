@@ -95,6 +95,10 @@ impl Client {
         self.send_within(Method::GET, path, None, max).await?.taken()
     }
 
+    pub(super) async fn delete(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(Method::DELETE, path, None).await?.taken()
+    }
+
     pub(super) async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, Some(("application/json", body.to_string()))).await?.taken()
     }

@@ -1,4 +1,4 @@
-//! `meterd sink status|backfill|schema`: what is carried elsewhere, and everything once more.
+//! `meterd sink status|backfill|pause|resume|schema`: what is carried elsewhere, everything once more, or nothing for a while.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -30,8 +30,25 @@ pub(super) enum Sink {
     },
     /// Fill a new or emptied ClickHouse from the ledger; what is there already is not counted twice
     Backfill(Backfill),
+    /// Send nothing until `resume`, or until the daemon is started again; intake does not wait
+    Pause {
+        #[command(flatten)]
+        source: SourceArgs,
+    },
+    /// Go on where it was paused
+    Resume {
+        #[command(flatten)]
+        source: SourceArgs,
+    },
     /// Print the tables and views as the daemon makes them
-    Schema,
+    Schema {
+        /// Made on every server of this cluster
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        /// With the Replicated engines
+        #[arg(long)]
+        replicated: bool,
+    },
 }
 
 /// See the command's help.
@@ -52,10 +69,18 @@ impl Sink {
                 print(&show(&sinks, *output))?;
             }
             Self::Backfill(backfill) => runtime()?.block_on(backfill.run())?,
-            Self::Schema => print(&rendered())?,
+            Self::Pause { source } => runtime()?.block_on(hold(source, "pause"))?,
+            Self::Resume { source } => runtime()?.block_on(hold(source, "resume"))?,
+            Self::Schema { cluster, replicated } => print(&rendered(cluster.as_deref(), *replicated))?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+async fn hold(source: &SourceArgs, what: &str) -> anyhow::Result<()> {
+    let sinks = source.client().post(&format!("/v1/sinks/clickhouse/{what}"), &json!({})).await?.json()?;
+    print(&show(&sinks, Output::Table))?;
+    Ok(())
 }
 
 fn show(sinks: &Value, output: Output) -> String {

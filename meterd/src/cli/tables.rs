@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::anyhow;
 use clap::{Args, Subcommand};
+use pricing::cost::Target;
 use pricing::{PriceBook, Timestamp};
 
 use super::Failure;
@@ -30,11 +31,17 @@ pub(super) enum Tables {
         #[command(flatten)]
         form: Form,
     },
-    /// What prices a model at some time, why, and its rates rule by rule
+    /// What prices a model or a tool at some time, which entry of which table claims it first, and its rates rule by rule
     Show {
         /// The model, such as `anthropic:claude-haiku-5-5`
-        #[arg(value_name = "PROVIDER:MODEL")]
-        model: String,
+        #[arg(value_name = "PROVIDER:MODEL", required_unless_present = "tool", conflicts_with = "tool")]
+        model: Option<String>,
+        /// A tool instead, by its name
+        #[arg(long, value_name = "NAME")]
+        tool: Option<String>,
+        /// The MCP server that the tool belongs to
+        #[arg(long, value_name = "NAME", requires = "tool")]
+        mcp_server: Option<String>,
         /// When (RFC 3339, or a date for its midnight in UTC); by default now
         #[arg(long, value_name = "TIME")]
         at: Option<String>,
@@ -86,21 +93,36 @@ impl Tables {
                 let book = book.load()?;
                 form.print(&if *models { models_of(&book) } else { tables_of(&book) })?;
             }
-            Self::Show { model, at, namespace, team, book, form } => {
+            Self::Show { model, tool, mcp_server, at, namespace, team, book, form } => {
                 let at = at.as_deref().map_or_else(|| Ok(Clock::wall().now()), instant)?;
-                let (provider, name) = model
-                    .split_once(':')
-                    .ok_or_else(|| anyhow!("{model:?} has no provider: write PROVIDER:MODEL, such as openai:gpt-5"))?;
+                let (asked, target) = target(model.as_deref(), tool.as_deref(), mcp_server.as_deref())?;
                 let explained = book
                     .load()?
-                    .explain(provider, name, at, namespace, team.as_deref())
-                    .map_err(|reason| anyhow!("{model} has no price at {at}: {reason}"))?;
-                print(&show::text(&explained, model, at, form.output))?;
+                    .explain_target(target, at, namespace, team.as_deref())
+                    .map_err(|reason| anyhow!("{asked} has no price at {at}: {reason}"))?;
+                print(&show::text(&explained, &asked, at, form.output))?;
             }
             Self::Diff { old, new, form } => form.print(&diff::rows(&diff::load(old)?, &diff::load(new)?))?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What is asked for, in words and as pricing takes it.
+fn target<'a>(
+    model: Option<&'a str>,
+    tool: Option<&'a str>,
+    mcp_server: Option<&'a str>,
+) -> Result<(String, Target<'a>), Failure> {
+    if let Some(tool) = tool {
+        let asked = mcp_server.map_or_else(|| format!("tool {tool}"), |server| format!("tool {tool} of {server}"));
+        return Ok((asked, Target::Tool { tool, mcp_server, outcome: "ok" }));
+    }
+    let asked = model.unwrap_or_default();
+    let (provider, model) = asked
+        .split_once(':')
+        .ok_or_else(|| anyhow!("{asked:?} has no provider: write PROVIDER:MODEL, such as openai:gpt-5"))?;
+    Ok((asked.to_owned(), Target::Model { provider, model, request_model: None }))
 }
 
 impl Book {

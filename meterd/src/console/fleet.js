@@ -9,7 +9,7 @@ const BUDGETS_SHOWN = 12;
 
 export function fleet(main) {
   document.title = "meterd";
-  const figures = ["Spend per hour", "Today", "Month to date", "Projected month", "Live executions", "Unpriced calls"].map((label) => {
+  const figures = ["Spend per hour", "Today", "Month to date", "Projected", "Live executions", "Unpriced calls"].map((label) => {
     const [value, note] = [el("p", {}, "–"), el("small", {}, " ")];
     return { node: el("section.card.figure", { "aria-label": label }, el("h2", {}, label), value, note), value, note };
   });
@@ -24,7 +24,7 @@ export function fleet(main) {
   const search = el("input", { type: "search", placeholder: "Search  ( / )", "aria-label": "Search executions", oninput: () => table.search(search.value) });
   const runNote = el("span.quiet", {});
   const news = el("ul.news", {});
-  main.append(el("div.stack", {},
+  main.append(el("div.stack.fleet", {},
     el("h1.visually-hidden", {}, "Fleet"),
     el("div.figures", {}, figures.map((figure) => figure.node)),
     el("section.card", { "aria-label": "Budgets" }, el("div.head", {}, el("h2", {}, "Budgets"), budgetNote, el("span.grow", {}), allBudgets), budgets),
@@ -37,7 +37,7 @@ export function fleet(main) {
     set(figures[0], spend ? usd(spend.hour) : "–", "the last 60 minutes");
     set(figures[1], spend ? usd(spend.today) : "–", "since midnight UTC");
     set(figures[2], spend ? usd(spend.month) : "–", new Date(Date.now() + store.skew).toLocaleDateString("en-GB", { month: "long", timeZone: "UTC" }), spend && exact(spend.monthText));
-    set(figures[3], spend ? usd(spend.projected) : "–", "at the pace so far");
+    set(figures[3], spend ? usd(spend.projected) : "–", "the month, at this pace");
     set(figures[4], count(store.live), "runs that may spend now");
     const unpriced = store.health?.unpriced ?? 0;
     set(figures[5], count(unpriced), unpriced ? "not in any cost or budget" : "everything has a price", null, unpriced ? "amber" : "");

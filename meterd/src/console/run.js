@@ -99,13 +99,14 @@ export function run(main, [namespace, name]) {
     const kill = state.document.status.kill;
     const record = store.kills.get(kill?.id);
     const events = store.news.filter((fact) => fact.namespace === namespace && fact.execution === name && (fact.what === "warned" || fact.what === "reached"))
-      .map((fact) => ({ at: fact.at, colour: fact.what === "reached" ? "red" : "amber", text: `${fact.what === "reached" ? "Reached the limit of" : `Passed ${percent(Number(fact.data.level))} of`} ${fact.data.budget.name}: ${fact.data.budget.spentUsd ? `${usd(fact.data.budget.spentUsd)} of ${usd(fact.data.budget.limitUsd)}` : fact.data.budget.window}` }));
+      .map((fact) => ({ at: fact.at, order: fact.seq, colour: fact.what === "reached" ? "red" : "amber", text: `${fact.what === "reached" ? "Reached the limit of" : `Passed ${percent(Number(fact.data.level))} of`} ${fact.data.budget.name}: ${fact.data.budget.spentUsd ? `${usd(fact.data.budget.spentUsd)} of ${usd(fact.data.budget.limitUsd)}` : fact.data.budget.window}` }));
     const found = [];
     for (const condition of state.document.status.conditions ?? []) {
       if (!events.length && condition.status === "True" && ["SoftLimitReached", "BudgetExceeded"].includes(condition.type)) found.push({ at: condition.lastTransitionTime, colour: condition.type === "BudgetExceeded" ? "red" : "amber", text: condition.message ?? condition.type });
     }
     events.push(...found);
-    if (record) events.push({ at: record.decidedAt, colour: "red", text: `Killed: ${record.message}` });
+    // A kill is named after its entry.
+    if (record) events.push({ at: record.decidedAt, order: Number(kill.id.split("-").pop()), colour: "red", text: `Killed: ${record.message}` });
     return events;
   }
 
@@ -113,12 +114,16 @@ export function run(main, [namespace, name]) {
     const dearest = Math.max(...state.entries.map((entry) => Number(entry.cost_usd ?? 0)), 1e-12);
     const marks = happenings();
     const all = [...state.entries.map((entry) => [entry.recorded_at ?? entry.time, entry]), ...marks.map((mark) => [mark.at, mark])]
-      .sort((a, b) => (Date.parse(a[0]) || 0) - (Date.parse(b[0]) || 0) || Number(!a[1].seq) - Number(!b[1].seq));
+      .sort((a, b) => {
+        // The ledger's own order, where it is known of both: much happens in one second.
+        const [one, two] = [a[1].seq ?? a[1].order, b[1].seq ?? b[1].order];
+        return (one && two && one - two) || (Date.parse(a[0]) || 0) - (Date.parse(b[0]) || 0) || Number(!a[1].seq) - Number(!b[1].seq);
+      });
     const known = new Map([...calls.children].map((node) => [node.dataset.key, node]));
     // The newest is what one looks for in a run that goes on: it comes first.
     const part = all.reverse().slice(0, state.shown);
     calls.replaceChildren(...part.map(([, row]) => {
-      const id = row.seq ? `e${row.seq}-${row.status}` : `m${row.at}-${row.colour}`;
+      const id = row.seq ? `e${row.seq}-${row.status}` : `m${row.order ?? row.at}-${row.colour}`;
       return known.get(id) ?? (row.seq ? call(row, dearest, id) : mark(row, id));
     }));
     say(callsNote, `${count(state.entries.length)} ledger lines, newest first`);
@@ -133,7 +138,7 @@ export function run(main, [namespace, name]) {
     if (!id) return;
     const step = (done, what, at, note) => el(done ? "li.done" : "li.open", {}, el("b", {}, what), " ", el("span.quiet", {}, done ? time(at) : "not yet"), note ? el("div.quiet", {}, note) : null);
     const after = (at) => (at && kill.decidedAt ? `${((Date.parse(at) - Date.parse(kill.decidedAt)) / 1000).toFixed(3)} s after the decision` : "");
-    const tries = (kill.attempts ?? []).map((attempt) => el("li.done", {}, el("b", {}, attempt.outcome === "delivered" ? "Signal taken" : "Signal failed"), ` by ${attempt.channel} `, el("span.quiet", {}, time(attempt.at)), attempt.reason ? el("div.quiet", {}, attempt.reason) : null));
+    const tries = (kill.attempts ?? []).map((attempt) => el(attempt.outcome === "delivered" ? "li.done" : "li.failed", {}, el("b", {}, attempt.outcome === "delivered" ? "Signal taken" : "Signal failed"), ` by ${attempt.channel} `, el("span.quiet", {}, time(attempt.at)), attempt.reason ? el("div.quiet", {}, attempt.reason) : null));
     const status = state.document.status;
     record.replaceChildren(el("div.head", {}, el("h2", {}, "Kill record"), el("code.faint", {}, id), el("span.grow", {}), chip([kill.state ?? "fenced", kill.state === "confirmed" || kill.state === "acked" ? "green" : "red"])),
       el("div.record", {}, el("ol.steps", {},

@@ -3,6 +3,7 @@
 //! A bad file never replaces a good snapshot (I12): the last good one goes on, `/readyz` and the metrics say why.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use budget::entry::Origin;
@@ -10,14 +11,15 @@ use budget::{Command, Ref, Verdict};
 use pricing::PriceBook;
 
 use super::listeners::Listeners;
+use super::prices::Pricer;
 use super::{first_problem, tell, warn_all};
 use crate::api::App;
-use crate::config::{Config, Prices};
+use crate::config::Config;
 use crate::ledger::{DataDir, LedgerError};
 use crate::metrics::TableInfo;
 use crate::resource::Resource;
 use crate::settle;
-use crate::watch::{self, Cache, FileProblem, WatchError, WatchGuard};
+use crate::watch::{self, Placed, WatchError, WatchGuard};
 
 /// Pins every table's content beside the ledger, records it, and then swaps the book in: no cost is ever booked from a
 /// table that `verify` could not find again (I7). What is quarantined settles with the new book.
@@ -41,9 +43,9 @@ pub(super) async fn put_in_force(app: &App, dir: &DataDir, book: PriceBook) -> R
 }
 
 /// Applies what the directory holds and removes what came from it before and is gone.
-pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<(), LedgerError> {
+pub(super) async fn sync_resources(app: &App, resources: &[(PathBuf, Resource)]) -> Result<(), LedgerError> {
     let held: HashSet<(Arc<str>, Ref)> =
-        resources.iter().map(|resource| (resource.meta().kind.clone(), resource.meta().id.clone())).collect();
+        resources.iter().map(|(_, resource)| (resource.meta().kind.clone(), resource.meta().id.clone())).collect();
     let gone = app
         .view
         .read_fresh(|state| {
@@ -52,19 +54,17 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<
             ids.filter(|id| !held.contains(id)).collect::<Vec<_>>()
         })
         .await;
-    for resource in resources {
-        if let Some(command) = resource.command(Origin::Directory) {
-            let meta = resource.meta();
-            match tell(app, command).await? {
-                Verdict::AlreadyEnded(phase) => {
-                    tracing::warn!(kind = %meta.kind, id = %meta.id, phase = phase.as_str(), "not applied: it is over");
-                }
-                Verdict::NothingToSlice => {
-                    tracing::warn!(kind = %meta.kind, id = %meta.id, "not applied: its parent has no budget of its own to slice");
-                }
-                Verdict::Unchanged => {}
-                _ => tracing::info!(kind = %meta.kind, id = %meta.id, "resource applied"),
+    for (_, resource) in resources {
+        let meta = resource.meta();
+        match tell(app, resource.command(Origin::Directory)).await? {
+            Verdict::AlreadyEnded(phase) => {
+                tracing::warn!(kind = %meta.kind, id = %meta.id, phase = phase.as_str(), "not applied: it is over");
             }
+            Verdict::NothingToSlice => {
+                tracing::warn!(kind = %meta.kind, id = %meta.id, "not applied: its parent has no budget of its own to slice");
+            }
+            Verdict::Unchanged => {}
+            _ => tracing::info!(kind = %meta.kind, id = %meta.id, "resource applied"),
         }
     }
     for (kind, id) in gone {
@@ -77,78 +77,47 @@ pub(super) async fn sync_resources(app: &App, resources: &[Resource]) -> Result<
 
 /// Watches every directory of the configuration, and reads once more what may have changed before the watch began.
 pub(super) async fn watch_all(
+    pricer: &Pricer,
     app: &App,
-    dir: &DataDir,
     config: &Config,
     listeners: &Listeners,
 ) -> Result<Vec<WatchGuard>, WatchError> {
     let runtime = tokio::runtime::Handle::current();
     let mut guards = Vec::new();
     if !config.prices.dirs.is_empty() {
-        let (app, dir, prices, runtime) = (app.clone(), dir.clone(), config.prices.clone(), runtime.clone());
-        let dirs = prices.dirs.clone();
-        guards.push(watch::spawn(dirs, watch::DEBOUNCE, move || {
-            runtime.block_on(reload_prices(&app, &dir, load_prices(&prices, &dir)));
+        let (pricer, runtime) = (pricer.clone(), runtime.clone());
+        guards.push(watch::spawn(config.prices.dirs.clone(), watch::DEBOUNCE, move || {
+            runtime.block_on(pricer.reload());
         })?);
     }
     if let Some(resources) = config.resources.dir.clone() {
-        let app = app.clone();
+        let (app, pricer) = (app.clone(), pricer.clone());
         guards.push(watch::spawn(vec![resources.clone()], watch::DEBOUNCE, move || {
-            runtime.block_on(reload_resources(&app, watch::load_resources(&resources)));
+            runtime.block_on(reload_resources(&app, &pricer, watch::load_resources_in(&resources)));
         })?);
     }
     guards.extend(super::credentials::watch(app, config)?);
     guards.extend(listeners.watch(app)?);
     if !config.prices.dirs.is_empty() {
-        reload_prices(app, dir, load_prices(&config.prices, dir)).await;
+        pricer.reload().await;
     }
     if let Some(resources) = &config.resources.dir {
-        reload_resources(app, watch::load_resources(resources)).await;
+        reload_resources(app, pricer, watch::load_resources_in(resources)).await;
     }
     Ok(guards)
 }
 
-/// The book that the configuration asks for.
-pub(super) fn load_prices(prices: &Prices, dir: &DataDir) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
-    let cache = Cache::at(dir.root().join("cache/prices"));
-    let (book, warnings) = watch::load_prices_with(&prices.dirs, prices.seed, &cache)?;
-    Ok((book.with_unmatched(prices.unmatched), warnings))
-}
-
-async fn reload_prices(app: &App, dir: &DataDir, loaded: Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>>) {
-    let failed = match loaded {
-        Ok((book, warnings)) => {
-            warn_all(&warnings);
-            let tables = book.tables().len();
-            match put_in_force(app, dir, book).await {
-                Ok(()) => {
-                    app.readiness.clear("prices");
-                    tracing::info!(tables, "prices reloaded");
-                    return;
-                }
-                Err(error) => error.to_string(),
-            }
-        }
-        Err(problems) => first_problem(&problems),
-    };
-    tracing::error!("prices not reloaded, the last good ones stay in force: {failed}");
-    for table in app.prices.load().tables() {
-        app.metrics.price_tables_failed(&table.reference().name);
-    }
-    app.readiness.warn("prices", failed);
-}
-
-async fn reload_resources(app: &App, loaded: Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>>) {
+async fn reload_resources(app: &App, pricer: &Pricer, loaded: Placed) {
     let failed = match loaded {
         Ok((resources, warnings)) => {
             warn_all(&warnings);
-            match sync_resources(app, &resources).await {
+            match pricer.resources(&resources).await {
                 Ok(()) => {
                     app.readiness.clear("resources");
                     tracing::info!(resources = resources.len(), "resources reloaded");
                     return;
                 }
-                Err(error) => error.to_string(),
+                Err(failed) => failed,
             }
         }
         Err(problems) => first_problem(&problems),

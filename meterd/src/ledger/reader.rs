@@ -141,6 +141,20 @@ impl Reader {
         Ok(batches.iter().flat_map(|batch| &batch.entries).find(|entry| entry.seq == seq).cloned())
     }
 
+    /// These entries, as far as there are such; `seqs` ascend. Each batch is read once, however many of it are wanted.
+    pub fn entries(&self, seqs: &[u64], mut visit: impl FnMut(&Entry)) -> Result<(), LedgerError> {
+        let mut left = seqs;
+        while let Some(first) = left.first() {
+            let batches = self.read_from(*first, 1)?;
+            let Some(last) = batches.last().map(|batch| batch.last()) else { break };
+            let (here, after) = left.split_at(left.partition_point(|seq| *seq <= last));
+            let found = batches.iter().flat_map(|batch| &batch.entries);
+            found.filter(|entry| here.binary_search(&entry.seq).is_ok()).for_each(&mut visit);
+            left = after;
+        }
+        Ok(())
+    }
+
     /// Every entry from `seq` on, one after the other; stops at the first error or when `visit` says so.
     pub fn scan(&self, seq: u64, mut visit: impl FnMut(&Entry) -> bool) -> Result<(), LedgerError> {
         let from = seq.max(1);

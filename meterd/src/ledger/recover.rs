@@ -41,7 +41,7 @@ pub struct Repair {
 }
 
 /// Takes ownership and opens the ledger as [`open_owned`] does.
-pub fn open(dir: &DataDir, after: u64, replay: impl FnMut(Entry)) -> Result<Recovered, LedgerError> {
+pub fn open(dir: &DataDir, after: u64, replay: impl FnMut(&Entry)) -> Result<Recovered, LedgerError> {
     open_owned(dir, dir.own()?, after, replay)
 }
 
@@ -51,7 +51,7 @@ pub fn open_owned(
     dir: &DataDir,
     owner: Owner,
     after: u64,
-    mut replay: impl FnMut(Entry),
+    mut replay: impl FnMut(&Entry),
 ) -> Result<Recovered, LedgerError> {
     let mut segments = segments_of(dir)?;
     let mut repair = torn_segment(dir.disk(), &segments)?;
@@ -161,14 +161,14 @@ impl Walk<'_> {
         segment: &SegmentFile,
         after: u64,
         may_be_torn: bool,
-        replay: &mut impl FnMut(Entry),
+        replay: &mut impl FnMut(&Entry),
         repair: &mut Option<Repair>,
     ) -> Result<u64, LedgerError> {
         let path = &segment.path;
         let mut frames = Frames::open(self.disk, segment, HEADER_LEN as u64)?;
         let mut replayed = 0;
-        let mut take = |entries: Vec<Entry>| {
-            for entry in entries.into_iter().filter(|entry| entry.seq > after) {
+        let mut take = |entries: &[Entry]| {
+            for entry in entries.iter().filter(|entry| entry.seq > after) {
                 replayed += 1;
                 replay(entry);
             }
@@ -181,17 +181,20 @@ impl Walk<'_> {
         let good = if frames.len() < DECODE_BESIDE_FROM {
             self.check(&mut frames, after, |whole| {
                 let body = Body::checked(whole.head, &whole.bytes);
-                take(body.and_then(|body| body.entries()).ok_or_else(|| unreadable(whole.offset))?);
+                take(&body.and_then(|body| body.entries()).ok_or_else(|| unreadable(whole.offset))?);
                 Ok(true)
             })?
         } else {
             std::thread::scope(|scope| {
-                let (mut input, output) = decode::start(scope);
+                let (mut input, mut output) = decode::start(scope);
                 let checked = scope.spawn(|| self.check(&mut frames, after, move |whole| Ok(input.give(whole))));
-                for (offset, entries) in output {
+                while let Some((offset, entries)) = output.next() {
                     // Leaving ends the threads: nobody takes what they have.
-                    take(entries.ok_or_else(|| unreadable(offset))?);
+                    let entries = entries.ok_or_else(|| unreadable(offset))?;
+                    take(&entries);
+                    output.give_back(entries);
                 }
+                drop(output);
                 checked.join().unwrap_or(Err(LedgerError::Stopped))
             })?
         };

@@ -66,7 +66,7 @@ impl Ledger {
     /// Opens it and collects what is replayed.
     pub(super) fn replay(&self, after: u64) -> Result<(Recovered, Vec<Entry>), LedgerError> {
         let mut replayed = Vec::new();
-        let recovered = open(&self.dir, after, |entry| replayed.push(entry))?;
+        let recovered = open(&self.dir, after, |entry| replayed.push(entry.clone()))?;
         Ok((recovered, replayed))
     }
 

@@ -17,7 +17,7 @@ use super::upkeep::Packer;
 use super::{Booked, Commit, Dedup, OnCommit, Restored, Rules};
 use crate::clock::Clock;
 use crate::ledger::{DataDir, LedgerError, Writer};
-use crate::meter::dedup::Seen;
+use crate::meter::dedup::{Look, Seen};
 
 /// What is asked of the meter at once.
 #[derive(Clone, Debug)]
@@ -64,6 +64,8 @@ pub struct Core {
     since_snapshot: u64,
     on_commit: OnCommit,
     entries: Vec<Entry>,
+    /// Room for the facts of one command.
+    facts: Vec<Fact>,
     /// Bytes that the batch may take, about.
     wanted: u64,
     /// The disk had no room for new work when it was last asked for.
@@ -100,6 +102,7 @@ impl Core {
             since_snapshot: restored.replayed,
             on_commit,
             entries: Vec::new(),
+            facts: Vec::new(),
             wanted: 0,
             scarce: false,
         }
@@ -111,7 +114,11 @@ impl Core {
             return Answer::NoRoom;
         }
         match ask {
-            Ask::Charges(charges) => Answer::Charges(charges.into_iter().map(|charge| self.charge(charge)).collect()),
+            Ask::Charges(charges) => {
+                let looks = self.dedup.look(&charges);
+                let booked = charges.into_iter().zip(looks).map(|(charge, look)| self.charge(charge, look));
+                Answer::Charges(booked.collect())
+            }
             Ask::Command(command) => Answer::Command(self.command(*command)),
             Ask::Reserve(wish) => Answer::Reserve(self.reserve(*wish)),
             Ask::Settle(charge) => Answer::Settle(self.settle(*charge)),
@@ -127,7 +134,8 @@ impl Core {
             tracing::error!(%error, "nothing of this batch is acknowledged, intake stops");
             return Err(error);
         }
-        let entries = std::mem::take(&mut self.entries);
+        let room = Vec::with_capacity(self.entries.len());
+        let entries = std::mem::replace(&mut self.entries, room);
         self.wanted = 0;
         if entries.is_empty() {
             return Ok(());
@@ -247,8 +255,8 @@ impl Core {
         !scarce
     }
 
-    fn charge(&mut self, charge: Charge) -> Booked {
-        match self.dedup.seen(&charge) {
+    fn charge(&mut self, charge: Charge, look: Look) -> Booked {
+        match self.dedup.seen(&charge, look) {
             #[cfg(feature = "mistakes")]
             Ok(Some(Seen::Same(_))) if made(Mistake::DuplicateAnsweredAnew) => {
                 return Booked::Duplicate { seq: self.state.seq() };
@@ -278,14 +286,15 @@ impl Core {
 
     fn command(&mut self, command: Command) -> Verdict {
         let now = self.clock.now();
-        let mut facts = Vec::new();
+        let mut facts = std::mem::take(&mut self.facts);
         let verdict = decide(&self.state, self.log_time(now), command, &mut facts);
-        for fact in facts {
+        for fact in facts.drain(..) {
             let entry = Entry { seq: self.state.seq() + 1, at: self.log_time(now), fact };
             self.state.apply(&entry);
             self.dedup.apply(&entry);
             self.entries.push(entry);
         }
+        self.facts = facts;
         verdict
     }
 

@@ -9,6 +9,7 @@
 
 mod filter;
 mod keeper;
+mod look;
 mod run;
 #[cfg(test)]
 pub(super) mod tests;
@@ -24,7 +25,9 @@ use pricing::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
+use self::filter::Probe;
 use self::keeper::Keeper;
+pub(super) use self::look::Look;
 use self::run::{Run, RunWriter};
 use crate::ledger::{DataDir, LedgerError};
 
@@ -179,8 +182,9 @@ impl Dedup {
         self.fresh.stretch.last_seq
     }
 
-    pub(super) fn seen(&self, charge: &Charge) -> Result<Option<Seen>, LedgerError> {
-        if let Some(first) = self.find(charge.key)? {
+    /// What is known of a charge that was looked for with [`Dedup::look`] since runs last came or went.
+    pub(super) fn seen(&self, charge: &Charge, look: Look) -> Result<Option<Seen>, LedgerError> {
+        if let Some(first) = self.find(charge.key, look.key)? {
             return Ok(Some(if first.body == charge.body { Seen::Same(first.seq) } else { Seen::Other(first.seq) }));
         }
         // Another source describes the same call in its own words, so the bodies may differ: the first one counts.
@@ -189,7 +193,7 @@ impl Dedup {
             return Ok((charge.time < self.floor.forgotten_before).then_some(Seen::Forgotten));
         }
         if let Some(key) = charge.response_key
-            && let Some(first) = self.find(key ^ RESPONSE)?
+            && let Some(first) = self.find(key ^ RESPONSE, look.response)?
         {
             return Ok(Some(Seen::Same(first.seq)));
         }
@@ -270,11 +274,15 @@ impl Dedup {
         self.len() == 0
     }
 
-    fn find(&self, key: u128) -> Result<Option<First>, LedgerError> {
+    fn find(&self, key: u128, in_runs: bool) -> Result<Option<First>, LedgerError> {
         if let Some(first) = self.fresh.get(key).or_else(|| self.sealing.as_ref()?.get(key)) {
             return Ok(Some(first));
         }
-        for run in self.runs.iter().rev().filter(|run| run.may_hold(key)) {
+        if !in_runs {
+            return Ok(None);
+        }
+        let probe = Probe::of(key);
+        for run in self.runs.iter().rev().filter(|run| run.may_hold(&probe)) {
             match run.find(key) {
                 Ok(None) => {}
                 Ok(found) => return Ok(found),

@@ -97,10 +97,10 @@ pub fn restore(dir: &DataDir) -> Result<Restored, LedgerError> {
     let recovered = ledger::open_owned(dir, owner, after, |entry| {
         if entry.seq > snapshot_seq {
             replayed += 1;
-            state.apply(&entry);
+            state.apply(entry);
         }
         if entry.seq > dedup.covered() {
-            dedup.apply(&entry);
+            dedup.apply(entry);
             if spilled.is_ok() {
                 spilled = dedup.spill();
             }

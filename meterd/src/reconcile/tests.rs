@@ -16,7 +16,8 @@ async fn a_fresh_answer_waits_for_what_is_committed() {
     let (view, mut reconciler) = View::new(State::default(), writer.reader());
     let id = Ref::new("ns", "run");
     assert!(view.read_fresh(|state| state.execution(&id).is_none()).await);
-    let facts = [budget::Fact::Opened(opened("run", None)), budget::Fact::Charged(call("e", "run"))];
+    let facts =
+        [budget::Fact::Opened(Box::new(opened("run", None))), budget::Fact::Charged(Box::new(call("e", "run")))];
     let batch = entries(1, facts);
     writer.append(batch.clone()).unwrap();
     assert!(view.read(|state| state.execution(&id).is_none()), "not folded yet");

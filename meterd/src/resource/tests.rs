@@ -248,7 +248,7 @@ fn kinds_that_are_not_used_are_handed_through() {
     .unwrap();
     assert_eq!(warnings, Vec::new());
     assert!(matches!(&resources[0], Resource::Other { meta } if meta.kind.as_ref() == "Tool"));
-    let Some(Command::Apply(applied)) = resources[0].command(Origin::Directory) else { panic!("not applied") };
+    let Command::Apply(applied) = resources[0].command(Origin::Directory) else { panic!("not applied") };
     assert_eq!((applied.kind.as_ref(), applied.origin, applied.budgets.len()), ("Tool", Origin::Directory, 0));
 }
 

@@ -33,9 +33,9 @@ fn seeded(count: usize) -> Vec<Entry> {
         if next(5) == 0 {
             charge.called = Called::Tool { tool: "search".into(), mcp_server: Some("m".into()) };
         }
-        facts.push(Fact::Charged(charge.clone()));
+        facts.push(Fact::Charged(Box::new(charge.clone())));
         if next(7) == 0 {
-            facts.push(Fact::Adjusted(adjustment(facts.len() as u64, charge)));
+            facts.push(Fact::Adjusted(Box::new(adjustment(facts.len() as u64, charge))));
         }
     }
     entries(1, facts)
@@ -209,7 +209,7 @@ fn words_that_are_no_question_are_told() {
 #[test]
 fn a_subtree_holds_the_cost_of_every_run_below() {
     let charges = [("child", "1"), ("grandchild", "2"), ("alone", "4")];
-    let charges = charges.map(|(run, _)| Fact::Charged(call(run, run)));
+    let charges = charges.map(|(run, _)| Fact::Charged(Box::new(call(run, run))));
     let entries = entries(1, charges);
     let mut words = question(&[("by", "execution"), ("since", "2h")]);
     words.tree = true;

@@ -386,7 +386,7 @@ async fn a_wrong_adjustment_is_a_difference() {
             let dir = DataDir::new(copy.path().join("data"));
             let mut restored = restore(&dir).unwrap();
             let (seq, at) = (restored.state.seq() + 1, restored.state.log_time().saturating_add(1));
-            restored.writer.append(vec![Entry { seq, at, fact: Fact::Adjusted(adjustment) }]).unwrap();
+            restored.writer.append(vec![Entry { seq, at, fact: Fact::Adjusted(Box::new(adjustment)) }]).unwrap();
             drop(restored);
             let found = verify(&dir, None, |_, _| {});
             assert_eq!(found.is_err(), fails, "{found:?}");

@@ -92,7 +92,7 @@ impl Walk {
         let Fact::Charged(charge) = &entry.fact else { return None };
         let standing = self.standing.get(&entry.seq).cloned();
         let fixed = self.fixed.contains(&entry.seq);
-        Some(Paper { seq: entry.seq, logged: entry.at, charge: charge.clone(), standing, fixed })
+        Some(Paper { seq: entry.seq, logged: entry.at, charge: (**charge).clone(), standing, fixed })
     }
 }
 
@@ -127,7 +127,7 @@ pub(super) fn charges_at(reader: &Reader, seqs: &[u64]) -> Result<Vec<(u64, Time
         let (here, after) = left.split_at(left.partition_point(|seq| *seq <= last));
         for entry in batches.iter().flat_map(|batch| &batch.entries) {
             if let (Fact::Charged(charge), Ok(_)) = (&entry.fact, here.binary_search(&entry.seq)) {
-                found.push((entry.seq, entry.at, charge.clone()));
+                found.push((entry.seq, entry.at, (**charge).clone()));
             }
         }
         left = after;

@@ -58,7 +58,7 @@ impl Rehearsal {
         match &entry.fact {
             Fact::Opened(opened) => {
                 // A run's own limits are not what is asked about.
-                let opened = Opened { budget: None, document: None, ..opened.clone() };
+                let opened = Opened { budget: None, document: None, ..(**opened).clone() };
                 self.carry_out(now, Command::Open(opened));
             }
             Fact::Ended { execution, phase } => {
@@ -76,7 +76,7 @@ impl Rehearsal {
                 self.fold(now, fact);
             }
             Fact::Charged(charge) => {
-                let mut charge = charge.clone();
+                let mut charge = (**charge).clone();
                 if let Some(price) = self.prices.get(&entry.seq) {
                     charge.priced = Priced::Reported(*price);
                 }

@@ -14,6 +14,7 @@ use pricing::{PriceBook, PriceTable};
 
 use super::compiled::{Cache, Compiled, ToCompile};
 use super::folder::{EXTENSIONS, load_dir};
+use super::given::Given;
 use crate::config::{FileProblem, seed};
 use crate::resource::{self, Resource};
 
@@ -26,6 +27,16 @@ pub fn load_prices(dirs: &[PathBuf], seed: bool) -> Result<(PriceBook, Vec<FileP
 pub fn load_prices_with(
     dirs: &[PathBuf],
     seed: bool,
+    cache: &Cache,
+) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    load_prices_and(dirs, seed, &[], cache)
+}
+
+/// The same, and over them the tables and books that came as resources.
+pub fn load_prices_and(
+    dirs: &[PathBuf],
+    seed: bool,
+    given: &[Given],
     cache: &Cache,
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
     let built_in: Vec<(PathBuf, String)> = match seed {
@@ -42,7 +53,7 @@ pub fn load_prices_with(
             Err(found) => problems.extend(found),
         }
     }
-    match prices_by(&built_in, &files, cache) {
+    match prices_by(&built_in, &files, given, cache) {
         Ok(read) if problems.is_empty() => Ok(read),
         Ok((_, warnings)) => {
             problems.extend(warnings);
@@ -60,17 +71,27 @@ pub fn prices_from(
     built_in: &[(PathBuf, String)],
     files: &[(PathBuf, String)],
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
-    prices_by(built_in, files, &Cache::none())
+    prices_and(built_in, files, &[])
+}
+
+/// The same, and over them the tables and books that came as resources.
+pub fn prices_and(
+    built_in: &[(PathBuf, String)],
+    files: &[(PathBuf, String)],
+    given: &[Given],
+) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
+    prices_by(built_in, files, given, &Cache::none())
 }
 
 fn prices_by(
     built_in: &[(PathBuf, String)],
     files: &[(PathBuf, String)],
+    given: &[Given],
     cache: &Cache,
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
     let mut problems = Vec::new();
-    let lowest = documents(built_in, cache, &mut problems);
-    let upper = documents(files, cache, &mut problems);
+    let lowest = documents(built_in, &[], cache, &mut problems);
+    let upper = documents(files, given, cache, &mut problems);
     if problems.iter().any(FileProblem::is_error) {
         return Err(problems);
     }
@@ -96,27 +117,51 @@ struct Documents<'a> {
     files: BTreeMap<(Arc<str>, bool), (&'a Path, Place)>,
 }
 
-/// Every table and book of these files; two of one kind and name are an error.
-fn documents<'a>(files: &'a [(PathBuf, String)], cache: &Cache, problems: &mut Vec<FileProblem>) -> Documents<'a> {
+/// Every table and book of these files and resources; two of one kind and name are an error.
+fn documents<'a>(
+    files: &'a [(PathBuf, String)],
+    given: &'a [Given],
+    cache: &Cache,
+    problems: &mut Vec<FileProblem>,
+) -> Documents<'a> {
     let mut documents = Documents::default();
     for ((file, _), read) in files.iter().zip(read_all(files, cache)) {
         problems.extend(FileProblem::in_file(file, read.problems));
-        let mut note = |name: &Arc<str>, is_table: bool, place: Place| {
-            if let Some(first) = documents.files.insert((Arc::clone(name), is_table), (file, place)) {
-                let what = if is_table { "price table" } else { "price book" };
-                problems.push(given_twice(&format!("{what} {name}"), (file, place), first));
-            }
-        };
         for (table, place) in read.tables {
-            note(&table.reference().name, true, place);
-            documents.tables.push(Arc::new(table));
+            documents.table(Arc::new(table), (file, place), problems);
         }
         for (book, place) in read.books {
-            note(book.name(), false, place);
-            documents.books.push(book);
+            documents.book(book, (file, place), problems);
+        }
+    }
+    for Given { file, place, table, book } in given {
+        if let Some(table) = table {
+            documents.table(Arc::clone(table), (file, *place), problems);
+        }
+        if let Some(book) = book {
+            documents.book(book.as_ref().clone(), (file, *place), problems);
         }
     }
     documents
+}
+
+impl<'a> Documents<'a> {
+    fn table(&mut self, table: Arc<PriceTable>, at: (&'a Path, Place), problems: &mut Vec<FileProblem>) {
+        self.note(&table.reference().name, true, at, problems);
+        self.tables.push(table);
+    }
+
+    fn book(&mut self, book: Layers, at: (&'a Path, Place), problems: &mut Vec<FileProblem>) {
+        self.note(book.name(), false, at, problems);
+        self.books.push(book);
+    }
+
+    fn note(&mut self, name: &Arc<str>, is_table: bool, at: (&'a Path, Place), problems: &mut Vec<FileProblem>) {
+        if let Some(first) = self.files.insert((Arc::clone(name), is_table), at) {
+            let what = if is_table { "price table" } else { "price book" };
+            problems.push(given_twice(&format!("{what} {name}"), at, first));
+        }
+    }
 }
 
 impl Documents<'_> {
@@ -225,7 +270,21 @@ pub fn load_resources(dir: &Path) -> Result<(Vec<Resource>, Vec<FileProblem>), V
 
 /// The resources of files that were read already; two of one kind and name are an error.
 pub fn resources_from(files: &[(PathBuf, String)]) -> Result<(Vec<Resource>, Vec<FileProblem>), Vec<FileProblem>> {
-    let mut resources: Vec<Resource> = Vec::new();
+    let (placed, warnings) = resources_in(files)?;
+    Ok((placed.into_iter().map(|(_, resource)| resource).collect(), warnings))
+}
+
+/// Resources, each with its file, and warnings; or every problem of them.
+pub type Placed = Result<(Vec<(PathBuf, Resource)>, Vec<FileProblem>), Vec<FileProblem>>;
+
+/// The resources of a folder, each with its file, and warnings.
+pub fn load_resources_in(dir: &Path) -> Placed {
+    resources_in(&load_dir(dir, &EXTENSIONS)?.files)
+}
+
+/// The same of files that were read already.
+pub fn resources_in(files: &[(PathBuf, String)]) -> Placed {
+    let mut resources: Vec<(PathBuf, Resource)> = Vec::new();
     let mut problems = Vec::new();
     let mut places: BTreeMap<(Arc<str>, Ref), (&Path, Place)> = BTreeMap::new();
     for (file, text) in files {
@@ -240,7 +299,7 @@ pub fn resources_from(files: &[(PathBuf, String)]) -> Result<(Vec<Resource>, Vec
                         let what = format!("{} {}", meta.kind, meta.id);
                         problems.push(given_twice(&what, (file, meta.place), first));
                     }
-                    resources.push(resource);
+                    resources.push((file.clone(), resource));
                 }
             }
         }

@@ -1,10 +1,11 @@
-//! Why a model has the price that it has at some time: the tables, the entries, the name that they answer to, rule by rule.
+//! Why a model or a tool has the price that it has at some time: the tables, the entries, the name that they answer to,
+//! rule by rule.
 
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
 
-use super::PriceBook;
+use super::{Claim, PriceBook};
 use crate::cost::{Call, TableRef, Target, Unpriced};
 use crate::document::{self, Node};
 use crate::model::Rank;
@@ -12,12 +13,12 @@ use crate::table::Part;
 use crate::time::Timestamp;
 use crate::usage::{Attrs, Usage, UsageKey};
 
-/// What answers for a model.
+/// What answers for a model or a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
     /// The table, or the pile of tables, that costs are named after.
     pub table: TableRef,
-    /// The provider as the lowest table spells it.
+    /// The provider as the lowest table spells it; empty for a tool.
     pub provider: Arc<str>,
     /// The entry there.
     pub id: Arc<str>,
@@ -25,6 +26,10 @@ pub struct Explained {
     pub rank: Rank,
     /// The name, prefix, glob or regular expression by which it does.
     pub pattern: String,
+    /// The only MCP server that the entry is for.
+    pub server: Option<String>,
+    /// Every entry of the list that claims the name, the one that answers first.
+    pub claims: Vec<Claim>,
     /// The entries that price the model together, the lowest layer first.
     pub layers: Vec<ExplainedLayer>,
     /// Their rules, in order: for each unit, the last one that applies wins.
@@ -98,14 +103,24 @@ impl PriceBook {
         namespace: &str,
         team: Option<&str>,
     ) -> Result<Explained, Unpriced> {
+        self.explain_target(Target::Model { provider, model, request_model: None }, at, namespace, team)
+    }
+
+    /// The same for a model or a tool.
+    pub fn explain_target(
+        &self,
+        target: Target<'_>,
+        at: Timestamp,
+        namespace: &str,
+        team: Option<&str>,
+    ) -> Result<Explained, Unpriced> {
         let (usage, attrs) = (Usage::new(), Attrs::new());
-        let target = Target::Model { provider, model, request_model: None };
         let found = self.lookup(&Call { target, at, usage: &usage, attrs: &attrs, namespace, team })?;
         let answer = found.answer.ok_or(Unpriced::UnknownModel)?;
         let first = found.parts().first().ok_or(Unpriced::UnknownModel)?;
         let (mut layers, mut rules) = (Vec::new(), Vec::new());
         for (layer, part) in found.parts().iter().enumerate() {
-            let source = Source::of(part);
+            let source = Source::of(part, answer.server.filter(|_| layer == 0));
             layers.push(source.layer(part));
             rules.extend(source.rules(part, layer, at));
         }
@@ -116,6 +131,8 @@ impl PriceBook {
             id: Arc::clone(&first.entry.id),
             rank: answer.rank,
             pattern: answer.pattern.to_owned(),
+            server: answer.server.map(str::to_owned),
+            claims: self.claims(target, at, namespace, team),
             layers,
             rules,
         })
@@ -138,20 +155,33 @@ struct Source {
 }
 
 impl Source {
-    fn of(part: &Part<'_>) -> Self {
+    /// `server` is the one of a tool's entry.
+    fn of(part: &Part<'_>, server: Option<&str>) -> Self {
         let documents = document::parse(&part.table.canonical_json()).unwrap_or_default();
         let spec = documents.first().and_then(|document| document.get("spec")).cloned();
-        let is_it = |node: &&Node| {
-            let text = |field: &str| node.get(field).and_then(Node::text).unwrap_or_default();
-            text("id") == &*part.entry.id && *crate::model::normal(text("provider")) == *part.entry.provider
+        let list = |name: &str| spec.as_ref().and_then(|spec| spec.get(name)?.as_list()).unwrap_or_default();
+        fn text<'a>(node: &'a Node, field: &str) -> Option<&'a str> {
+            node.get(field).and_then(Node::text)
+        }
+        let entry = if part.entry.provider.is_empty() {
+            let pattern = |matching: &Node| {
+                let named = ["tool", "name", "glob"].iter().find_map(|field| text(matching, field));
+                named.unwrap_or("*") == &*part.entry.id && text(matching, "mcpServer") == server
+            };
+            list("tools").iter().find(|node| node.get("match").is_some_and(pattern))
+        } else {
+            let is_it = |node: &&Node| {
+                text(node, "id") == Some(&part.entry.id)
+                    && *crate::model::normal(text(node, "provider").unwrap_or_default()) == *part.entry.provider
+            };
+            list("models").iter().find(is_it)
         };
-        let models = spec.as_ref().and_then(|spec| spec.get("models")?.as_list());
-        let entry = models.and_then(|models| models.iter().find(is_it)).cloned();
+        let entry = entry.cloned();
         Self { spec, entry }
     }
 
     fn layer(&self, part: &Part<'_>) -> ExplainedLayer {
-        let beside = ["adjust", "minimum", "increment", "cap", "allowances"];
+        let beside = ["billOn", "adjust", "minimum", "increment", "cap", "allowances"];
         let beside = beside.into_iter().filter_map(|field| Some((field, self.entry.as_ref()?.get(field)?.to_json())));
         let fx = self.spec.as_ref().and_then(|spec| Some(("fx", spec.get("fx")?.to_json())));
         let currency = part.table.exchange().and_then(|exchange| exchange.currency().cloned());

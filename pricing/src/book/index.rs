@@ -31,7 +31,7 @@ pub(super) struct Hit<'a> {
     /// Number of its table in the book.
     pub(super) table: usize,
     pub(super) part: Part<'a>,
-    /// Why this entry, for a model.
+    /// Why this entry, for a model or a tool.
     pub(super) answer: Option<Answer<'a>>,
 }
 
@@ -64,10 +64,11 @@ impl Index {
         target: Target<'_>,
         at: Timestamp,
     ) -> Result<Hit<'a>, Unpriced> {
-        let highest = |entry: &dyn Fn(&'a PriceTable) -> Option<&'a Entry>| {
+        let highest = |entry: &dyn Fn(&'a PriceTable) -> Option<(&'a Entry, Option<Answer<'a>>)>| {
             self.tables.iter().rev().find_map(|index| {
                 let table = &**all.get(*index)?;
-                Some(Hit { table: *index, part: Part { table, entry: entry(table)? }, answer: None })
+                let (entry, answer) = entry(table)?;
+                Some(Hit { table: *index, part: Part { table, entry }, answer })
             })
         };
         match target {
@@ -75,12 +76,15 @@ impl Index {
                 self.model(all, provider, model, request_model, Some(at))
             }
             Target::Tool { tool, mcp_server, .. } => {
-                highest(&|table| table.tool(tool, mcp_server)).ok_or(Unpriced::UnknownTool)
+                let found = highest(&|table| {
+                    let (entry, answer) = table.tool(tool, mcp_server)?;
+                    Some((entry, Some(answer)))
+                });
+                found.ok_or(Unpriced::UnknownTool)
             }
             // Minutes of approval are a unit of one nameless thing: without an entry, that unit has no rate.
-            Target::Approval => {
-                highest(&|table| table.approval()).ok_or(Unpriced::NoRateForUnit(crate::usage::UsageKey::Minutes))
-            }
+            Target::Approval => highest(&|table| Some((table.approval()?, None)))
+                .ok_or(Unpriced::NoRateForUnit(crate::usage::UsageKey::Minutes)),
         }
     }
 
@@ -135,6 +139,28 @@ impl Index {
         });
         // Last, so that a table may price a region by a name of its own.
         found.or_else(|| region::split(provider, name).and_then(|(_, bare)| find(bare)))
+    }
+
+    /// Every entry that claims a model's name, as it is and in the forms that `named` tries, the strongest first.
+    pub(super) fn claims(
+        &self,
+        all: &[Arc<PriceTable>],
+        provider: &str,
+        model: &str,
+        at: Timestamp,
+        note: &mut dyn FnMut(&PriceTable, &Entry, &Answer<'_>),
+    ) {
+        let (provider, model) = (normal(provider), normal(model));
+        let bare = model.split_once('/').map(|(_, bare)| bare);
+        let regionless = region::split(&provider, &model).map(|(_, bare)| bare);
+        for name in [Some(&*model), bare, regionless].into_iter().flatten() {
+            for known in self.known(&provider) {
+                let Some(table) = all.get(known.table) else { continue };
+                for (entry, answer) in table.model_claims(&known.provider, name, at) {
+                    note(table, entry, &answer);
+                }
+            }
+        }
     }
 
     /// The tables that know a provider, the highest first: under its own name, then under its common one.

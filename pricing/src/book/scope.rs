@@ -138,6 +138,11 @@ impl Scopes {
         Some(self.pile(call.namespace, call.team)?.lookup(all, call))
     }
 
+    /// The list prices for a namespace and a team; `None` where no layer is for them.
+    pub(super) fn list_of(&self, namespace: &str, team: Option<&str>) -> Option<&Index> {
+        Some(&self.pile(namespace, team)?.list)
+    }
+
     /// Every table that some layer names, for questions of no scope.
     pub(super) fn above(&self) -> impl Iterator<Item = &Index> {
         self.piles.iter().flat_map(|pile| pile.above.iter().chain([&pile.list]))

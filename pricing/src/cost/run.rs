@@ -55,6 +55,9 @@ fn price_leaves(
     if !cascade.has_rates() {
         return Err(Unpriced::NoRateAtTime);
     }
+    if leaves.has_overlap() {
+        refuse_unknown_overlap(&cascade, call)?;
+    }
     imply_request(&cascade, call, &mut leaves)?;
     for shape in cascade.shapes() {
         apply(shape, &mut leaves)?;
@@ -88,6 +91,23 @@ fn region_prefix<'a>(call: &Call<'a>) -> Option<Cow<'a, str>> {
 /// something of it has a rate. For a model, usage without a rate means that a price is missing.
 const fn is_measured_only(call: &Call<'_>) -> bool {
     matches!(call.target, Target::Tool { .. })
+}
+
+/// How many tokens of a kind came from the cache was not said, and cannot be none. Where that kind costs what text costs,
+/// it makes no difference; where it does not, the usage says too little for a price.
+fn refuse_unknown_overlap(cascade: &Cascade<'_>, call: &Call<'_>) -> Result<(), Unpriced> {
+    let same = |one: UsageKey, other: UsageKey| {
+        let rate = |key| cascade.of_leaf(key).map(|found| (found.rate.amount, found.rate.per));
+        rate(one) == rate(other)
+    };
+    for (kind, joint) in UsageKey::KINDS_READ {
+        let is_open = call.usage.get(*joint).is_none() && call.usage.get(*kind).is_some_and(|count| !count.is_zero());
+        if is_open && !(same(*kind, UsageKey::InputTokens) && same(*joint, UsageKey::CacheReadTokens)) {
+            let message = format!("cache_read_tokens and {kind} overlap, and {joint} does not say by how many");
+            return Err(Unpriced::InvalidUsage(message));
+        }
+    }
+    Ok(())
 }
 
 /// A fee per request is owed by every call of a model, said or not.

@@ -56,6 +56,8 @@ pub(crate) struct Answer<'a> {
     pub(crate) rank: Rank,
     /// What the name fits.
     pub(crate) pattern: &'a str,
+    /// The only MCP server that it is for, of a tool's entry.
+    pub(crate) server: Option<&'a str>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -77,22 +79,40 @@ impl Names {
     /// The entry for `name` at that time, or at any, and why it is that one.
     pub(crate) fn find(&self, name: &str, at: Option<Timestamp>) -> Option<Answer<'_>> {
         if let Some((pattern, entry)) = self.exact.get_key_value(name) {
-            return Some(Answer { entry: *entry, rank: Rank::Exact, pattern });
+            return Some(Answer { entry: *entry, rank: Rank::Exact, pattern, server: None });
         }
         let alias = self.aliases.get_key_value(name).and_then(|(pattern, aliases)| {
             aliases.iter().find(|alias| at.is_none_or(|at| alias.holds(at))).map(|alias| (pattern, alias.entry))
         });
         if let Some((pattern, entry)) = alias {
-            return Some(Answer { entry, rank: Rank::Alias, pattern });
+            return Some(Answer { entry, rank: Rank::Alias, pattern, server: None });
         }
         if let Some((pattern, entry)) = self.longest_prefix(name.as_bytes()) {
-            return Some(Answer { entry: *entry, rank: Rank::Prefix, pattern });
+            return Some(Answer { entry: *entry, rank: Rank::Prefix, pattern, server: None });
         }
         if let Some((glob, entry)) = self.globs.iter().find(|(glob, _)| glob.covers(name)) {
-            return Some(Answer { entry: *entry, rank: Rank::Glob, pattern: glob.as_str() });
+            return Some(Answer { entry: *entry, rank: Rank::Glob, pattern: glob.as_str(), server: None });
         }
         let (regex, entry) = self.regexes.iter().find(|(regex, _)| regex.covers(name))?;
-        Some(Answer { entry: *entry, rank: Rank::Regex, pattern: regex.as_str() })
+        Some(Answer { entry: *entry, rank: Rank::Regex, pattern: regex.as_str(), server: None })
+    }
+
+    /// Everything that claims `name` at that time, the strongest first. For people: a search through all patterns.
+    pub(crate) fn claims(&self, name: &str, at: Timestamp) -> Vec<Answer<'_>> {
+        let claim = |entry: u32, rank, pattern| Answer { entry, rank, pattern, server: None };
+        let exact = self.exact.get_key_value(name).map(|(pattern, entry)| claim(*entry, Rank::Exact, &**pattern));
+        let aliases = self.aliases.get_key_value(name).into_iter().flat_map(|(pattern, aliases)| {
+            let held = aliases.iter().filter(|alias| alias.holds(at));
+            held.map(move |alias| claim(alias.entry, Rank::Alias, &**pattern))
+        });
+        let begins = self.prefixes.iter().filter(|(prefix, _)| name.starts_with(&**prefix));
+        let mut prefixes: Vec<Answer<'_>> = begins.map(|(prefix, entry)| claim(*entry, Rank::Prefix, prefix)).collect();
+        prefixes.sort_by_key(|answer| std::cmp::Reverse(answer.pattern.len()));
+        let globs = self.globs.iter().filter(|(glob, _)| glob.covers(name));
+        let regexes = self.regexes.iter().filter(|(regex, _)| regex.covers(name));
+        let all = exact.into_iter().chain(aliases).chain(prefixes);
+        let all = all.chain(globs.map(|(glob, entry)| claim(*entry, Rank::Glob, glob.as_str())));
+        all.chain(regexes.map(|(regex, entry)| claim(*entry, Rank::Regex, regex.as_str()))).collect()
     }
 
     pub(crate) fn add_exact(&mut self, name: &str, entry: u32) -> Result<(), Clash> {

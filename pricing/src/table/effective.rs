@@ -8,15 +8,22 @@ const STATED: [&str; 2] = ["\"published\":\"", "\"from\":\""];
 
 impl PriceTable {
     /// When the newest of these prices were published or began to hold, as far as the table says so and `now` has come to
-    /// it: the newest `published` of its provenance and `from` of its rules.
+    /// it: the newest `published` of its provenance, `from` of its rules, and day of its version (`2026.11.18+1`).
     ///
     /// Read off the canonical text, where a quote that belongs to a value is escaped, so that only a key can look like one.
     #[must_use]
     pub fn effective(&self, now: Timestamp) -> Option<Timestamp> {
         let stated = |key: &'static str| self.json.split(key).skip(1).filter_map(|rest| rest.split('"').next());
         let times = STATED.into_iter().flat_map(stated).filter_map(|text| text.parse::<Timestamp>().ok());
-        times.filter(|time| *time <= now).max()
+        times.chain(day_of(&self.reference.version)).filter(|time| *time <= now).max()
     }
+}
+
+/// The start of the day that a version begins with: `2026.11.18+1`, `2026-11-18`.
+fn day_of(version: &str) -> Option<Timestamp> {
+    let (day, rest) = version.split_at_checked(10)?;
+    let ends = rest.bytes().next().is_none_or(|next| !next.is_ascii_alphanumeric());
+    format!("{}T00:00:00Z", day.replace('.', "-")).parse().ok().filter(|_| ends)
 }
 
 #[cfg(test)]
@@ -45,6 +52,21 @@ mod tests {
             effective(&format!("{published}{model}{later}"), "2026-09-30T00:00:00Z").as_deref(),
             Some("2026-09-01T00:00:00Z")
         );
+    }
+
+    #[test]
+    fn a_version_may_be_a_day() {
+        for (version, expected) in [
+            ("2026.11.18+1", Some("2026-11-18T00:00:00Z")),
+            ("2026-11-18", Some("2026-11-18T00:00:00Z")),
+            ("2026.11.18", Some("2026-11-18T00:00:00Z")),
+            ("2026.11.183", None),
+            ("2026.13.01", None),
+            ("0.2.3+1", None),
+        ] {
+            let found = super::day_of(version).map(|time| time.to_string());
+            assert_eq!(found.as_deref(), expected, "{version}");
+        }
     }
 
     #[test]

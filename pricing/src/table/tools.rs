@@ -4,7 +4,7 @@ use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use super::entry::Entry;
-use crate::model::Glob;
+use crate::model::{Answer, Glob, Rank};
 
 /// The tools of one table.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -33,11 +33,23 @@ impl Tools {
         self.entries.len()
     }
 
-    pub(super) fn find(&self, tool: &str, server: Option<&str>) -> Option<&Entry> {
-        let exact = self.exact.get(tool).into_iter().flatten();
-        let globs = self.globs.iter().filter(|(glob, _)| glob.covers(tool)).map(|(_, rule)| rule);
-        let rule = exact.chain(globs).find(|rule| rule.server.is_none() || rule.server.as_deref() == server)?;
-        self.entries.get(rule.entry)
+    /// The entries that claim a tool of that server, the strongest first: the first one prices it.
+    pub(super) fn claims<'a>(
+        &'a self,
+        tool: &str,
+        server: Option<&str>,
+    ) -> impl Iterator<Item = (&'a Entry, Answer<'a>)> {
+        let exact = self.exact.get_key_value(tool).into_iter();
+        let exact = exact.flat_map(|(name, rules)| rules.iter().map(|rule| (Rank::Exact, &**name, rule)));
+        let globs = self.globs.iter().filter(move |(glob, _)| glob.covers(tool));
+        let globs = globs.map(|(glob, rule)| (Rank::Glob, glob.as_str(), rule));
+        let all = exact.chain(globs);
+        let fits = move |rule: &Rule| rule.server.is_none() || rule.server.as_deref() == server;
+        all.filter(move |(_, _, rule)| fits(rule)).filter_map(|(rank, pattern, rule)| {
+            let entry = u32::try_from(rule.entry).ok()?;
+            let answer = Answer { entry, rank, pattern, server: rule.server.as_deref() };
+            Some((self.entries.get(rule.entry)?, answer))
+        })
     }
 
     /// Adds an entry; refuses one that another of equal rank already answers for, and names that.

@@ -73,7 +73,10 @@ impl<'de> Deserialize<'de> for Attrs {
         if deserializer.is_human_readable() {
             return deserializer.deserialize_map(HumanForm);
         }
-        let pairs = Vec::<(Arc<str>, Arc<str>)>::deserialize(deserializer)?;
+        let pairs = crate::text::pairs(deserializer)?;
+        if pairs.iter().zip(pairs.iter().skip(1)).all(|((key, _), (next, _))| key < next) {
+            return Ok(Self(pairs));
+        }
         Ok(Self(pairs.into_iter().collect::<BTreeMap<_, _>>().into_iter().collect()))
     }
 }

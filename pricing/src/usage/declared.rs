@@ -102,8 +102,14 @@ impl<'de> Deserialize<'de> for Usage {
         if deserializer.is_human_readable() {
             return deserializer.deserialize_map(HumanForm);
         }
+        let pairs = Vec::<(UsageKey, Quantity)>::deserialize(deserializer)?;
+        // As it was written: in order, each key once, whole where it must be.
+        let in_order = pairs.iter().zip(pairs.iter().skip(1)).all(|((key, _), (next, _))| key < next);
+        if in_order && pairs.iter().all(|(key, quantity)| !key.is_whole() || quantity.is_whole()) {
+            return Ok(Self(pairs));
+        }
         let mut usage = Self::new();
-        for (key, quantity) in Vec::<(UsageKey, Quantity)>::deserialize(deserializer)? {
+        for (key, quantity) in pairs {
             usage.set_once(key, quantity).map_err(de::Error::custom)?;
         }
         Ok(usage)

@@ -259,6 +259,13 @@ usage_keys! {
 }
 
 impl UsageKey {
+    /// Kinds of input, and what of each was read from a cache.
+    pub(crate) const KINDS_READ: &'static [(Self, Self)] = &[
+        (Self::InputAudioTokens, Self::CacheAudioReadTokens),
+        (Self::InputImageTokens, Self::CacheImageReadTokens),
+        (Self::InputVideoTokens, Self::CacheVideoReadTokens),
+    ];
+
     /// Its stable code in binary forms.
     #[must_use]
     pub const fn code(self) -> u16 {

@@ -13,6 +13,8 @@ const LEAVES_MAX: usize = UsageKey::ALL.len();
 pub struct Leaves {
     leaves: [(UsageKey, Quantity); LEAVES_MAX],
     len: usize,
+    /// What was read from a cache and a kind of input have tokens in common, and how many was not said.
+    overlap: bool,
 }
 
 impl Leaves {
@@ -56,10 +58,12 @@ impl Leaves {
     }
 
     /// No leaves, room for all.
-    pub(crate) const NONE: Self = Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: 0 };
+    pub(crate) const NONE: Self =
+        Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: 0, overlap: false };
 
     /// From pairs sorted by key, each key once. Filled in place: moving the room for all keys costs as much as the rest.
     pub(super) fn fill(&mut self, declared: &[(UsageKey, Quantity)]) -> Result<(), InvalidUsage> {
+        self.overlap = false;
         self.declare(declared);
         if self.reduce_whole(declared).is_some() {
             return Ok(());
@@ -68,8 +72,12 @@ impl Leaves {
         // The narrowest first: what a key contains is a leaf by the time the key is reduced.
         for depth in (0..=DEPTH_MAX).rev() {
             for &(key, given) in declared {
-                if key.wider().len() == depth {
-                    self.reduce(key, given)?;
+                if key.wider().len() != depth {
+                    continue;
+                }
+                match self.reduce(key, given) {
+                    Err(_) if key == UsageKey::InputTokens && self.share(declared, given) => {}
+                    reduced => reduced?,
                 }
             }
         }
@@ -107,6 +115,53 @@ impl Leaves {
             }
         }
         Some(())
+    }
+
+    /// Tokens that lie both in the cache's part and in a kind of input, where nobody said how many: parts that do not fit
+    /// beside each other share as few as they must. Only where that is possible at all; else `false`, nothing changed.
+    fn share(&mut self, declared: &[(UsageKey, Quantity)], given: Quantity) -> bool {
+        let is_said = |key: UsageKey| declared.iter().any(|(known, _)| *known == key);
+        let leaf = |leaves: &Self, key: UsageKey| leaves.iter().find(|leaf| leaf.0 == key).map(|leaf| leaf.1.decimal());
+        let parts =
+            self.iter().filter(|leaf| leaf.0 != UsageKey::InputTokens && leaf.0.is_within(UsageKey::InputTokens));
+        let below = parts.into_iter().try_fold(Decimal::ZERO, |sum, (_, part)| sum.checked_add(part.decimal()));
+        let Some(mut excess) = below.and_then(|below| below.checked_sub(given.decimal())) else { return false };
+        let mut shared = self.clone();
+        for (kind, joint) in UsageKey::KINDS_READ {
+            let sizes = (leaf(&shared, *kind), leaf(&shared, UsageKey::CacheReadTokens));
+            let (Some(of_kind), Some(read)) = sizes else { continue };
+            let both = excess.min(of_kind).min(read);
+            if is_said(*joint) || both.is_zero() {
+                continue;
+            }
+            if !shared.raise(*joint, both) || !shared.take(*kind, both) || !shared.take(UsageKey::CacheReadTokens, both)
+            {
+                return false;
+            }
+            let Some(rest) = excess.checked_sub(both) else { return false };
+            excess = rest;
+        }
+        if !excess.is_zero() {
+            return false;
+        }
+        shared.overlap = true;
+        *self = shared;
+        if let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == UsageKey::InputTokens) {
+            leaf.1 = Quantity::ZERO;
+        }
+        true
+    }
+
+    /// Takes from exactly this leaf.
+    fn take(&mut self, key: UsageKey, by: Decimal) -> bool {
+        let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == key) else { return false };
+        let rest = leaf.1.decimal().checked_sub(by).and_then(Quantity::from_decimal);
+        rest.map(|rest| leaf.1 = rest).is_some()
+    }
+
+    /// Do parts overlap by an amount that nobody said? Then only what costs the same either way has a price.
+    pub(crate) const fn has_overlap(&self) -> bool {
+        self.overlap
     }
 
     fn reduce(&mut self, key: UsageKey, given: Quantity) -> Result<(), InvalidUsage> {

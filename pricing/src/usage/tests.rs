@@ -56,6 +56,20 @@ fn a_reported_intersection_is_counted_once() {
     );
 }
 
+/// Parts that do not fit beside each other, and whose intersection nobody told, share as few tokens as they must.
+#[test]
+fn an_intersection_that_must_be_is_the_least_that_can_be() {
+    check(
+        "input_tokens=10 cache_read_tokens=6 input_audio_tokens=6",
+        "cache_read_tokens=4 input_audio_tokens=4 cache_audio_read_tokens=2",
+    );
+    check(
+        "input_tokens=345 cache_read_tokens=312 input_image_tokens=258",
+        "cache_read_tokens=87 input_image_tokens=33 cache_image_read_tokens=225",
+    );
+    check("input_tokens=10 cache_read_tokens=4 input_audio_tokens=6", "cache_read_tokens=4 input_audio_tokens=6");
+}
+
 #[test]
 fn parts_larger_than_their_total_are_refused() {
     check(
@@ -68,8 +82,12 @@ fn parts_larger_than_their_total_are_refused() {
     );
     check("output_tokens=1 output_reasoning_tokens=2", "output_reasoning_tokens = 2 is more than output_tokens (1)");
     check(
-        "input_tokens=10 cache_read_tokens=6 input_audio_tokens=6",
-        "cache_read_tokens + input_audio_tokens = 12 is more than input_tokens (10)",
+        "input_tokens=10 cache_read_tokens=6 input_audio_tokens=6 cache_audio_read_tokens=1",
+        "cache_read_tokens + input_audio_tokens + cache_audio_read_tokens = 11 is more than input_tokens (10)",
+    );
+    check(
+        "input_tokens=10 cache_read_tokens=6 input_audio_tokens=11",
+        "cache_read_tokens + input_audio_tokens = 17 is more than input_tokens (10)",
     );
     check("cache_read_tokens=6", "cache_read_tokens is 6 but input_tokens, which contains it, is not given");
     check("cache_read_tokens=0", "");

@@ -2,7 +2,7 @@
 
 use super::{BODY_FAILS, JSON, Operation, PARAMETER};
 
-pub(super) const OPERATIONS: [Operation; 5] = [
+pub(super) const OPERATIONS: [Operation; 7] = [
     Operation {
         method: "get",
         path: "/v1/cost",
@@ -63,6 +63,28 @@ pub(super) const OPERATIONS: [Operation; 5] = [
         query: &[],
         fails: &[(404, "No such sink.")],
         ok: 202,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/sinks/{sink}/pause",
+        id: "pauseSink",
+        summary: "Send nothing until it is resumed, or the daemon is started again; intake does not wait.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &[(404, "No such sink.")],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
+        path: "/v1/sinks/{sink}/resume",
+        id: "resumeSink",
+        summary: "Go on where it was paused.",
+        takes: &[],
+        gives: &[JSON],
+        query: &[],
+        fails: &[(404, "No such sink.")],
+        ok: 200,
     },
 ];
 

@@ -127,6 +127,41 @@ async fn a_token_for_one_agent_cannot_charge_another_read_another_tenant_or_kill
     api.stop().await;
 }
 
+/// A token of one namespace asks about its own costs, whatever the question; about all, and about others, it may not ask.
+#[tokio::test]
+async fn costs_of_other_namespaces_are_not_told() {
+    let api = Api::start();
+    let _folder = closed(&api);
+    api.signed(ROOT, "POST", "/v1/usage", &event("1", "ours")).await.ok();
+    let mut theirs = event("2", "own");
+    theirs["namespace"] = json!("theirs");
+    api.signed(READER, "POST", "/v1/usage", &theirs).await.ok();
+    let one = api.signed(ROOT, "GET", "/v1/cost?by=namespace&since=30d&namespace=ns", &Value::Null).await.ok();
+    let (asked, all) = ("since=30d&source=ledger", "&until=2026-12-30T00:00:00Z");
+    for by in ["team", "agent", "model", "provider", "namespace", "environment", "execution", "label:tier"] {
+        let question = format!("/v1/cost?by={by}&{asked}{all}");
+        api.signed(READER, "GET", &question, &Value::Null).await.problem(403, "forbidden");
+        for other in ["namespace=ns", "execution=ns/ours", "namespace=ns&execution=ours"] {
+            api.signed(READER, "GET", &format!("{question}&{other}"), &Value::Null).await.problem(403, "forbidden");
+        }
+        let own = api.signed(READER, "GET", &format!("{question}&namespace=theirs"), &Value::Null).await.ok();
+        let (of_one, of_own) = (&one["total"]["cost_usd"], &own["total"]["cost_usd"]);
+        assert_eq!(of_own, of_one, "one call like the other namespace's: {own}");
+        assert!(!own.to_string().contains("ours"), "{own}");
+        // An execution names its namespace, and that one counts.
+        let run = api.signed(READER, "GET", &format!("{question}&execution=theirs/own"), &Value::Null).await.ok();
+        assert_eq!(&run["total"]["cost_usd"], of_own);
+        let both = api.signed(ROOT, "GET", &question, &Value::Null).await.ok();
+        assert_ne!(&both["total"]["cost_usd"], of_own, "an administrator sees both");
+    }
+    api.signed(READER, "GET", "/v1/export/focus?since=30d", &Value::Null).await.problem(403, "forbidden");
+    api.signed(READER, "GET", "/v1/export/focus?since=30d&namespace=ns", &Value::Null).await.problem(403, "forbidden");
+    let rows = api.signed(READER, "GET", "/v1/export/focus?since=30d&namespace=theirs", &Value::Null).await;
+    assert!(rows.status.is_success() && !rows.text().contains(",ns,"), "{}", rows.text());
+    api.signed(ALPHA, "GET", "/v1/cost?by=team&namespace=ns", &Value::Null).await.problem(403, "forbidden");
+    api.stop().await;
+}
+
 #[tokio::test]
 async fn ids_of_two_tenants_do_not_meet() {
     let api = Api::start();

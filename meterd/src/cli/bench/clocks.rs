@@ -40,8 +40,22 @@ pub(super) fn process_core() -> Duration {
 
 /// Resident memory of this process in bytes; `None` where the system does not tell.
 pub(super) fn resident_bytes() -> Option<u64> {
+    status_bytes("VmRSS:")
+}
+
+/// The most resident memory since the last [`forget_peak`].
+pub(super) fn peak_bytes() -> Option<u64> {
+    status_bytes("VmHWM:")
+}
+
+/// Lets the peak begin anew from what is resident now. Where the system does not, the peak is that of the whole life.
+pub(super) fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+fn status_bytes(name: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
 }

@@ -131,7 +131,7 @@ impl Core {
 
     fn open_all(&mut self) {
         for run in 0..self.runs {
-            self.fold(Fact::Opened(Opened {
+            self.fold(Fact::Opened(Box::new(Opened {
                 execution: execution(run),
                 subject: self.subject(run),
                 parent: None,
@@ -140,7 +140,7 @@ impl Core {
                 budget: None,
                 route: None,
                 document: None,
-            }));
+            })));
         }
     }
 
@@ -152,7 +152,7 @@ impl Core {
             let mut charge = reported(&"none".into(), &stated, self.now, "bench");
             (charge.execution, charge.subject, charge.claim) = (execution(run), self.subject(run), None);
             charge.key = u128::from(run);
-            self.fold(Fact::Charged(charge));
+            self.fold(Fact::Charged(Box::new(charge)));
         }
     }
 

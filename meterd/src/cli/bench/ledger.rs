@@ -199,7 +199,7 @@ impl BenchLedger {
 fn replay(dir: &DataDir) -> Result<(Duration, Duration), Failure> {
     let mut state = State::default();
     let (begin, core) = (Instant::now(), process_core());
-    ledger::open(dir, 0, |entry| state.apply(&entry)).map_err(anyhow::Error::from)?;
+    ledger::open(dir, 0, |entry| state.apply(entry)).map_err(anyhow::Error::from)?;
     Ok((begin.elapsed(), process_core().saturating_sub(core)))
 }
 

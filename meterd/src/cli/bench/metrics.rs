@@ -1,5 +1,7 @@
-//! `meterd bench metrics`: what a scrape of many series costs, and what senders of usage feel of it. A whole daemon in
-//! this process, usage over HTTP, scrapes as Prometheus makes them.
+//! `meterd bench metrics`: what a scrape of many series costs in time and memory, and what senders of usage and the writer
+//! feel of it. A whole daemon in this process, usage over HTTP, scrapes as Prometheus makes them.
+//!
+//! Commits are timed apart from requests: one small entry after the other through the meter, each until it is durable.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -7,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use budget::Command;
+use budget::entry::Audit;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 
-use super::clocks::{Stretch, millis, resident_bytes};
+use super::clocks::{Stretch, forget_peak, millis, peak_bytes, resident_bytes};
 use super::{Report, house};
 use crate::api::App;
 use crate::cli::Failure;
@@ -21,6 +25,7 @@ use crate::cli::output::Output;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::daemon::Daemon;
+use crate::meter;
 use crate::metrics::{Format, Scraper};
 
 /// Samples that one agent with one model makes, at least.
@@ -30,6 +35,8 @@ const ENCODES: usize = 20;
 /// Phases without and with scrapes, in turn: what else the machine does meets both.
 const ROUNDS: usize = 4;
 const SCRAPE_EVERY: Duration = Duration::from_secs(1);
+/// A commit is timed so often, beside the senders' own.
+const COMMIT_EVERY: Duration = Duration::from_millis(5);
 const ACCEPT: &str = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
 
 /// See the command's help.
@@ -66,15 +73,24 @@ impl BenchMetrics {
         let (quiet, scraped, scrapes) = self.senders(&daemon, &client).await?;
         daemon.stop().await?;
         for (name, percent, latencies) in [
-            ("post_p50_ms_without_scrapes", 50, &quiet),
-            ("post_p50_ms_with_scrapes", 50, &scraped),
-            ("post_p99_ms_without_scrapes", 99, &quiet),
-            ("post_p99_ms_with_scrapes", 99, &scraped),
+            ("commit_p50_ms_without_scrapes", 50, &quiet.commits),
+            ("commit_p50_ms_with_scrapes", 50, &scraped.commits),
+            ("commit_p99_ms_without_scrapes", 99, &quiet.commits),
+            ("commit_p99_ms_with_scrapes", 99, &scraped.commits),
+            ("post_p50_ms_without_scrapes", 50, &quiet.posts),
+            ("post_p50_ms_with_scrapes", 50, &scraped.posts),
+            ("post_p99_ms_without_scrapes", 99, &quiet.posts),
+            ("post_p99_ms_with_scrapes", 99, &scraped.posts),
         ] {
             figures.push((name, json!(millis(percentile(latencies, percent)))));
         }
-        figures.push(("posts_without_scrapes", json!(quiet.len())));
-        figures.push(("posts_with_scrapes", json!(scraped.len())));
+        figures.push(("peak_rss_bytes_without_scrapes", json!(quiet.peak)));
+        figures.push(("peak_rss_bytes_with_scrapes", json!(scraped.peak)));
+        let extra = scraped.peak.zip(quiet.peak).map(|(with, without)| with.saturating_sub(without));
+        figures.push(("scraping_extra_rss_bytes", json!(extra)));
+        figures.push(("commits_timed", json!(quiet.commits.len().min(scraped.commits.len()))));
+        figures.push(("posts_without_scrapes", json!(quiet.posts.len())));
+        figures.push(("posts_with_scrapes", json!(scraped.posts.len())));
         figures.push(("scrapes", json!(scrapes)));
         Ok(Report {
             bench: "metrics",
@@ -99,34 +115,51 @@ impl BenchMetrics {
         Ok(())
     }
 
-    /// Times of posts without scrapes and with them, sorted, and how many scrapes there were.
-    async fn senders(&self, daemon: &Daemon, client: &Client) -> anyhow::Result<(Vec<Duration>, Vec<Duration>, u64)> {
-        let (mut quiet, mut scraped) = (Vec::new(), Vec::new());
+    /// What was felt without scrapes and with them, and how many scrapes there were.
+    async fn senders(&self, daemon: &Daemon, client: &Client) -> anyhow::Result<(Felt, Felt, u64)> {
+        let (mut quiet, mut scraped) = (Felt::default(), Felt::default());
         let phase = Duration::from_millis(self.seconds.saturating_mul(1000) / ROUNDS as u64);
         let scrapes = Arc::new(AtomicU64::new(0));
         let numbers = Arc::new(AtomicU64::new(0));
         for _ in 0..ROUNDS {
             for with in [false, true] {
                 let stop = Arc::new(AtomicBool::new(false));
+                forget_peak();
                 let scraper = with
                     .then(|| tokio::spawn(scrape(daemon.metrics.to_string(), Arc::clone(&stop), Arc::clone(&scrapes))));
+                let end = Instant::now() + phase;
+                let commits = tokio::spawn(commit(daemon.app.meter.clone(), end));
                 let mut senders = JoinSet::new();
                 for _ in 0..self.senders {
-                    senders.spawn(post(client.clone(), Arc::clone(&numbers), Instant::now() + phase));
+                    senders.spawn(post(client.clone(), Arc::clone(&numbers), end));
                 }
+                let felt = if with { &mut scraped } else { &mut quiet };
                 while let Some(sender) = senders.join_next().await {
-                    if with { &mut scraped } else { &mut quiet }.extend(sender??);
+                    felt.posts.extend(sender??);
                 }
+                felt.commits.extend(commits.await??);
                 stop.store(true, Ordering::Relaxed);
                 if let Some(scraper) = scraper {
                     scraper.await??;
                 }
+                felt.peak = felt.peak.max(peak_bytes());
             }
         }
-        quiet.sort_unstable();
-        scraped.sort_unstable();
+        for felt in [&mut quiet, &mut scraped] {
+            felt.posts.sort_unstable();
+            felt.commits.sort_unstable();
+        }
         Ok((quiet, scraped, scrapes.load(Ordering::Relaxed)))
     }
+}
+
+/// What was felt while scrapes came, or none.
+#[derive(Debug, Default)]
+struct Felt {
+    posts: Vec<Duration>,
+    commits: Vec<Duration>,
+    /// The most resident memory of any phase.
+    peak: Option<u64>,
 }
 
 fn event(id: &str, agent: usize) -> Value {
@@ -187,6 +220,26 @@ async fn post(client: Client, numbers: Arc<AtomicU64>, end: Instant) -> anyhow::
         let start = Instant::now();
         client.post("/v1/usage", &body).await?;
         times.push(start.elapsed());
+    }
+    Ok(times)
+}
+
+/// Has one small entry after the other made durable until `end`; how long each took.
+async fn commit(meter: meter::Handle, end: Instant) -> anyhow::Result<Vec<Duration>> {
+    let mut times = Vec::new();
+    while Instant::now() < end {
+        let name = |text: &str| Arc::<str>::from(text);
+        let audit = Audit {
+            principal: name("bench"),
+            tenant: name("bench"),
+            action: name("bench"),
+            object: name("bench"),
+            status: 200,
+        };
+        let start = Instant::now();
+        meter.command_when_room(Command::Audit(audit)).await?;
+        times.push(start.elapsed());
+        tokio::time::sleep(COMMIT_EVERY).await;
     }
     Ok(times)
 }

@@ -2,6 +2,9 @@
 //!
 //! The files lie beside the project, not in it; without them there is nothing to compare and the tests say so.
 
+mod shapes;
+mod truth;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

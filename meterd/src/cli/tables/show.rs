@@ -1,7 +1,8 @@
-//! `meterd tables show`: the entry that answers for a model, why, and each of its rules.
+//! `meterd tables show`: the entry that answers for a model or a tool, why, what it is chosen before, and each of its rules.
 
 use pricing::Timestamp;
-use pricing::book::{Explained, ExplainedRule};
+use pricing::book::{Claim, Explained, ExplainedRule};
+use pricing::model::Rank;
 
 use crate::cli::output::{Output, Rows};
 use crate::resource::print::Json;
@@ -22,11 +23,15 @@ fn heads(explained: &Explained, asked: &str, at: Timestamp) -> Heads {
     let table = &explained.table;
     let mut heads = vec![
         ("asked", format!("{asked} at {at}")),
-        ("entry", format!("{}:{}", explained.provider, explained.id)),
-        ("matched", format!("{} {:?}", explained.rank.as_str(), explained.pattern)),
+        ("entry", entry(explained)),
+        ("matched", matched(explained.rank, &explained.pattern, explained.server.as_deref())),
         ("table", format!("{} {}", table.name, table.version)),
         ("digest", table.digest.to_string()),
     ];
+    for claim in passed(explained) {
+        let how = matched(claim.rank, &claim.pattern, claim.server.as_deref());
+        heads.push(("before", format!("{how}: {} in {} {}", claim.id, claim.table.name, claim.table.version)));
+    }
     let many = explained.layers.len() > 1;
     for (number, layer) in explained.layers.iter().enumerate() {
         if many {
@@ -36,6 +41,31 @@ fn heads(explained: &Explained, asked: &str, at: Timestamp) -> Heads {
         heads.extend(layer.beside.iter().map(|(field, json)| (*field, json.clone())));
     }
     Heads(heads)
+}
+
+/// `provider:id` of a model; what a tool's entry matches.
+fn entry(explained: &Explained) -> String {
+    if explained.provider.is_empty() {
+        return explained.id.to_string();
+    }
+    format!("{}:{}", explained.provider, explained.id)
+}
+
+/// How an entry claims a name.
+fn matched(rank: Rank, pattern: &str, server: Option<&str>) -> String {
+    let of = server.map(|server| format!(" of {server}")).unwrap_or_default();
+    format!("{} {pattern:?}{of}", rank.as_str())
+}
+
+/// Entries that claim the name as well, and that this one goes before.
+fn passed(explained: &Explained) -> impl Iterator<Item = &Claim> {
+    let chosen = |claim: &&Claim| {
+        claim.id == explained.id
+            && claim.rank == explained.rank
+            && claim.server == explained.server
+            && explained.layers.first().is_some_and(|layer| layer.table == claim.table)
+    };
+    explained.claims.iter().filter(move |claim| !chosen(claim))
 }
 
 struct Heads(Vec<(&'static str, String)>);
@@ -80,6 +110,21 @@ fn condition(rule: &ExplainedRule) -> String {
     }
 }
 
+fn matched_document(rank: Rank, pattern: &str, server: Option<&str>) -> Json {
+    let mut pairs = vec![("rank", Json::text(rank.as_str())), ("pattern", Json::text(pattern))];
+    pairs.extend(server.map(|server| ("mcpServer", Json::text(server))));
+    Json::map(pairs)
+}
+
+fn passed_document(claim: &Claim) -> Json {
+    Json::map([
+        ("table", Json::text(&claim.table.name)),
+        ("version", Json::text(&claim.table.version)),
+        ("id", Json::text(&claim.id)),
+        ("matched", matched_document(claim.rank, &claim.pattern, claim.server.as_deref())),
+    ])
+}
+
 fn document(explained: &Explained, asked: &str, at: Timestamp) -> Json {
     let table = &explained.table;
     let parsed = |json: &str| Json::parse(json).unwrap_or(Json::Null);
@@ -104,10 +149,8 @@ fn document(explained: &Explained, asked: &str, at: Timestamp) -> Json {
         ("at", Json::text(at)),
         ("provider", Json::text(&explained.provider)),
         ("id", Json::text(&explained.id)),
-        (
-            "matched",
-            Json::map([("rank", Json::text(explained.rank.as_str())), ("pattern", Json::text(&explained.pattern))]),
-        ),
+        ("matched", matched_document(explained.rank, &explained.pattern, explained.server.as_deref())),
+        ("before", Json::List(passed(explained).map(passed_document).collect())),
         (
             "table",
             Json::map([

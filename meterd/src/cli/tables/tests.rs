@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pricing::{PriceBook, PriceTable};
 
-use super::{diff, instant, models_of, objects, show, tables_of};
+use super::{diff, instant, models_of, objects, show, tables_of, target};
 use crate::cli::output::Output;
 
 fn table(name: &str, models: &str) -> String {
@@ -123,4 +123,66 @@ fn a_diff_names_what_was_added_removed_and_changed() {
     assert!(!rows.contains("input_tokens,1 per"), "1 and 1.0 are the same: {rows}");
     assert!(diff::rows(&old, &old).rows.is_empty());
     assert!(!diff::load(Path::new("built-in")).unwrap().is_empty());
+}
+
+const TOOLS: &str = r#"
+  tools:
+    - { match: { glob: "search_*" }, rates: [{ set: { calls: "1" } }] }
+    - { match: { mcpServer: github }, rates: [{ set: { calls: "2" } }] }
+    - { match: { tool: search_issues }, rates: [{ set: { calls: "3" } }] }
+    - { match: { mcpServer: github, tool: search_issues }, billOn: [Succeeded], rates: [{ set: { calls: "4" } }] }
+"#;
+
+/// Which of these entries prices a tool, and which come after it.
+#[test]
+fn tools_are_explained_with_what_they_go_before() {
+    let text = format!(
+        "apiVersion: joch.dev/v1alpha1\nkind: PriceTable\nmetadata: {{ name: t }}\nspec:\n  version: \"1\"{TOOLS}"
+    );
+    let (tables, _) = PriceTable::parse(&text).unwrap();
+    let book = PriceBook::new(tables.into_iter().map(Arc::new).collect());
+    let at = instant("2026-11-22").unwrap();
+    let explain = |tool: &str, server: Option<&str>| {
+        let (asked, target) = target(None, Some(tool), server).unwrap();
+        let explained = book.explain_target(target, at, "default", None).map_err(|reason| reason.to_string())?;
+        Ok::<String, String>(show::text(&explained, &asked, at, Output::Table))
+    };
+    let found = explain("search_issues", Some("github")).unwrap();
+    for line in [
+        "asked     tool search_issues of github at 2026-11-22T00:00:00Z",
+        "matched   exact \"search_issues\" of github",
+        "before    exact \"search_issues\": search_issues in t 1",
+        "before    glob \"search_*\": search_* in t 1",
+        "before    glob \"*\" of github: * in t 1",
+        "billOn    [\"Succeeded\"]",
+        "0     yes       calls  4    1    always",
+    ] {
+        assert!(found.lines().any(|found| found.trim_end() == line), "{line} in\n{found}");
+    }
+    let expected = [
+        ("search_issues", None, "matched   exact \"search_issues\"", "calls  3"),
+        ("search_code", Some("github"), "matched   glob \"search_*\"", "calls  1"),
+        ("star", Some("github"), "matched   glob \"*\" of github", "calls  2"),
+    ];
+    for (tool, server, matched, rate) in expected {
+        let found = explain(tool, server).unwrap();
+        assert!(found.contains(matched) && found.contains(rate), "{tool} of {server:?}: {found}");
+    }
+    assert_eq!(explain("star", None).unwrap_err(), "unknown_tool");
+}
+
+/// Everything that claims a model's name, the strongest first.
+#[test]
+fn a_models_other_claims_come_after_the_one_that_answers() {
+    let models = r#"    - { provider: p, id: exact, match: { exact: [m-1-x] }, rates: [{ set: { input_tokens: "1" } }] }
+    - { provider: p, id: long, match: { prefix: [m-1-] }, rates: [{ set: { input_tokens: "2" } }] }
+    - { provider: p, id: short, match: { prefix: [m-] }, rates: [{ set: { input_tokens: "3" } }] }
+    - { provider: p, id: star, match: { glob: ["*-x"] }, rates: [{ set: { input_tokens: "4" } }] }
+"#;
+    let at = instant("2026-11-22").unwrap();
+    let explained = book(models).explain("p", "m-1-x", at, "default", None).unwrap();
+    let claims: Vec<&str> = explained.claims.iter().map(|claim| &*claim.id).collect();
+    assert_eq!(claims, ["exact", "long", "short", "star"]);
+    let text = show::text(&explained, "p:m-1-x", at, Output::Json);
+    assert!(text.contains(r#""before":[{"table":"t","version":"1","id":"long""#), "{text}");
 }

@@ -8,16 +8,22 @@ use pricing::{Money, Usage, UsageKey};
 
 use super::object::Object;
 use super::reading::{Caller, Counts, Reading, Totals, created, sum};
-use super::unbatched;
+use super::{NOTE_UNPRICED_SEARCHES, unbatched};
 use crate::event::Rejection;
 use crate::ingest::{NOTE_INCONSISTENT_USAGE, amount};
 
 const PROMPT: &str = "prompt_tokens";
 const COMPLETION: &str = "completion_tokens";
 const TOTAL: &str = "total_tokens";
-const CACHED: &[&str] =
-    &["prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens", "cached_prompt_text_tokens"];
-const WRITTEN: &str = "prompt_tokens_details.cache_write_tokens";
+const CACHED: &[&str] = &[
+    "prompt_tokens_details.cached_tokens",
+    "prompt_cache_hit_tokens",
+    "cached_tokens",
+    "cached_prompt_text_tokens",
+    "cache_read_input_tokens",
+];
+/// Databricks and gateways before Claude name the cache as Anthropic does, and still count it within the prompt.
+const WRITTEN: &[&str] = &["prompt_tokens_details.cache_write_tokens", "cache_creation_input_tokens"];
 const AUDIO_IN: &str = "prompt_tokens_details.audio_tokens";
 const AUDIO_OUT: &str = "completion_tokens_details.audio_tokens";
 const IMAGE_OUT: &str = "completion_tokens_details.image_tokens";
@@ -32,7 +38,9 @@ const PATHS: &[&str] = &[
     "prompt_cache_hit_tokens",
     "cached_tokens",
     "cached_prompt_text_tokens",
-    WRITTEN,
+    "cache_read_input_tokens",
+    "prompt_tokens_details.cache_write_tokens",
+    "cache_creation_input_tokens",
     AUDIO_IN,
     AUDIO_OUT,
     IMAGE_OUT,
@@ -113,15 +121,29 @@ fn chat_usage(counts: &Counts, caller: Caller<'_>, reading: &mut Reading) -> Res
     let mut totals = Totals::default();
     totals.set(UsageKey::InputTokens, prompt)?;
     totals.set_given(UsageKey::CacheReadTokens, counts.first(CACHED))?;
-    totals.set_given(UsageKey::CacheWriteTokens, counts.given(WRITTEN))?;
+    totals.set_given(UsageKey::CacheWriteTokens, counts.first(WRITTEN))?;
     totals.set_given(UsageKey::InputAudioTokens, counts.given(AUDIO_IN))?;
     totals.set(UsageKey::OutputTokens, output)?;
     totals.set_given(UsageKey::OutputAudioTokens, counts.given(AUDIO_OUT))?;
     totals.set_given(UsageKey::OutputImageTokens, counts.given(IMAGE_OUT))?;
     totals.set_given(UsageKey::OutputReasoningTokens, reasoning)?;
     totals.set_given(UsageKey::OutputCitationTokens, citations)?;
-    totals.set_given(UsageKey::WebSearches, counts.given(QUERIES))?;
+    match counts.given(QUERIES) {
+        // Each query is billed by the deep research alone; elsewhere the fee of the request covers them.
+        Some(queries) if has_flat_searches(caller, reading) => {
+            if queries > 0 {
+                reading.note(NOTE_UNPRICED_SEARCHES);
+            }
+        }
+        queries => totals.set_given(UsageKey::WebSearches, queries)?,
+    }
     Ok(Some(totals.done()))
+}
+
+/// Perplexity's search models but for the deep research.
+fn has_flat_searches(caller: Caller<'_>, reading: &Reading) -> bool {
+    let model = reading.model.as_deref().or(caller.model).unwrap_or_default();
+    caller.provider == "perplexity" && model.contains("sonar") && !model.contains("deep-research")
 }
 
 /// What the provider says it cost: OpenRouter's `cost`, Perplexity's `cost.total_cost`, xAI's ticks of 10⁻¹⁰ USD.

@@ -1,6 +1,9 @@
 //! Entries out of frames, on every core, in their order. Decoding is what takes the time of a start.
+//!
+//! What was read goes back to the thread that decoded it: freeing what another thread allocated, and letting go of names that
+//! it shares among its entries, would keep both cores waiting for each other.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::Scope;
 
 use budget::Entry;
@@ -28,8 +31,9 @@ pub(super) struct Input {
 
 /// Where their entries come out, in the order in which they went in.
 pub(super) struct Output {
-    receivers: Vec<Receiver<Decoded>>,
+    receivers: Vec<(Receiver<Decoded>, Sender<Vec<Entry>>)>,
     next: usize,
+    last: usize,
 }
 
 /// Starts a thread for each core.
@@ -38,8 +42,11 @@ pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> (Input, Output)
     for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
         let (sender, frames) = sync_channel::<Whole>(WAITING_MAX);
         let (decoded, receiver) = sync_channel(WAITING_MAX);
+        // No more come back than were sent.
+        let (back, done) = channel::<Vec<Entry>>();
         scope.spawn(move || {
             for Whole { offset, head, bytes } in frames {
+                done.try_iter().for_each(drop);
                 let entries = Body::checked(head, &bytes).and_then(|body| body.entries());
                 if decoded.send((offset, entries)).is_err() {
                     return;
@@ -47,9 +54,9 @@ pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>) -> (Input, Output)
             }
         });
         senders.push(sender);
-        receivers.push(receiver);
+        receivers.push((receiver, back));
     }
-    (Input { senders, next: 0 }, Output { receivers, next: 0 })
+    (Input { senders, next: 0 }, Output { receivers, next: 0, last: 0 })
 }
 
 impl Input {
@@ -61,13 +68,20 @@ impl Input {
     }
 }
 
-impl Iterator for Output {
-    type Item = Decoded;
-
+impl Output {
     /// Frames go round, so the first thread without one ends it.
-    fn next(&mut self) -> Option<Decoded> {
-        let decoded = self.receivers.get(self.next)?.recv().ok();
+    pub(super) fn next(&mut self) -> Option<Decoded> {
+        let decoded = self.receivers.get(self.next)?.0.recv().ok();
+        self.last = self.next;
         self.next = (self.next + 1) % self.receivers.len().max(1);
         decoded
+    }
+
+    /// What [`Output::next`] gave last is not needed any more.
+    pub(super) fn give_back(&self, entries: Vec<Entry>) {
+        if let Some((_, back)) = self.receivers.get(self.last) {
+            // A thread that has ended frees nothing more.
+            drop(back.send(entries));
+        }
     }
 }

@@ -20,7 +20,14 @@ pub(super) fn check(reader: &Reader, whole: &[Entry]) {
         }
         assert_eq!(reader.entry(from as u64).unwrap().as_ref(), Some(&whole[from - 1]));
     }
+    for step in [1, 2, 5] {
+        let wanted: Vec<u64> = (1..=whole.len() as u64).step_by(step).collect();
+        let mut found = Vec::new();
+        reader.entries(&wanted, |entry| found.push(entry.seq)).unwrap();
+        assert_eq!(found, wanted);
+    }
     let end = whole.len() as u64 + 1;
+    reader.entries(&[end, end + 1], |entry| panic!("{entry:?}")).unwrap();
     assert!(reader.read_from(end, 10).unwrap().is_empty());
     assert!(reader.entry(end).unwrap().is_none());
     assert!(reader.read_from(u64::MAX, 10).unwrap().is_empty());

@@ -23,11 +23,11 @@ fn ledger(change: impl FnOnce(&mut Charge)) -> Ledger {
     let mut second = call("e-2", "run");
     change(&mut second);
     let ledger = Ledger::with(vec![
-        Fact::Opened(opened("run", Some(own_budget("run", "1")))),
-        Fact::Charged(call("e-1", "run")),
-        Fact::Charged(second),
-        Fact::Opened(opened("other", None)),
-        Fact::Charged(call("e-3", "other")),
+        Fact::Opened(Box::new(opened("run", Some(own_budget("run", "1"))))),
+        Fact::Charged(Box::new(call("e-1", "run"))),
+        Fact::Charged(Box::new(second)),
+        Fact::Opened(Box::new(opened("other", None))),
+        Fact::Charged(Box::new(call("e-3", "other"))),
     ]);
     pin(&ledger.dir, &book());
     ledger
@@ -143,7 +143,7 @@ fn a_snapshot_that_is_not_the_fold_is_found() {
 
 #[test]
 fn a_charge_of_a_run_that_nothing_opened_is_found() {
-    let ledger = Ledger::with(vec![Fact::Charged(call("e", "run"))]);
+    let ledger = Ledger::with(vec![Fact::Charged(Box::new(call("e", "run")))]);
     pin(&ledger.dir, &book());
     let error = prove(&ledger, None).unwrap_err();
     assert!(matches!(&error, Difference::Sum { entries, .. } if *entries == usd(CALL_USD)), "{error}");

@@ -52,7 +52,8 @@ impl Core {
         let late = !before.is_held();
         let execution = self.state.reserved_for(before)?.clone();
         charge.execution = execution.clone();
-        let booked = self.charge(charge);
+        let look = self.dedup.look(std::slice::from_ref(&charge)).first().copied().unwrap_or_default();
+        let booked = self.charge(charge, look);
         let after = self.state.reservation(&id)?;
         Some(Settled { booked, execution, held: after.held, standing: after.standing, late })
     }

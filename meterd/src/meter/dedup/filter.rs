@@ -1,9 +1,12 @@
 //! Which keys are surely not in a run: a Bloom filter whose bits for one key lie in one cache line.
 //!
-//! Twelve bits a key; some four in a thousand strange keys pass, and cost one read of a block. Keys are hashes already.
+//! Sixteen bits a key; one or two in a thousand strange keys pass, and cost one read of a block. Keys are hashes already.
+//!
+//! A question takes one cache line, which is seldom in a cache. Nothing branches on what is in it, so that a processor works
+//! on the lines of many keys at once: asked one after the other, each would wait for its own.
 
 /// Bits for each key.
-const BITS_PER_KEY: usize = 12;
+const BITS_PER_KEY: usize = 16;
 /// Bits set for each key.
 const PROBES: u32 = 7;
 /// Words of one cache line.
@@ -23,19 +26,18 @@ impl Filter {
     }
 
     pub(super) fn insert(&mut self, key: u128) {
-        let at = self.line(key);
-        let Some(line) = self.lines.get_mut(at) else { return };
-        for (word, bit) in probes(key) {
-            if let Some(word) = line.get_mut(word) {
-                *word |= bit;
-            }
+        let probe = Probe::of(key);
+        let at = self.line(probe.high);
+        for (word, bits) in self.lines.get_mut(at).into_iter().flatten().zip(&probe.bits) {
+            *word |= bits;
         }
     }
 
     /// May the key be there? Never `false` for one that is.
-    pub(super) fn may_hold(&self, key: u128) -> bool {
-        let Some(line) = self.lines.get(self.line(key)) else { return true };
-        probes(key).all(|(word, bit)| line.get(word).is_none_or(|word| word & bit != 0))
+    pub(super) fn may_hold(&self, probe: &Probe) -> bool {
+        let Some(line) = self.lines.get(self.line(probe.high)) else { return true };
+        let missing = line.iter().zip(&probe.bits).fold(0, |missing, (word, bits)| missing | (bits & !word));
+        missing == 0
     }
 
     pub(super) fn to_bytes(&self) -> Vec<u8> {
@@ -63,17 +65,29 @@ impl Filter {
     }
 
     /// The high half picks the line, without a division.
-    fn line(&self, key: u128) -> usize {
-        let high = key >> 64;
-        usize::try_from((high * self.lines.len() as u128) >> 64).unwrap_or(0)
+    fn line(&self, high: u64) -> usize {
+        usize::try_from((u128::from(high) * self.lines.len() as u128) >> 64).unwrap_or(0)
     }
 }
 
-/// Word and bit of each probe, from the low half of the key: nine bits each.
-fn probes(key: u128) -> impl Iterator<Item = (usize, u64)> {
-    let low = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (0..PROBES).map(move |probe| {
-        let bits = (low >> (probe * 9)) & 511;
-        ((bits >> 6) as usize, 1 << (bits & 63))
-    })
+/// What is asked of a filter for a key: the same of every filter.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Probe {
+    high: u64,
+    bits: [u64; LINE],
+}
+
+impl Probe {
+    /// The bits come from the low half of the key, nine for each.
+    pub(super) fn of(key: u128) -> Self {
+        let low = (key as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mut bits = [0_u64; LINE];
+        for probe in 0..PROBES {
+            let place = (low >> (probe * 9)) & 511;
+            if let Some(word) = bits.get_mut((place >> 6) as usize) {
+                *word |= 1 << (place & 63);
+            }
+        }
+        Self { high: (key >> 64) as u64, bits }
+    }
 }

@@ -3,14 +3,14 @@
 //!
 //! A file is blocks of 4 KiB (127 records of 32 bytes, padding, CRC-32 of the rest), then the first key of each block (its
 //! high half), then the filter, then a footer with a CRC-32 over everything after the blocks. All little endian. In memory
-//! are the first keys and the filter: some 13 bits a key.
+//! are the first keys and the filter: some 17 bits a key.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use pricing::Timestamp;
 
-use super::filter::Filter;
+use super::filter::{Filter, Probe};
 use super::{First, Stretch};
 use crate::ledger::{DataDir, DiskFile, LedgerError};
 
@@ -66,8 +66,8 @@ impl Run {
     }
 
     /// May the key be here? Never `false` for one that is.
-    pub(super) fn may_hold(&self, key: u128) -> bool {
-        self.filter.may_hold(key)
+    pub(super) fn may_hold(&self, probe: &Probe) -> bool {
+        self.filter.may_hold(probe)
     }
 
     /// The first time of a key, if it is here.

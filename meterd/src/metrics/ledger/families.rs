@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
 
 use super::caps::{Admission, Caps, Value};
@@ -44,7 +45,13 @@ pub(super) struct Families {
     overflow: Overflow,
     evicted: BTreeMap<(String, String), u64>,
     pub(super) hidden: Hidden,
+    /// Sets of series that were made known since the start: there is nothing left to do for them.
+    #[serde(skip)]
+    begun: FxHashSet<(usize, Key)>,
 }
+
+/// Sets that are remembered at most; beyond, each call looks at all of its set again.
+const BEGUN_MAX: usize = 65_536;
 
 impl Families {
     /// A label value from a closed set or from configuration: no cap of its own.
@@ -78,6 +85,17 @@ impl Families {
         {
             total.cause = Some(Box::new(cause));
         }
+    }
+
+    /// Is it the first time that these values come, so that the set of series that share them is to be made known? `true`
+    /// more than once changes nothing.
+    pub(super) fn begins(&mut self, counter: Counter, values: &[Value]) -> bool {
+        // What a full cap turned away makes nothing known.
+        if values.iter().any(|value| value.over) {
+            return true;
+        }
+        let key = (counter as usize, key_of(values));
+        !self.begun.contains(&key) && (self.begun.len() >= BEGUN_MAX || self.begun.insert(key))
     }
 
     /// Makes a series known at 0, so that its first charge is an increase and not a beginning.

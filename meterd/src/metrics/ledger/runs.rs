@@ -156,12 +156,19 @@ impl LedgerMetrics {
         let (provider, model) = self.model_labels(&charge.priced, provider, model);
         let labels = [provider, model, namespace, agent, team];
         self.families.add(Counter::ModelCost, &labels, spent, None);
+        let begins = self.families.begins(Counter::Tokens, &labels);
         for (token_type, tokens) in words::tokens(&charge.usage) {
+            if tokens == 0 && !begins {
+                continue;
+            }
             let token_type = self.families.closed(token_type);
             let values = [provider, model, namespace, agent, team, token_type];
             self.call(Counter::Tokens, &values, tokens);
         }
         for outcome in words::OUTCOMES {
+            if outcome != charge.outcome && !begins {
+                continue;
+            }
             let label = self.families.closed(outcome.as_str());
             let values = [provider, model, namespace, agent, team, label];
             self.call(Counter::ModelCalls, &values, u64::from(outcome == charge.outcome));

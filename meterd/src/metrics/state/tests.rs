@@ -133,7 +133,7 @@ impl Live {
         let Some(Entry { fact: Fact::Charged(mut charge), .. }) = feed.entries.pop() else { panic!("a charge") };
         charge.key = u128::try_from(self.now).unwrap();
         charge.time = Timestamp::from_nanos(self.now);
-        self.command(Command::Charge(Box::new(charge)));
+        self.command(Command::Charge(charge));
     }
 
     fn exposed(&self) -> Exposition {

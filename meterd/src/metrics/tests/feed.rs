@@ -53,7 +53,7 @@ impl Feed {
     }
 
     pub(in crate::metrics) fn open(&mut self, run: &str, agent: &str, team: &str) -> &mut Self {
-        self.push(Fact::Opened(Opened {
+        self.push(Fact::Opened(Box::new(Opened {
             execution: Ref::new("ns", run),
             subject: subject(agent, team),
             parent: None,
@@ -62,7 +62,7 @@ impl Feed {
             budget: None,
             route: None,
             document: None,
-        }))
+        })))
     }
 
     pub(in crate::metrics) fn end(&mut self, run: &str, phase: Phase) -> &mut Self {
@@ -86,7 +86,7 @@ impl Feed {
         for (key, count) in usage {
             declared.set(*key, Quantity::from_u64(*count).unwrap()).unwrap();
         }
-        self.push(Fact::Charged(Charge {
+        self.push(Fact::Charged(Box::new(Charge {
             event_id: "e".into(),
             source: "s".into(),
             via: "api".into(),
@@ -108,13 +108,13 @@ impl Feed {
             claim: None,
             ceiling: None,
             late: false,
-        }))
+        })))
     }
 
     /// Another price of a charge of the chain, counted from its beginning and round again; none without charges.
     pub(in crate::metrics) fn adjust(&mut self, pick: usize, scaled: i128) -> &mut Self {
         let charged = |entry: &Entry| match &entry.fact {
-            Fact::Charged(charge) => Some((entry.seq, charge.clone())),
+            Fact::Charged(charge) => Some((entry.seq, (**charge).clone())),
             _ => None,
         };
         let charges: Vec<(u64, Charge)> = self.entries.iter().filter_map(charged).collect();
@@ -126,7 +126,7 @@ impl Feed {
             _ => None,
         });
         let (before, total) = (newest.or(charge.price()), Money::from_scaled(scaled).unwrap());
-        self.push(Fact::Adjusted(Adjustment {
+        self.push(Fact::Adjusted(Box::new(Adjustment {
             of,
             event_id: charge.event_id,
             execution: charge.execution,
@@ -138,7 +138,7 @@ impl Feed {
             priced: cost(scaled),
             delta: total.checked_sub(before.unwrap_or(Money::ZERO)).unwrap(),
             run: None,
-        }))
+        })))
     }
 
     pub(in crate::metrics) fn apply(&mut self, budget: Budget) -> &mut Self {

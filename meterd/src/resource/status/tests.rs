@@ -173,7 +173,7 @@ fn counter(unit: Unit, window: Window, limit: i128, spent: i128) -> CounterAt {
 fn a_budget_shows_what_its_counters_hold() {
     let text = "{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b, namespace: ns}, spec: {limits: {dailyUsd: 5, monthlyUsd: 9, perRunUsd: 1}}}";
     let (resources, _) = crate::resource::read(text).unwrap();
-    let Some(budget::Command::Apply(mut applied)) = resources[0].command(budget::entry::Origin::Api) else { panic!() };
+    let budget::Command::Apply(mut applied) = resources[0].command(budget::entry::Origin::Api) else { panic!() };
     applied.generation = 3;
     const USD: i128 = 1_000_000_000_000_000_000;
     let held = Held {
@@ -246,7 +246,7 @@ fn a_document_goes_in_and_its_live_counters_come_out() {
         verdict
     };
     for resource in &resources {
-        assert_eq!(run(&mut state, resource.command(Origin::Api).unwrap()), Verdict::Done);
+        assert_eq!(run(&mut state, resource.command(Origin::Api)), Verdict::Done);
     }
     for (key, name, usd) in [(1, "run-1", "0.123456789012345678"), (2, "run-2", "3.4")] {
         let charge = charge(&Ref::new("ns", name), usd, key);
@@ -264,7 +264,7 @@ fn a_document_goes_in_and_its_live_counters_come_out() {
     assert!(shown("counters").contains(agent), "{}", shown("counters"));
     // Applying the document that was read back changes nothing.
     let (again, _) = crate::resource::read(&document.to_yaml()).unwrap();
-    assert_eq!(run(&mut state, again[0].command(Origin::Api).unwrap()), Verdict::Unchanged);
+    assert_eq!(run(&mut state, again[0].command(Origin::Api)), Verdict::Unchanged);
     let execution = execution_document(state.execution(&Ref::new("ns", "run-1")).unwrap(), now);
     assert!(execution.to_json().contains(r#""costUsd":0.123456789012345678,"#), "{execution}");
 }

@@ -35,6 +35,8 @@ pub enum State {
     Delivering,
     /// ClickHouse is away, or refuses.
     Failing,
+    /// It holds back until somebody resumes it, or the daemon is started again.
+    Paused,
 }
 
 /// What the sink says of itself.
@@ -66,6 +68,8 @@ struct Shared {
     round: Mutex<CancellationToken>,
     /// Everything is wanted again.
     backfill: Mutex<bool>,
+    /// Nothing is to be sent for now.
+    paused: watch::Sender<bool>,
 }
 
 impl ClickHouseSink {
@@ -73,8 +77,8 @@ impl ClickHouseSink {
     #[must_use]
     pub fn new(settings: ClickHouse, dir: DataDir, reader: Reader, metrics: DaemonMetrics) -> Self {
         let (status, _) = watch::channel(Status::default());
-        let (round, backfill) = (Mutex::default(), Mutex::new(false));
-        Self { shared: Arc::new(Shared { settings, dir, reader, metrics, status, round, backfill }) }
+        let (round, backfill, (paused, _)) = (Mutex::default(), Mutex::new(false), watch::channel(false));
+        Self { shared: Arc::new(Shared { settings, dir, reader, metrics, status, round, backfill, paused }) }
     }
 
     /// Where it stands.
@@ -133,12 +137,38 @@ impl ClickHouseSink {
         number
     }
 
+    /// Holds back, or goes on where it was. What is under way when it is held back is cut off and comes again; intake does
+    /// not wait either way, as the ledger keeps what is not delivered.
+    pub fn hold(&self, paused: bool) {
+        self.shared.paused.send_replace(paused);
+        if paused {
+            self.shared.status.send_modify(|status| status.state = State::Paused);
+            self.shared.round.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+        }
+    }
+
+    /// Waits while it is held back, and says meanwhile how much is waiting.
+    async fn while_paused(&self, stop: &CancellationToken) {
+        let mut paused = self.shared.paused.subscribe();
+        while *paused.borrow_and_update() && !stop.is_cancelled() {
+            self.shared.status.send_modify(|status| status.state = State::Paused);
+            self.measure();
+            tokio::select! {
+                _ = paused.changed() => {}
+                () = tokio::time::sleep(TICK) => {}
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
     /// Delivers until `stop`.
     pub async fn run(self, stop: CancellationToken) {
         let mut pause = PAUSE_MIN;
         while !stop.is_cancelled() {
             let round = stop.child_token();
             *self.shared.round.lock().unwrap_or_else(PoisonError::into_inner) = round.clone();
+            // Asked after the round can be cut off: a pause that comes later cuts this one.
+            self.while_paused(&stop).await;
             match self.prepare(&round).await {
                 Ok((cursor, carrier)) => {
                     pause = PAUSE_MIN;
@@ -213,8 +243,13 @@ impl ClickHouseSink {
         if *self.shared.backfill.lock().unwrap_or_else(PoisonError::into_inner) {
             return;
         }
+        let paused = *self.shared.paused.borrow();
         self.shared.status.send_modify(|status| {
-            status.state = if progress.failing.is_some() { State::Failing } else { State::Delivering };
+            status.state = match progress.failing {
+                _ if paused => State::Paused,
+                Some(_) => State::Failing,
+                None => State::Delivering,
+            };
             status.delivered = progress.delivered;
             status.failing.clone_from(&progress.failing);
         });

@@ -15,13 +15,13 @@ pub struct Schema {
     rollup_ttl_days: Option<u64>,
 }
 
-/// The whole schema as one file of SQL, with the default settings: what `deploy/clickhouse/` holds.
+/// The whole schema as one file of SQL: what `deploy/clickhouse/` holds, or the same for a cluster.
 #[must_use]
-pub fn rendered() -> String {
+pub fn rendered(cluster: Option<&str>, replicated: bool) -> String {
     let schema = Schema {
         database: "meterd".to_owned(),
-        cluster: None,
-        replicated: false,
+        cluster: cluster.map(str::to_owned),
+        replicated,
         ttl_days: None,
         rollup_ttl_days: None,
     };

@@ -30,11 +30,11 @@ fn settings() -> ClickHouse {
 fn the_schema_in_deploy_is_the_one_that_is_applied() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/clickhouse/schema.sql");
     if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, rendered()).unwrap();
+        std::fs::write(&path, rendered(None, false)).unwrap();
     }
     assert_eq!(
         std::fs::read_to_string(&path).unwrap_or_default(),
-        rendered(),
+        rendered(None, false),
         "meterd sink schema > {}",
         path.display()
     );

@@ -68,7 +68,7 @@ impl Fleet {
     fn entry(&self, seq: u64, number: u64) -> Entry {
         let nanos = self.step_nanos.saturating_mul(i64::try_from(number).unwrap_or(i64::MAX));
         let at = self.begin.saturating_add(nanos);
-        Entry { seq, at, fact: Fact::Charged(self.charge(number, at)) }
+        Entry { seq, at, fact: Fact::Charged(Box::new(self.charge(number, at))) }
     }
 
     fn charge(&self, number: u64, time: Timestamp) -> Charge {

@@ -232,13 +232,13 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
         Fact::Applied(applied()),
         Fact::Removed { kind: "Budget".into(), id: Ref::new("ns", "team") },
         small(1),
-        Fact::Opened(Opened {
+        Fact::Opened(Box::new(Opened {
             document: Some("{}".into()),
             parent: Some(Ref::new("ns", "above")),
             ..opened("run", Some(own_budget("run", "1")))
-        }),
-        Fact::Charged(charge(&book(), full, "local", "api")),
-        Fact::Charged(charge(&book(), unpriced, "local", "otlp")),
+        })),
+        Fact::Charged(Box::new(charge(&book(), full, "local", "api"))),
+        Fact::Charged(Box::new(charge(&book(), unpriced, "local", "otlp"))),
         Fact::Warned { execution: execution.clone(), counter: counter.clone(), level: Fraction(800_000) },
         Fact::Reached { execution: execution.clone(), counter: counter.clone() },
         Fact::Killed {
