@@ -7,8 +7,10 @@ use meterd::ingest::cloudevents::{self, Envelope, Event, Mode};
 use meterd::ingest::json::{self, BodyKind, EVENTS_MAX};
 use meterd::ingest::otlp::{self, Defaults, Encoding, Last, Rule, SPANS_MAX};
 use meterd::ingest::{Item, litellm, provider};
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use pricing::PriceBook;
 use pricing::book::Layers;
+use prost::Message as _;
 
 /// A decoder by its name, which is its corpus's too.
 pub(crate) type Target = (&'static str, fn(&[u8]));
@@ -61,6 +63,19 @@ fn traces(data: &[u8], encoding: Encoding) {
 
 pub(crate) fn otlp_traces_protobuf(data: &[u8]) {
     traces(data, Encoding::Protobuf);
+    // What the library reads is read here alike.
+    if let Ok(message) = ExportTraceServiceRequest::decode(data) {
+        let spans = |message: &ExportTraceServiceRequest| -> usize {
+            message.resource_spans.iter().flat_map(|group| &group.scope_spans).map(|scope| scope.spans.len()).sum()
+        };
+        let direct = otlp::decode_traces(data, Encoding::Protobuf, &defaults());
+        let again = otlp::decode_traces(&message.encode_to_vec(), Encoding::Protobuf, &defaults());
+        if let (Ok(direct), Ok(again)) = (&direct, &again) {
+            assert_eq!(direct.spans, spans(&message));
+            assert_eq!(direct, again);
+        }
+        assert!(direct.is_ok() || direct.is_err_and(|error| error.status == 413), "the library reads it");
+    }
 }
 
 pub(crate) fn otlp_traces_json(data: &[u8]) {

@@ -11,6 +11,7 @@ mod adjust;
 mod allowances;
 mod auth;
 mod bench;
+mod bombs;
 mod budgets;
 mod callers;
 mod clickhouse;

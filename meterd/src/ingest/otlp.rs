@@ -172,7 +172,7 @@ pub fn decode_traces_after(
 
 /// Reads a trace export that a gRPC server has already decoded.
 pub fn read_traces(message: ExportTraceServiceRequest, defaults: &Defaults) -> Result<TraceBatch, BodyError> {
-    let request = wire::request(message, Wanted { execution_keys: &defaults.execution_keys });
+    let request = wire::request(&message, Wanted { execution_keys: &defaults.execution_keys });
     preflight::spans(request.spans.len())?;
     Ok(batch(&request, defaults, "", &Mutex::default()))
 }
@@ -180,7 +180,7 @@ pub fn read_traces(message: ExportTraceServiceRequest, defaults: &Defaults) -> R
 fn batch(request: &span::Request, defaults: &Defaults, tenant: &str, recent: &Mutex<Recent>) -> TraceBatch {
     let family = Family::new(request);
     let mut calls = relatives::calls(&family);
-    recent.lock().unwrap_or_else(PoisonError::into_inner).settle(tenant, &mut calls, &request.spans);
+    recent.lock().unwrap_or_else(PoisonError::into_inner).settle(tenant, &mut calls, &family);
     let spans = request.spans.len();
     let duplicates = calls.iter().filter(|call| call.duplicate).count();
     let not_billable = spans.saturating_sub(calls.len());

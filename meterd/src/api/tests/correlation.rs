@@ -143,6 +143,25 @@ async fn a_call_counts_once_whoever_tells_of_it_first() {
     api.stop().await;
 }
 
+/// What was held for a call is given back by whoever tells of the call.
+#[tokio::test]
+async fn a_span_settles_the_reservation_that_it_names() {
+    let api = Api::start();
+    let wish = json!({ "id": "hold-1", "namespace": "ns", "execution": "run", "estimate_usd": "0.42" });
+    let held = api.post("/v1/reservations", &wish).await;
+    assert_eq!(held.status, 201, "{}", held.text());
+    let mut call = chat("opentelemetry.instrumentation.genai.openai", "chatcmpl-1", 1);
+    let named = attributes(&[("joch.reservation.id", json!("hold-1"))]);
+    call["attributes"].as_array_mut().unwrap().extend(named.as_array().unwrap().iter().cloned());
+    api.post("/v1/traces", &spans(&[call], "run")).await.ok();
+    let reservation = api.get("/v1/reservations/hold-1").await.ok();
+    assert_eq!(reservation["state"], "settled", "{reservation}");
+    // The same call once more, from another source that knows nothing of the reservation.
+    post(&api, SOURCES[0], "chatcmpl-1", "run").await;
+    assert_eq!(api.get(&format!("{RUNS}/run")).await.ok()["status"]["modelCalls"], 1);
+    api.stop().await;
+}
+
 /// Two calls are two, though everything but the response's id is the same.
 #[tokio::test]
 async fn other_responses_are_other_calls() {

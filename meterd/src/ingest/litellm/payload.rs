@@ -74,25 +74,41 @@ fn count(raw: Raw<'_>) -> Option<u64> {
 const PROMPT: [&str; 2] = ["prompt_tokens_details", "input_tokens_details"];
 const COMPLETION: [&str; 2] = ["completion_tokens_details", "output_tokens_details"];
 
-/// The members of a response's `usage`.
-struct UsageObject<'a>(Members<'a>);
+const CACHE_CREATION: &str = "cache_creation";
+const SERVER_TOOLS: &str = "server_tool_use";
 
-impl UsageObject<'_> {
+/// The members of a response's `usage`, and of the objects in it; each read once.
+struct UsageObject<'a> {
+    own: Members<'a>,
+    nested: Vec<(&'static str, Members<'a>)>,
+}
+
+impl<'a> UsageObject<'a> {
+    fn new(own: Members<'a>) -> Self {
+        let objects = PROMPT.into_iter().chain(COMPLETION).chain([CACHE_CREATION, SERVER_TOOLS]);
+        let nested = objects.filter_map(|name| Some((name, members(Some(own.get(name)?)))));
+        Self { nested: nested.collect(), own }
+    }
+
     fn get(&self, name: &str) -> Option<u64> {
-        count(self.0.get(name).copied())
+        count(self.own.get(name).copied())
+    }
+
+    fn object(&self, name: &str) -> Option<&Members<'a>> {
+        self.nested.iter().find(|(known, _)| *known == name).map(|(_, members)| members)
     }
 
     fn within(&self, objects: &[&str], name: &str) -> Option<u64> {
-        objects.iter().find_map(|object| count(members(self.0.get(*object).copied()).get(name).copied()))
+        objects.iter().find_map(|object| count(self.object(object)?.get(name).copied()))
     }
 
     /// Cache writes by their lifetime, as LiteLLM nests them or as Anthropic does.
     fn lifetime(&self, name: &str) -> Option<u64> {
         let nested = PROMPT.iter().find_map(|object| {
-            let outer = members(self.0.get(*object).copied());
-            count(members(outer.get("cache_creation_token_details").copied()).get(name).copied())
+            let details = self.object(object)?.get("cache_creation_token_details")?;
+            count(members(Some(details)).get(name).copied())
         });
-        nested.or_else(|| self.within(&["cache_creation"], name))
+        nested.or_else(|| self.within(&[CACHE_CREATION], name))
     }
 
     /// All prompt tokens. Anthropic's own usage, which a pass-through shows, counts cached ones beside its `input_tokens`.
@@ -102,6 +118,27 @@ impl UsageObject<'_> {
             let cached = beside.iter().filter_map(|name| self.get(name)).fold(0, u64::saturating_add);
             self.get("input_tokens").map(|input| input.saturating_add(cached))
         })
+    }
+}
+
+/// A payload's metadata, and what callers put into it; each read once.
+struct Metadata<'a> {
+    own: Members<'a>,
+    callers: [Members<'a>; 3],
+}
+
+impl<'a> Metadata<'a> {
+    fn new(raw: Raw<'a>) -> Self {
+        let own = members(raw);
+        let places = ["requester_metadata", "spend_logs_metadata", "user_api_key_auth_metadata"];
+        let callers = places.map(|place| members(own.get(place).copied()));
+        Self { own, callers }
+    }
+
+    /// What the caller put into the request's metadata.
+    fn said(&self, name: &str) -> Option<String> {
+        let inner = self.callers.iter().find_map(|place| text(place.get(name).copied()));
+        inner.or_else(|| text(self.own.get(name).copied()))
     }
 }
 
@@ -120,7 +157,7 @@ impl Payload<'_> {
     pub(super) fn draft(&self) -> Result<String, Rejection> {
         let id = self.id().ok_or_else(|| missing("litellm_call_id", "a payload needs its id"))?;
         let failed = text(self.status).as_deref() == Some("failure");
-        let tags = self.tags();
+        let (tags, metadata) = (self.tags(), Metadata::new(self.metadata));
         let mut event = Map::new();
         let mut put = |name: &str, value: Option<String>| {
             if let Some(value) = value {
@@ -129,28 +166,28 @@ impl Payload<'_> {
         };
         put("source", Some("litellm".to_owned()));
         put("time", Some(self.time()?));
-        put("execution", Some(self.execution(&tags).unwrap_or_else(|| id.clone())));
+        put("execution", Some(self.execution(&metadata, &tags).unwrap_or_else(|| id.clone())));
         put("conversation", text(self.session_id));
-        for name in ["namespace", "agent", "team", "environment"] {
-            put(name, self.named(name, &tags));
+        for name in ["namespace", "agent", "team", "environment", "reservation"] {
+            put(name, named(name, &metadata, &tags));
         }
         put("outcome", failed.then(|| "error".to_owned()));
         put("reported_cost_usd", self.reported());
         // A retry keeps the id of the attempt that failed before it.
         put("id", Some(if failed { format!("{id}:failed:{}", self.start_time.map_or("", RawValue::get)) } else { id }));
-        match self.tool() {
+        match self.tool(&metadata) {
             Some((tool, server)) => {
                 put("kind", Some("tool".to_owned()));
                 put("tool", Some(tool));
                 put("mcp_server", server);
                 event.insert("quantities".to_owned(), json!({ "calls": 1 }));
             }
-            None => self.model_call(&mut event, failed),
+            None => self.model_call(&mut event, &metadata, failed),
         }
         Ok(Value::Object(event).to_string())
     }
 
-    fn model_call(&self, event: &mut Map<String, Value>, failed: bool) {
+    fn model_call(&self, event: &mut Map<String, Value>, metadata: &Metadata<'_>, failed: bool) {
         let response = members(self.response);
         let asked = text(self.model).map(|model| bare(&model).to_owned());
         let served = text(response.get("model").copied()).map(|model| bare(&model).to_owned());
@@ -169,18 +206,17 @@ impl Payload<'_> {
         if let Some(tier) = text(response.get("service_tier").copied()) {
             event.insert("attrs".to_owned(), json!({ "service_tier": tier }));
         }
-        let usage = self.usage(&response, failed);
+        let usage = self.usage(&response, metadata, failed);
         if !usage.is_empty() {
             event.insert("usage".to_owned(), Value::Object(usage));
         }
     }
 
     /// The most detailed of the three places that tell it.
-    fn usage(&self, response: &Members<'_>, failed: bool) -> Map<String, Value> {
-        let metadata = members(self.metadata);
-        let object = [metadata.get("usage_object"), response.get("usage")];
+    fn usage(&self, response: &Members<'_>, metadata: &Metadata<'_>, failed: bool) -> Map<String, Value> {
+        let object = [metadata.own.get("usage_object"), response.get("usage")];
         let object = object.into_iter().flatten().map(|raw| members(Some(raw))).find(|members| !members.is_empty());
-        let told = UsageObject(object.unwrap_or_default());
+        let told = UsageObject::new(object.unwrap_or_default());
         let (prompt, completion) = (&PROMPT, &COMPLETION);
         let output = told.get("completion_tokens").or_else(|| told.get("output_tokens"));
         // A failed call counts zeros where nothing was used.
@@ -202,7 +238,7 @@ impl Payload<'_> {
             ("output_reasoning_tokens", told.within(completion, "reasoning_tokens")),
             (
                 "web_searches",
-                told.within(&["server_tool_use"], "web_search_requests")
+                told.within(&[SERVER_TOOLS], "web_search_requests")
                     .or_else(|| told.within(prompt, "web_search_requests"))
                     .filter(|count| *count > 0),
             ),
@@ -214,10 +250,9 @@ impl Payload<'_> {
     }
 
     /// An MCP tool that LiteLLM called.
-    fn tool(&self) -> Option<(String, Option<String>)> {
+    fn tool(&self, metadata: &Metadata<'_>) -> Option<(String, Option<String>)> {
         text(self.call_type).filter(|kind| kind == "call_mcp_tool")?;
-        let metadata = members(self.metadata);
-        let call = members(metadata.get("mcp_tool_call_metadata").copied());
+        let call = members(metadata.own.get("mcp_tool_call_metadata").copied());
         let tool = text(call.get("name").copied()).unwrap_or_else(|| "unknown".to_owned());
         Some((tool, text(call.get("mcp_server_name").copied())))
     }
@@ -251,28 +286,20 @@ impl Payload<'_> {
         pairs.map(|(key, value)| (key.trim().to_owned(), value.trim().to_owned())).collect()
     }
 
-    /// What the caller put into the request's metadata.
-    fn said(&self, name: &str) -> Option<String> {
-        let metadata = members(self.metadata);
-        let places = ["requester_metadata", "spend_logs_metadata", "user_api_key_auth_metadata"];
-        let inner = places.iter().find_map(|place| text(members(metadata.get(*place).copied()).get(name).copied()));
-        inner.or_else(|| text(metadata.get(name).copied()))
-    }
-
-    fn execution(&self, tags: &BTreeMap<String, String>) -> Option<String> {
+    fn execution(&self, metadata: &Metadata<'_>, tags: &BTreeMap<String, String>) -> Option<String> {
         let names = ["joch.execution.id", "execution", "execution_id"];
-        let said = names.iter().find_map(|name| self.said(name).or_else(|| tags.get(*name).cloned()));
+        let said = names.iter().find_map(|name| metadata.said(name).or_else(|| tags.get(*name).cloned()));
         said.or_else(|| text(self.trace_id)).or_else(|| text(self.session_id))
     }
+}
 
-    fn named(&self, name: &str, tags: &BTreeMap<String, String>) -> Option<String> {
-        let said = self.said(name).or_else(|| tags.get(name).cloned()).filter(|name| !name.is_empty());
-        said.or_else(|| match name {
-            "team" => self.said("user_api_key_team_alias").or_else(|| self.said("user_api_key_team_id")),
-            "agent" => self.said("user_api_key_alias"),
-            _ => None,
-        })
-    }
+fn named(name: &str, metadata: &Metadata<'_>, tags: &BTreeMap<String, String>) -> Option<String> {
+    let said = metadata.said(name).or_else(|| tags.get(name).cloned()).filter(|name| !name.is_empty());
+    said.or_else(|| match name {
+        "team" => metadata.said("user_api_key_team_alias").or_else(|| metadata.said("user_api_key_team_id")),
+        "agent" => metadata.said("user_api_key_alias"),
+        _ => None,
+    })
 }
 
 /// `openai/gpt-4o-mini` without the provider that LiteLLM puts before it.

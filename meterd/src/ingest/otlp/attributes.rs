@@ -51,6 +51,7 @@ pub(super) enum Field {
     CostDetails,
     // For whom.
     Execution,
+    Reservation,
     Conversation,
     Agent,
     Namespace,
@@ -173,6 +174,7 @@ pub(super) const ALIASES: &[(Field, &[&str])] = &[
             "traceloop.association.properties.execution",
         ],
     ),
+    (F::Reservation, &["joch.reservation.id", "meterd.reservation.id"]),
     (F::Conversation, &["gen_ai.conversation.id", "session.id"]),
     (F::Agent, &["joch.agent.name", "gen_ai.agent.name", "agent.name"]),
     (F::Namespace, &["joch.agent.namespace", "service.namespace", "k8s.namespace.name"]),

@@ -14,8 +14,9 @@ use crate::event::{MODEL_BYTES_MAX, NAME_BYTES_MAX, Rejection, SOURCE_BYTES_MAX,
 use crate::ingest::Item;
 
 /// Attributes that say for whom a call was made.
-const WHO: [Field; 7] = [
+const WHO: [Field; 8] = [
     Field::Execution,
+    Field::Reservation,
     Field::Conversation,
     Field::Agent,
     Field::Namespace,
@@ -132,6 +133,7 @@ impl Draft {
         let agent = who.field(Field::Agent).or_else(|| rule.and_then(|rule| rule.agent.clone()));
         let namespace = who.field(Field::Namespace).or_else(|| rule.and_then(|rule| rule.namespace.clone()));
         let team = who.field(Field::Team).or_else(|| rule.and_then(|rule| rule.team.clone()));
+        let reservation = who.own.text(names(Field::Reservation)).map(Arc::from);
         let event = UsageEvent {
             id: self.id,
             source: printable(&source, SOURCE_BYTES_MAX),
@@ -149,8 +151,8 @@ impl Draft {
             attrs: Attrs::new(),
             outcome: self.outcome,
             estimated: false,
-            reservation: None,
-            settles: false,
+            settles: reservation.is_some(),
+            reservation,
             reported_cost: self.reported,
         };
         event.validate()?;

@@ -86,6 +86,8 @@ fn event(
     let named_namespace = around.name(Field::Namespace).or_else(|| rule.and_then(|rule| rule.namespace.clone()));
     let named_agent = around.agent().or_else(|| rule.and_then(|rule| rule.agent.clone()));
     let named_team = around.name(Field::Team).or_else(|| rule.and_then(|rule| rule.team.clone()));
+    // Never from a span above: that may be about more than this call.
+    let reservation = span.attributes.name(Field::Reservation);
     let event = UsageEvent {
         id: Arc::clone(id),
         source: printable(&source, SOURCE_BYTES_MAX),
@@ -105,8 +107,8 @@ fn event(
         attrs,
         outcome: if span.failed() { CallOutcome::Error } else { CallOutcome::Ok },
         estimated: false,
-        reservation: None,
-        settles: false,
+        settles: reservation.is_some(),
+        reservation,
         reported_cost: call.reported_cost,
     };
     event.validate()?;

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::call::Call;
 use super::dialect::{Class, classify};
+use super::relatives::Family;
 use super::span::{Span, SpanId, TraceId};
 
 /// Most spans that are remembered.
@@ -84,12 +85,13 @@ impl Recent {
     }
 
     /// Marks calls that were counted in another request, and remembers what is around those that count now.
-    pub(super) fn settle(&mut self, tenant: &str, calls: &mut [Call], spans: &[Span]) {
+    pub(super) fn settle(&mut self, tenant: &str, calls: &mut [Call], family: &Family<'_>) {
+        let spans = family.spans();
         let digest: [u8; 32] = Sha256::digest(tenant.as_bytes()).into();
         let tenant = digest.first_chunk::<8>().copied().unwrap_or_default();
         let key = |trace: TraceId, id: SpanId| (tenant, trace, id);
         let of = |span: &Span| Some(key(span.trace?, span.id?));
-        let under = self.under(spans, key);
+        let under = self.under(family, key);
         for call in calls.iter_mut().filter(|call| call.class.is_model() && !call.duplicate) {
             let own = spans.get(call.span).and_then(of);
             call.duplicate = under.contains(&call.span) || own.is_some_and(|own| self.is(own, ABOVE));
@@ -101,55 +103,52 @@ impl Recent {
         }
         let counted = calls.iter().filter(|call| call.class.is_model() && !call.duplicate && call.has_usage());
         let leaves: HashSet<usize> = counted.map(|call| call.span).collect();
-        for (index, span) in spans.iter().enumerate() {
-            let Some(own) = of(span) else { continue };
-            if leaves.contains(&index) {
-                self.remember(own, UNDER);
-            }
+        for own in leaves.iter().filter_map(|index| spans.get(*index)).filter_map(of) {
+            self.remember(own, UNDER);
         }
-        self.above(spans, &leaves, key);
+        self.above(family, &leaves, key);
     }
 
     /// Spans with an ancestor that was counted in another request. A call inside of a tool is a call of its own.
-    fn under(&self, spans: &[Span], key: impl Fn(TraceId, SpanId) -> Key) -> HashSet<usize> {
-        if self.sides.is_empty() {
-            return HashSet::new();
-        }
-        let known = by_id(spans);
-        let is_under = |span: &Span| {
-            let mut at = span;
+    fn under(&self, family: &Family<'_>, key: impl Fn(TraceId, SpanId) -> Key) -> HashSet<usize> {
+        let spans = family.spans();
+        let is_under = |index: usize| {
+            let mut at = index;
             for _ in 0..ANCESTORS_MAX {
-                let (Some(trace), Some(parent)) = (at.trace, at.parent) else { return false };
+                let Some((trace, parent)) = spans.get(at).and_then(|span| Some((span.trace?, span.parent?))) else {
+                    return false;
+                };
                 if self.is(key(trace, parent), UNDER) {
                     return true;
                 }
-                match known.get(&(trace, parent)).and_then(|index| spans.get(*index)) {
-                    Some(next) if classify(next) != Class::Tool => at = next,
-                    _ => return false,
+                match family.parent(at).filter(|next| !is_tool(spans, *next)) {
+                    Some(next) => at = next,
+                    None => return false,
                 }
             }
             false
         };
-        let calls = spans.iter().enumerate().filter(|(_, span)| classify(span) != Class::Tool && is_under(span));
-        calls.map(|(index, _)| index).collect()
+        if self.sides.is_empty() {
+            return HashSet::new();
+        }
+        (0..spans.len()).filter(|index| is_under(*index) && !is_tool(spans, *index)).collect()
     }
 
     /// Remembers the spans above counted leaves, through those of this request up to the first that is not in it.
-    fn above(&mut self, spans: &[Span], leaves: &HashSet<usize>, key: impl Fn(TraceId, SpanId) -> Key) {
-        let known = by_id(spans);
+    fn above(&mut self, family: &Family<'_>, leaves: &HashSet<usize>, key: impl Fn(TraceId, SpanId) -> Key) {
+        let spans = family.spans();
         for (index, span) in spans.iter().enumerate() {
             let (Some(trace), Some(id), Some(_)) = (span.trace, span.id, span.parent) else { continue };
-            let begins = leaves.contains(&index) || (self.is(key(trace, id), ABOVE) && classify(span) != Class::Tool);
-            let mut at = begins.then_some(span);
+            let begins = leaves.contains(&index) || (self.is(key(trace, id), ABOVE) && !is_tool(spans, index));
+            let mut at = begins.then_some(index);
             for _ in 0..ANCESTORS_MAX {
-                let Some(parent) = at.and_then(|span| span.parent) else { break };
+                let Some(parent) = at.and_then(|at| spans.get(at)?.parent) else { break };
                 if self.is(key(trace, parent), ABOVE) {
                     // What is above it is found when its own turn comes.
                     break;
                 }
                 self.remember(key(trace, parent), ABOVE);
-                at = known.get(&(trace, parent)).and_then(|index| spans.get(*index));
-                at = at.filter(|span| classify(span) != Class::Tool);
+                at = at.and_then(|at| family.parent(at)).filter(|next| !is_tool(spans, *next));
             }
         }
     }
@@ -176,7 +175,7 @@ impl Recent {
     }
 }
 
-fn by_id(spans: &[Span]) -> HashMap<(TraceId, SpanId), usize> {
-    let ids = spans.iter().enumerate().filter_map(|(index, span)| Some(((span.trace?, span.id?), index)));
-    ids.collect()
+/// A call inside of a tool is no part of the call that asked for the tool.
+fn is_tool(spans: &[Span], index: usize) -> bool {
+    spans.get(index).is_some_and(|span| classify(span) == Class::Tool)
 }

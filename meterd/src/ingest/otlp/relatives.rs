@@ -35,14 +35,16 @@ impl<'a> Family<'a> {
         Self { spans: &request.spans, by_id }
     }
 
+    /// A span's parent, if it is in this request.
+    pub(super) fn parent(&self, span: usize) -> Option<usize> {
+        let span = self.spans.get(span)?;
+        self.by_id.get(&(span.trace?, span.parent?)).copied()
+    }
+
     /// The ancestors of a span that are in this request, nearest first; never the span itself. A ring of parents
     /// ends where it closes, or at the bound.
     pub(super) fn ancestors(&self, span: usize) -> impl Iterator<Item = usize> + '_ {
-        let parent = |index: usize| {
-            let span = self.spans.get(index)?;
-            self.by_id.get(&(span.trace?, span.parent?)).copied()
-        };
-        let up = std::iter::successors(parent(span), move |index| parent(*index));
+        let up = std::iter::successors(self.parent(span), move |index| self.parent(*index));
         up.take_while(move |ancestor| *ancestor != span).take(ANCESTORS_MAX)
     }
 
