@@ -7,6 +7,7 @@ mod kills;
 mod listeners;
 mod prices;
 mod reload;
+mod selectors;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -183,6 +184,7 @@ async fn begin(
     followers.spawn(pricer.clone().serve(orders, app.stop.clone()));
     followers.spawn(app.settler.clone().run(app.stop.clone()));
     followers.spawn(expire::expire(app.clone(), app.stop.clone()));
+    followers.spawn(selectors::watch(app.clone(), app.stop.clone()));
     kills::drive(config, app, dir, cursor, followers, following)?;
     Ok(pricer)
 }

@@ -27,6 +27,7 @@ mod events;
 mod executions;
 mod export;
 mod faults;
+mod holds;
 mod kills;
 mod late;
 mod layers;

@@ -7,7 +7,7 @@ pub(crate) const EVERYTHING: &str = "everything";
 
 /// `(rooms, what they may use)`. A room may always use itself.
 pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
-    (&["clock"], &["pricing"]),
+    (&["clock"], &["pricing", "budget"]),
     (&["event"], &["pricing", "budget"]),
     (&["ingest"], &["pricing", "budget", "event"]),
     (&["resource"], &["pricing", "budget", "event"]),
@@ -64,6 +64,7 @@ pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
     (
         "pricing",
         &[
+            "arrayvec",
             "jiff",
             "regex_lite",
             "rust_decimal",

@@ -122,13 +122,17 @@ impl World {
             }
             Strike::ClockJump => {
                 self.tally.count("fault: clock jump");
-                self.now += match self.prng.below(4) {
-                    0 => self.prng.within(-2 * HOUR, 0),
-                    1 => self.prng.within(-3 * DAY, 0),
-                    2 => self.prng.within(0, 2 * DAY),
-                    _ => self.prng.within(-SECOND, SECOND),
-                };
-                Ok(())
+                match self.prng.below(8) {
+                    0 => self.clocks.jump(self.prng.within(-2 * HOUR, 0)),
+                    1 => self.clocks.jump(self.prng.within(-3 * DAY, 0)),
+                    2 => self.clocks.jump(self.prng.within(0, 2 * DAY)),
+                    3 => self.clocks.jump(self.prng.within(-6 * SECOND, 6 * SECOND)),
+                    // A year ahead, until somebody sees it.
+                    4 if !self.clocks.is_doubted() => self.clocks.jump(365 * DAY),
+                    5 if !self.clocks.is_doubted() => self.clocks.jump(-365 * DAY),
+                    _ => self.clocks.mend(),
+                }
+                self.look_at_clock()
             }
             Strike::Following(fault) => self.deliver_under_fire(fault),
             Strike::SnapshotRots => self.rot_snapshot(),

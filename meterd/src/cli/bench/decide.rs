@@ -168,6 +168,7 @@ impl Core {
                 tokens: 4_000,
                 tool_calls: 1,
                 model_calls: 1,
+                unpriced: false,
             },
             ceiling: None,
             ttl_ms: HOUR_MS,

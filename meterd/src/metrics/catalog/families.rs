@@ -177,6 +177,10 @@ families! {
         "Requests answered.";
     HTTP_DURATION: Histogram Daemon "meterd_http_request_duration_seconds" "seconds" ["handler"]
         "Time to answer a request.";
+    CLOCK_FROZEN: Gauge Daemon "meterd_clock_frozen" "" []
+        "1 while the wall clock is not believed because it jumped; time goes on as measured.";
+    CLOCK_JUMPS: Counter Daemon "meterd_clock_jumps_total" "" []
+        "Times that the wall clock jumped against the boot clock.";
     BUILD_INFO: Info Daemon "meterd_build_info" "" ["version" "revision"]
         "Build of the running daemon.";
     PROCESS_CPU: Counter Daemon "process_cpu_seconds_total" "seconds" []
