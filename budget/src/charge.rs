@@ -259,6 +259,7 @@ impl Charge {
             tokens: u64::try_from(moved.unit(Unit::Tokens)).unwrap_or(u64::MAX),
             tool_calls: count(moved.tool_calls),
             model_calls: count(moved.model_calls),
+            unpriced: matches!(self.priced, Priced::Unpriced(_)),
         }
     }
 
