@@ -40,7 +40,7 @@ pub(super) async fn post(State(app): State<App>, body: Body) -> Result<Response,
     let (resources, _) = resource::read(&documents)
         .map_err(|problems| super::resources::refused(StatusCode::BAD_REQUEST, "invalid_resource", &problems))?;
     let proposed = resources.iter().filter_map(|resource| match resource.command(Origin::Api) {
-        Some(Command::Apply(applied)) => Some(applied),
+        Command::Apply(applied) => Some(applied),
         _ => None,
     });
     let asked = Asked { proposed: proposed.collect(), since, until };

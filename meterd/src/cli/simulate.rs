@@ -52,7 +52,7 @@ impl Simulate {
         let report = match self.source.open()? {
             Source::AtRest(data) => {
                 let proposed = resources.iter().filter_map(|resource| match resource.command(Origin::Api) {
-                    Some(Command::Apply(applied)) => Some(applied),
+                    Command::Apply(applied) => Some(applied),
                     _ => None,
                 });
                 let asked = Asked { proposed: proposed.collect(), since, until };
