@@ -8,7 +8,7 @@ use pricing::{Attrs, Money, Timestamp, Usage, UsageKey};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Unit;
-use crate::reservation::{Claim, Found};
+use crate::reservation::{Claim, Estimate, Found};
 use crate::scope::Ref;
 
 /// Whom a run or a call is for, beside its namespace.
@@ -249,6 +249,20 @@ impl Subject {
 }
 
 impl Charge {
+    /// What a reservation for exactly this call would have asked for.
+    #[must_use]
+    pub fn as_estimate(&self) -> Estimate {
+        let moved = self.moved();
+        let count = |calls: u64| u32::try_from(calls).unwrap_or(u32::MAX);
+        Estimate {
+            usd: Some(moved.cost),
+            tokens: u64::try_from(moved.unit(Unit::Tokens)).unwrap_or(u64::MAX),
+            tool_calls: count(moved.tool_calls),
+            model_calls: count(moved.model_calls),
+            unpriced: matches!(self.priced, Priced::Unpriced(_)),
+        }
+    }
+
     /// What it adds to each unit. A tool event may stand for several calls; usage that cannot be has no tokens.
     pub(crate) fn moved(&self) -> Moved {
         let (mut tool_calls, mut model_calls, mut approvals) = (0, 0, 0);

@@ -47,6 +47,7 @@ mod reservations;
 mod run;
 mod series;
 mod settle;
+mod simulate;
 mod startup;
 mod tables;
 mod terminal;

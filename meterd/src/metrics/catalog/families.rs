@@ -85,6 +85,10 @@ families! {
         "Kill signals that an execution answered or that its end confirmed.";
     KILLS_FAILED: Counter Ledger "meterd_kill_signals_failed_total" "" ["channel" "reason"]
         "Kill signals that could not be delivered.";
+    KILLS_ESCALATED: Counter Ledger "meterd_kill_signals_escalated_total" "" ["channel"]
+        "Kills handed on to this channel because the one before did not do; `none` once all were tried in vain.";
+    KILLS_MANUAL: Counter Ledger "meterd_kill_signals_manual_total" "" ["agent_namespace"]
+        "Kills that a person was called for.";
     KILLS_PENDING: Gauge State "meterd_kill_signals_pending" "" ["channel"]
         "Kill signals without an answer yet.";
     KILL_OLDEST_PENDING: Gauge State "meterd_kill_oldest_pending_timestamp_seconds" "seconds" ["channel"]
