@@ -7,15 +7,18 @@
 use std::sync::Arc;
 
 use pricing::cost::Unpriced;
-use pricing::{Money, Quantity, Timestamp, UsageKey};
+use pricing::usage::TokenTotals;
+use pricing::{Attrs, Money, Quantity, Timestamp, Usage, UsageKey};
 use serde::{Deserialize, Serialize};
 
-use crate::charge::{Called, Charge, Priced, Subject};
+use crate::charge::{CallOutcome, Called, Charge, Moved, Priced, Subject};
 use crate::counter::AHEAD_MAX_NANOS;
 use crate::scope::Ref;
 
 /// Unpriced charges that the state lists one by one; those beyond are counted, and found in the ledger.
 pub const QUARANTINE_LISTED_MAX: usize = 100_000;
+/// Charges that are estimates and may be superseded, the newest: an older one stands.
+pub const ESTIMATES_KEPT_MAX: usize = 65_536;
 /// Adjustments that the state remembers, the newest. Who adjusts has read the ledger to within so many of them.
 pub const ADJUSTMENTS_KEPT_MAX: usize = 65_536;
 
@@ -62,6 +65,68 @@ pub enum AdjustReason {
     },
     /// Part of it is free: a credit, booked with the charge.
     Allowance(Arc<Drawn>),
+    /// The charge was an estimate, and now the call itself is known.
+    Superseded(Arc<Superseded>),
+}
+
+/// The call of which only an estimate was booked, as its own event says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Superseded {
+    /// The event's id.
+    pub event_id: Arc<str>,
+    /// Its source.
+    pub source: Arc<str>,
+    /// Its dedup key.
+    pub key: u128,
+    /// That of its response.
+    pub response_key: Option<u128>,
+    /// Hash of its content.
+    pub body: u64,
+    /// Its time, which picks its price and not its windows.
+    pub time: Timestamp,
+    /// What was called.
+    pub called: Called,
+    /// Usage as declared.
+    pub usage: Usage,
+    /// Served attributes that decide the price.
+    pub attrs: Attrs,
+    /// How the call ended.
+    pub outcome: CallOutcome,
+    /// Tokens of the estimate, which no longer count.
+    pub tokens_before: TokenTotals,
+    /// Tokens that count instead.
+    pub tokens: TokenTotals,
+}
+
+impl Superseded {
+    /// What an event says of the call that was booked as `estimate`.
+    #[must_use]
+    pub fn of(estimate: &Charge, event: &Charge) -> Self {
+        Self {
+            event_id: event.event_id.clone(),
+            source: event.source.clone(),
+            key: event.key,
+            response_key: event.response_key,
+            body: event.body,
+            time: event.time,
+            called: event.called.clone(),
+            usage: event.usage.clone(),
+            attrs: event.attrs.clone(),
+            outcome: event.outcome,
+            tokens_before: estimate.usage.tokens().unwrap_or_default(),
+            tokens: event.usage.tokens().unwrap_or_default(),
+        }
+    }
+
+    /// The charge with what is known of its call now: what prices it from here on.
+    #[must_use]
+    pub fn corrected(&self, mut charge: Charge) -> Charge {
+        (charge.time, charge.outcome) = (self.time, self.outcome);
+        charge.called.clone_from(&self.called);
+        charge.usage.clone_from(&self.usage);
+        charge.attrs.clone_from(&self.attrs);
+        charge
+    }
 }
 
 /// What a call took of a free allowance.
@@ -82,7 +147,7 @@ pub struct Drawn {
 }
 
 impl AdjustReason {
-    /// `settled`, `repriced`, `operator`, `allowance`: the wire's word.
+    /// `settled`, `repriced`, `operator`, `allowance`, `superseded`: the wire's word.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -90,6 +155,7 @@ impl AdjustReason {
             Self::Repriced => "repriced",
             Self::Operator { .. } => "operator",
             Self::Allowance(_) => "allowance",
+            Self::Superseded(_) => "superseded",
         }
     }
 }
@@ -167,6 +233,24 @@ impl Priced {
             Self::Zero(_) => Some(Money::ZERO),
             Self::Reported(cost) => Some(*cost),
             Self::Unpriced(_) => None,
+        }
+    }
+}
+
+impl Adjustment {
+    /// What it adds to each unit: money, and tokens where the call itself is known only now.
+    pub(crate) fn moved(&self) -> Moved {
+        self.reason.moved(self.delta)
+    }
+}
+
+impl AdjustReason {
+    pub(crate) fn moved(&self, delta: Money) -> Moved {
+        match self {
+            Self::Superseded(known) => {
+                Moved { tokens: known.tokens, fewer: known.tokens_before, ..Moved::money(delta) }
+            }
+            _ => Moved::money(delta),
         }
     }
 }

@@ -8,7 +8,7 @@ use pricing::{Attrs, Money, Timestamp, Usage, UsageKey};
 use serde::{Deserialize, Serialize};
 
 use crate::budget::Unit;
-use crate::reservation::{Claim, Found};
+use crate::reservation::{Claim, Estimate, Found};
 use crate::scope::Ref;
 
 /// Whom a run or a call is for, beside its namespace.
@@ -180,7 +180,8 @@ pub struct Charge {
     pub reported_cost: Option<Money>,
     /// The reservation that it settles.
     pub claim: Option<Claim>,
-    /// Held while it has no price, where no budget names a ceiling of its own.
+    /// Held while it has no price. As asked: where no budget names a ceiling of its own. As booked: what is held, `None` where
+    /// nothing is or where its reservation goes on holding.
     pub ceiling: Option<Money>,
     /// A person had it booked after it was refused for its time.
     pub late: bool,
@@ -191,6 +192,8 @@ pub struct Charge {
 pub(crate) struct Moved {
     pub(crate) cost: Money,
     pub(crate) tokens: TokenTotals,
+    /// Tokens that no longer count: those of an estimate.
+    pub(crate) fewer: TokenTotals,
     pub(crate) tool_calls: u64,
     pub(crate) model_calls: u64,
     pub(crate) approvals: u64,
@@ -199,13 +202,20 @@ pub(crate) struct Moved {
 impl Moved {
     /// Money and nothing else: an adjustment is no call.
     pub(crate) fn money(cost: Money) -> Self {
-        Self { cost, tokens: TokenTotals::default(), tool_calls: 0, model_calls: 0, approvals: 0 }
+        Self {
+            cost,
+            tokens: TokenTotals::default(),
+            fewer: TokenTotals::default(),
+            tool_calls: 0,
+            model_calls: 0,
+            approvals: 0,
+        }
     }
 
     pub(crate) fn unit(&self, unit: Unit) -> i128 {
         match unit {
             Unit::Usd => self.cost.scaled(),
-            Unit::Tokens => i128::from(self.tokens.total()),
+            Unit::Tokens => i128::from(self.tokens.total()).saturating_sub(i128::from(self.fewer.total())),
             Unit::ToolCalls => i128::from(self.tool_calls),
             Unit::ModelCalls => i128::from(self.model_calls),
         }
@@ -239,6 +249,20 @@ impl Subject {
 }
 
 impl Charge {
+    /// What a reservation for exactly this call would have asked for.
+    #[must_use]
+    pub fn as_estimate(&self) -> Estimate {
+        let moved = self.moved();
+        let count = |calls: u64| u32::try_from(calls).unwrap_or(u32::MAX);
+        Estimate {
+            usd: Some(moved.cost),
+            tokens: u64::try_from(moved.unit(Unit::Tokens)).unwrap_or(u64::MAX),
+            tool_calls: count(moved.tool_calls),
+            model_calls: count(moved.model_calls),
+            unpriced: matches!(self.priced, Priced::Unpriced(_)),
+        }
+    }
+
     /// What it adds to each unit. A tool event may stand for several calls; usage that cannot be has no tokens.
     pub(crate) fn moved(&self) -> Moved {
         let (mut tool_calls, mut model_calls, mut approvals) = (0, 0, 0);
@@ -250,7 +274,7 @@ impl Charge {
             Called::Approval => approvals = 1,
         }
         let tokens = self.usage.tokens().unwrap_or_default();
-        Moved { cost: self.amount(), tokens, tool_calls, model_calls, approvals }
+        Moved { cost: self.amount(), tokens, fewer: TokenTotals::default(), tool_calls, model_calls, approvals }
     }
 
     /// Money to book: zero while unpriced. Credits are entries of their own.

@@ -9,6 +9,7 @@ mod run;
 mod settle;
 mod slice;
 mod tree;
+mod unpriced;
 
 use std::sync::Arc;
 
@@ -269,7 +270,8 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
 /// What a run may still spend at `now`; `None` for a run that is not known. Pure.
 ///
 /// Figures are those of the windows that run at `now`: a window that has begun without a charge has spent nothing.
-/// The denial is the fence, else the end of the run, else the first counter without headroom whose limit denies.
+/// The denial is the fence, else the end of the run, else the first budget that refuses: by a counter without headroom, or
+/// because a call has no price.
 #[must_use]
 pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allowance> {
     let now = now.max(state.log_time());
@@ -279,6 +281,9 @@ pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allow
     let turn = state.turn_left(&run.execution);
     let mut counters = Vec::new();
     state.each_bound(Who::run(number, run), |bound| {
+        if denial.is_none() {
+            denial = unpriced::denial(&bound, run.execution.unpriced_calls > 0);
+        }
         let (window, tally, _) = state.judged(&bound, now, now);
         let Some(counter) = bound.slot.counter_at(bound.row, window, tally) else { return };
         let used_up = counter.spent.saturating_add(counter.held) >= counter.limit;
@@ -288,7 +293,8 @@ pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allow
         counters.push(counter);
     });
     // In the last turn the allowance is the limit that counts.
-    if turn.as_ref().is_some_and(|turn| turn.left > Money::ZERO) && matches!(denial, Some(Denial::Limit(_))) {
+    let by_budget = matches!(denial, Some(Denial::Limit(_) | Denial::Unpriced(_)));
+    if turn.as_ref().is_some_and(|turn| turn.left > Money::ZERO) && by_budget {
         denial = None;
     }
     Some(Allowance { denial, turn, counters })

@@ -35,6 +35,8 @@ pub(crate) struct Slot {
     pub(crate) rows: Vec<Row>,
     /// Money charged to it since it was created, all windows together.
     pub(crate) charged: Money,
+    /// What of it nothing was held for.
+    pub(crate) overshoot: Money,
 }
 
 /// Every budget that a resource carries.
@@ -76,7 +78,8 @@ pub(crate) struct ClassKey {
 impl Slot {
     pub(crate) fn new(budget: Budget, now: Timestamp) -> Self {
         let calendar = budget.calendar();
-        let mut slot = Self { budget: budget.clone(), calendar, rows: Vec::new(), charged: Money::ZERO };
+        let mut slot =
+            Self { budget: budget.clone(), calendar, rows: Vec::new(), charged: Money::ZERO, overshoot: Money::ZERO };
         slot.replace(budget, now);
         slot
     }

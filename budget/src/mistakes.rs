@@ -71,6 +71,10 @@ mistakes! {
     ReleasedTwice: "what expires is given back twice",
     HeldNotRestored: "a snapshot does not bring back what is held",
     DeniedThenGranted: "a reservation that was denied is decided again",
+    CeilingKept: "a price that arrives does not give back the ceiling that stood for it",
+    SupersededTwice: "an estimate is superseded again",
+    ClockFollowed: "a clock that jumps is believed at once",
+    TurnNeverUsedUp: "the last turn of a run has no allowance",
     BoundsNotKept: "a delivery that is repeated takes along what came since",
 }
 

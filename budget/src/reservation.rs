@@ -31,6 +31,8 @@ pub struct Estimate {
     pub tool_calls: u32,
     /// Model calls.
     pub model_calls: u32,
+    /// It names what no price table in force has.
+    pub unpriced: bool,
 }
 
 /// The wish to hold an amount.
@@ -111,6 +113,10 @@ pub struct Reservation {
     pub standing: Standing,
     /// Why it was refused.
     pub denial: Option<Box<Denial>>,
+    /// Calls of it without a price: the money that is left stays held until each has one, also once it is resolved.
+    pub unpriced: u32,
+    /// The entry of the charge that settled it; 0 when none did.
+    pub settled_by: u64,
 }
 
 /// Why nothing more may be spent: a fence, or the counter that lacks headroom.
@@ -234,6 +240,11 @@ impl Amounts {
         }
     }
 
+    /// Money alone.
+    pub(crate) fn money(usd: Money) -> Self {
+        Self { usd, ..Self::ZERO }
+    }
+
     /// What is left without `part`, which is no more of any unit than there is.
     pub(crate) fn less(&self, part: &Self) -> Self {
         Self {
@@ -250,6 +261,16 @@ impl Reservation {
     #[must_use]
     pub fn is_held(&self) -> bool {
         self.standing == Standing::Held
+    }
+
+    /// Does it, or what is left of it, count on counters?
+    pub(crate) fn counts(&self) -> bool {
+        self.is_held() || self.unpriced > 0
+    }
+
+    /// Nobody reserved it: it holds the ceiling of one call without a price.
+    pub(crate) fn is_cover(&self) -> bool {
+        self.id.is_empty()
     }
 }
 

@@ -7,10 +7,12 @@ mod adjust;
 mod allowance;
 mod bound;
 mod count;
+mod cover;
 mod fold;
 mod forget;
 mod hold;
 mod index;
+mod lift;
 mod run;
 mod tree;
 
@@ -26,6 +28,7 @@ use self::adjust::Prices;
 use self::allowance::Allowances;
 use self::hold::Reservations;
 use self::index::Index;
+use self::run::plus;
 use crate::budget::Budget;
 use crate::charge::Subject;
 use crate::decide::TurnLeft;
@@ -118,6 +121,22 @@ pub struct Execution {
     pub last_seq: u64,
     /// Rises with each entry after completion.
     pub revision: u64,
+    /// Live reservations.
+    pub holds: u32,
+    /// Cost that nothing was held for.
+    pub overshoot: Overshoot,
+}
+
+/// Cost that nothing was held for: by so much, and no more, can a limit be passed. Before free allowances; refunds do not
+/// lower it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Overshoot {
+    /// Above the estimates of calls that had reserved: Σ(actual − estimate)⁺.
+    pub above_estimate: Money,
+    /// Booked, or corrected upwards, after what was held for it had been given back.
+    pub late: Money,
+    /// Of calls that had reserved nothing.
+    pub unreserved: Money,
 }
 
 /// Token totals by disjoint type, so that their sum is right.
@@ -135,6 +154,20 @@ pub struct Tokens {
     pub reasoning: u64,
 }
 
+impl Overshoot {
+    /// All of it.
+    #[must_use]
+    pub fn total(&self) -> Money {
+        plus(plus(self.above_estimate, self.late), self.unreserved)
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.above_estimate = plus(self.above_estimate, more.above_estimate);
+        self.late = plus(self.late, more.late);
+        self.unreserved = plus(self.unreserved, more.unreserved);
+    }
+}
+
 impl Execution {
     /// Calls of every kind.
     #[must_use]
@@ -149,6 +182,14 @@ impl Tokens {
     pub fn total(&self) -> i128 {
         let parts = [self.input, self.cache_read, self.cache_write, self.output, self.reasoning];
         parts.into_iter().fold(0, |sum, part| sum.saturating_add(i128::from(part)))
+    }
+
+    fn less(&mut self, fewer: &TokenTotals) {
+        self.input = self.input.saturating_sub(fewer.input);
+        self.cache_read = self.cache_read.saturating_sub(fewer.cache_read);
+        self.cache_write = self.cache_write.saturating_sub(fewer.cache_write);
+        self.output = self.output.saturating_sub(fewer.output);
+        self.reasoning = self.reasoning.saturating_sub(fewer.reasoning);
     }
 
     fn add(&mut self, more: &TokenTotals) {
@@ -251,11 +292,15 @@ impl State {
         Some(TurnLeft { kill: kill.id.clone(), left: Money::from_scaled(left)?, until: turn.until })
     }
 
-    /// The kill of a run whose turn is used up once the run has cost so much.
+    /// The kill of a run whose turn is used up once the run has cost so much; not one that is closed, since that run is gone.
     pub(crate) fn turn_used_up(&self, execution: &Execution, cost: Money) -> Option<&Kill> {
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::TurnNeverUsedUp) {
+            return None;
+        }
         let kill = self.kill(execution.winding.as_deref()?)?;
         let spent = cost.scaled().saturating_sub(kill.cost_at_decision.scaled());
-        (spent >= kill.turn?.allowance.scaled()).then_some(kill)
+        (spent >= kill.turn?.allowance.scaled() && !kill.state.is_closed()).then_some(kill)
     }
 
     /// Every kill that is not closed, oldest first.

@@ -160,8 +160,7 @@ fn utilization_is_the_highest_share_of_a_live_run() {
 #[test]
 fn a_price_table_is_pinned_when_it_changes() {
     let mut world = World::default();
-    let table =
-        |digest: &str| Command::Pin(TableRef { name: "openai".into(), version: "1".into(), digest: digest.into() });
+    let table = |digest: &str| Command::Pin(TableRef::new("openai", "1", digest));
     assert_eq!(world.run(table("a")).0, Verdict::Done);
     assert_eq!(world.run(table("a")).0, Verdict::Unchanged);
     assert_eq!(world.run(table("b")).0, Verdict::Done);

@@ -31,6 +31,7 @@ mod reservations;
 mod resources;
 mod scrape;
 mod signals;
+mod simulate;
 mod sinks;
 mod traces;
 mod usage;
@@ -71,9 +72,12 @@ pub use openapi::document as openapi_document;
 pub use points::Telemetry;
 pub use reconcile::{metered, question as metered_question};
 
-/// What every route may use; cheap to clone.
+/// What every route may use; cheap to clone: a request does it several times.
 #[derive(Clone)]
-pub struct App {
+pub struct App(Arc<Rooms>);
+
+/// The rooms behind an [`App`].
+pub struct Rooms {
     /// The writer.
     pub meter: meter::Handle,
     /// Executions and budgets as of the newest durable entry.
@@ -118,6 +122,22 @@ pub struct App {
     pub readiness: Readiness,
     /// Set when the daemon goes down: long answers end.
     pub stop: CancellationToken,
+}
+
+impl App {
+    /// An app of these rooms.
+    #[must_use]
+    pub fn new(rooms: Rooms) -> Self {
+        Self(Arc::new(rooms))
+    }
+}
+
+impl std::ops::Deref for App {
+    type Target = Rooms;
+
+    fn deref(&self) -> &Rooms {
+        &self.0
+    }
 }
 
 /// What reservations have where they say nothing.
@@ -173,6 +193,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/import", post(dead_letters::import))
         .route("/v1/reprice", post(quarantine::reprice))
+        .route("/v1/simulate", post(simulate::post))
         .route("/v1/adjustments", post(adjustments::post))
         .route("/v1/resources/apply", post(resources::apply))
         .route("/v1/resources/validate", post(resources::validate))

@@ -21,6 +21,7 @@ mod reconcile;
 mod reprice;
 mod run;
 mod serve;
+mod simulate;
 mod sink;
 mod source;
 mod tables;
@@ -95,6 +96,8 @@ enum Command {
     Cost(cost::Cost),
     /// The most expensive agents, models, tools, executions or teams
     Top(cost::Top),
+    /// Try a budget on past runs: which would have been alerted, denied, killed, and what that would have saved
+    Simulate(simulate::Simulate),
     /// Compare a provider's bill with what was metered: captured share, differences, likely causes
     Reconcile(reconcile::Reconcile),
     /// ClickHouse: how far it is, and everything once more
@@ -219,6 +222,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Failure> {
         Command::Adjust(adjust) => adjust.run(),
         Command::Cost(cost) => cost.run(),
         Command::Top(top) => top.run(),
+        Command::Simulate(simulate) => simulate.run(),
         Command::Reconcile(reconcile) => reconcile.run(),
         Command::Sink(sink) => sink.run(),
         Command::Get(get) => get.run(),

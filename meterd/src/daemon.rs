@@ -7,6 +7,7 @@ mod kills;
 mod listeners;
 mod prices;
 mod reload;
+mod selectors;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::figures::Figures;
 use self::listeners::Listeners;
 use self::prices::Pricer;
-use crate::api::{App, Order, PriceDesk, Readiness, ReservationDefaults, Telemetry};
+use crate::api::{App, Order, PriceDesk, Readiness, ReservationDefaults, Rooms, Telemetry};
 use crate::auth::{self, Auth};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -121,7 +122,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let clickhouse = clickhouse(config, &metrics, &view, &dir, (&mut followers, &following));
     let prices = Arc::new(ArcSwap::from_pointee(PriceBook::default()));
     let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
-    let app = App {
+    let app = App::new(Rooms {
         meter: meter.handle,
         view,
         rollups,
@@ -144,7 +145,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
         open_to_all: config.auth.allow_unauthenticated,
         readiness: Readiness::default(),
         stop: serving.clone(),
-    };
+    });
     let pricer = begin(config, &app, &dir, files, orders, cursor, (&mut followers, &following)).await?;
     let watches = reload::watch_all(&pricer, &app, config, &listeners).await?;
     let addresses = listeners.addresses(config);
@@ -183,6 +184,7 @@ async fn begin(
     followers.spawn(pricer.clone().serve(orders, app.stop.clone()));
     followers.spawn(app.settler.clone().run(app.stop.clone()));
     followers.spawn(expire::expire(app.clone(), app.stop.clone()));
+    followers.spawn(selectors::watch(app.clone(), app.stop.clone()));
     kills::drive(config, app, dir, cursor, followers, following)?;
     Ok(pricer)
 }

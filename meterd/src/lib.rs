@@ -23,6 +23,7 @@ pub mod rollup;
 pub mod server;
 pub mod settle;
 pub mod signal;
+pub mod simulate;
 pub mod sink;
 pub mod spans;
 pub mod watch;

@@ -163,13 +163,13 @@ pub fn entry_json(entry: &Entry) -> Option<Value> {
     }
 }
 
-/// A charge without a price as the API shows it.
+/// A charge without a price as the API shows it; `held` is what budgets hold until it has one.
 #[must_use]
-pub fn quarantined_json(seq: u64, quarantined: &Quarantined) -> Value {
+pub fn quarantined_json(seq: u64, quarantined: &Quarantined, held: Option<Money>) -> Value {
     let Quarantined { event_id, execution, time, provider, name, reason } = quarantined;
     json!({
         "seq": seq, "event_id": event_id, "namespace": execution.namespace, "execution": execution.name, "time": time,
-        "provider": provider, "name": name, "reason": reason.code(), "message": reason.to_string(),
+        "provider": provider, "name": name, "reason": reason.code(), "message": reason.to_string(), "held_usd": held,
     })
 }
 
@@ -193,6 +193,7 @@ fn adjustment_json(entry: &Entry, adjustment: &Adjustment) -> Value {
     };
     let (reason, by) = match &adjustment.reason {
         AdjustReason::Operator { reason, by } => (Some(reason), Some(by)),
+        AdjustReason::Superseded(known) => (None, Some(&known.source)),
         AdjustReason::Settled | AdjustReason::Repriced | AdjustReason::Allowance(_) => (None, None),
     };
     let mut value = json!({

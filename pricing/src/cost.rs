@@ -8,6 +8,7 @@ mod run;
 mod tests;
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -101,9 +102,14 @@ pub struct Cost {
     pub table: TableRef,
 }
 
-/// Which table, by content.
+/// Which table, by content. Cheap to copy: every cost carries one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TableRef {
+#[serde(transparent)]
+pub struct TableRef(Arc<TableName>);
+
+/// What a [`TableRef`] says.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TableName {
     /// `metadata.name`.
     #[serde(deserialize_with = "crate::text::name")]
     pub name: Arc<str>,
@@ -113,6 +119,22 @@ pub struct TableRef {
     /// sha256 over the canonical JSON of `spec`, 64 hex digits.
     #[serde(deserialize_with = "crate::text::name")]
     pub digest: Arc<str>,
+}
+
+impl TableRef {
+    /// A reference to the table of that name and version, with that content.
+    #[must_use]
+    pub fn new(name: impl Into<Arc<str>>, version: impl Into<Arc<str>>, digest: impl Into<Arc<str>>) -> Self {
+        Self(Arc::new(TableName { name: name.into(), version: version.into(), digest: digest.into() }))
+    }
+}
+
+impl Deref for TableRef {
+    type Target = TableName;
+
+    fn deref(&self) -> &TableName {
+        &self.0
+    }
 }
 
 /// One leaf, priced: `amount = round(quantity × rate ÷ per × multiplier × fx)`.

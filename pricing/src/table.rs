@@ -17,7 +17,6 @@ mod when;
 
 use std::sync::Arc;
 
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::cost::TableRef;
@@ -42,7 +41,8 @@ pub struct PriceTable {
     reference: TableRef,
     json: Arc<str>,
     models: Vec<Entry>,
-    providers: FxHashMap<Box<str>, Names>,
+    /// The models of each provider, sorted by its name: a book remembers where in this list a provider stands.
+    providers: Vec<(Box<str>, Names)>,
     tools: Tools,
     approval: Option<Entry>,
     unmatched: UnmatchedPolicy,
@@ -143,14 +143,14 @@ impl PriceTable {
         self.unmatched
     }
 
-    /// The providers it has models of, in no order.
+    /// The providers it has models of, in the order of their numbers.
     pub(crate) fn providers(&self) -> impl Iterator<Item = &str> + '_ {
-        self.providers.keys().map(|provider| &**provider)
+        self.providers.iter().map(|(provider, _)| &**provider)
     }
 
-    /// The entry for a model, at that time or at any, under the provider's name as the table spells it; `model` is normalised.
-    pub(crate) fn model(&self, provider: &str, model: &str, at: Option<Timestamp>) -> Option<(&Entry, Answer<'_>)> {
-        let names = self.providers.get(provider)?;
+    /// The entry for a model of the provider of that number, at that time or at any; `model` is normalised.
+    pub(crate) fn model(&self, provider: usize, model: &str, at: Option<Timestamp>) -> Option<(&Entry, Answer<'_>)> {
+        let (_, names) = self.providers.get(provider)?;
         let answer = spellings(model).find_map(|spelling| names.find(spelling, at))?;
         self.models.get(usize::try_from(answer.entry).ok()?).map(|entry| (entry, answer))
     }
@@ -166,9 +166,9 @@ impl PriceTable {
     }
 
     /// Every entry that claims a model's name at that time, the strongest first.
-    pub(crate) fn model_claims(&self, provider: &str, model: &str, at: Timestamp) -> Vec<(&Entry, Answer<'_>)> {
+    pub(crate) fn model_claims(&self, provider: usize, model: &str, at: Timestamp) -> Vec<(&Entry, Answer<'_>)> {
         let names = self.providers.get(provider);
-        let answers = names.into_iter().flat_map(|names| spellings(model).flat_map(|name| names.claims(name, at)));
+        let answers = names.into_iter().flat_map(|(_, names)| spellings(model).flat_map(|name| names.claims(name, at)));
         let entry = |answer: Answer<'_>| self.models.get(usize::try_from(answer.entry).ok()?);
         answers.filter_map(|answer| Some((entry(answer)?, answer))).collect()
     }

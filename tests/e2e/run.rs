@@ -184,3 +184,19 @@ fn a_wind_down_lets_an_agent_hand_back_and_then_stops_it() {
     assert_eq!(lines[1], "allowance allow 0.003");
     assert!(stays.stderr.contains("0.0105"), "three calls, no more: {}", stays.stderr);
 }
+
+/// A daemon that is gone at the end changes nothing of how the program ended.
+#[test]
+fn the_childs_code_is_passed_on_when_the_daemon_is_gone_by_then() {
+    let daemon = Daemon::start();
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = meterd(&["run", "--execution", "e1", "--", "sh", "-c"]);
+    command.arg(format!("kill -9 {} && exit 7", daemon.pid()));
+    command.env("METERD_URL", daemon.api()).current_dir(folder.path());
+    let ended = Process::start(&mut command, "run", folder.path()).wait(RUN_MAX).expect_code(7);
+    assert!(
+        ended.stderr.contains("warning: default/e1 is over (Failed) and the daemon was not told"),
+        "{}",
+        ended.stderr
+    );
+}

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::print_stderr)]
 #![allow(missing_docs, unreachable_pub)]
 
+mod clocks;
 mod disk;
 #[cfg(feature = "mistakes")]
 mod mistakes;

@@ -5,6 +5,8 @@
 
 mod charge;
 pub mod counters;
+mod cover;
+mod estimate;
 mod hold;
 mod run;
 pub mod windows;
@@ -14,9 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use budget::entry::Phase;
 
 use self::counters::{Bound, Bucket, Counters, Who, rearmed};
+pub use self::cover::Cover;
 pub use self::hold::Hold;
 use self::windows::Span;
-use crate::words::{Act, BudgetId, RunNo, Said, Seen, Share};
+use crate::words::{Act, BudgetId, Kind, RunNo, Said, Seen, Share};
 use budget::Window;
 
 /// A run.
@@ -33,6 +36,8 @@ pub struct Run {
     pub approvals: u64,
     pub unpriced: u64,
     pub kill: Option<u64>,
+    /// The kill that follows its last turn.
+    pub winding: Option<u64>,
     pub calls_after_fence: u64,
     pub cost_after_fence: i128,
     /// How often budgets had changed when it was named last.
@@ -47,6 +52,11 @@ pub struct Kill {
     pub sent: bool,
     pub acked: bool,
     pub confirmed: bool,
+    /// The entry that fenced the run.
+    pub fence: Option<u64>,
+    /// What the run had cost, and what its turn may cost beyond.
+    cost: i128,
+    turn: Option<i128>,
 }
 
 /// A charge as booked, with the price that it has now.
@@ -58,6 +68,9 @@ pub struct Paper {
     pub time: i64,
     pub price: Option<i128>,
     pub table: Option<u8>,
+    pub tokens: u64,
+    pub kind: Kind,
+    pub source: u8,
 }
 
 /// The first of an id.
@@ -89,6 +102,11 @@ pub struct Oracle {
     pub by_response: BTreeMap<u64, First>,
     pub counters: Counters,
     pub holds: BTreeMap<u64, Hold>,
+    /// What stands for the prices that are missing, by entry.
+    pub covers: BTreeMap<u64, Cover>,
+    /// Charges that are estimates, and ids of events that took the place of one.
+    estimates: BTreeSet<u64>,
+    pub superseding: BTreeSet<u64>,
     generations: BTreeMap<BudgetId, u64>,
     /// Kills decided by the command at hand: their numbers are read from the entries.
     fresh: Vec<RunNo>,
@@ -110,6 +128,7 @@ impl Oracle {
                 all
             }
             Act::Reserve(wish) => self.reserve(clock, wish),
+            Act::Settle(call) => self.settle(clock, call),
             _ => {
                 let now = self.now(clock);
                 let (said, seen) = self.command(now, act);
@@ -119,13 +138,30 @@ impl Oracle {
         }
     }
 
-    /// A kill's entry.
-    pub fn learn(&mut self, run: RunNo, kill: u64) -> Result<(), String> {
+    /// A kill's entry, and with a turn what that may cost.
+    pub fn learn(&mut self, run: RunNo, kill: u64, cost: i128, turn: Option<i128>) -> Result<(), String> {
         let place = self.fresh.iter().position(|fresh| *fresh == run);
         self.fresh.remove(place.ok_or_else(|| format!("run {run} was not to be killed by kill-{kill}"))?);
-        self.kills.insert(kill, Kill { run, sent: false, acked: false, confirmed: false });
-        self.runs.get_mut(&run).ok_or("an unknown run was killed")?.kill = Some(kill);
+        let fence = turn.is_none().then_some(kill);
+        self.kills.insert(kill, Kill { run, sent: false, acked: false, confirmed: false, fence, cost, turn });
+        let run = self.runs.get_mut(&run).ok_or("an unknown run was killed")?;
+        *(if turn.is_none() { &mut run.kill } else { &mut run.winding }) = Some(kill);
         Ok(())
+    }
+
+    /// The entry that ends a turn.
+    pub fn learn_fence(&mut self, kill: u64, seq: u64) -> Result<(), String> {
+        let known = self.kills.get_mut(&kill).ok_or("the turn of an unknown kill")?;
+        known.fence = Some(seq);
+        let run = self.runs.get_mut(&known.run).ok_or("an unknown run was fenced")?;
+        (run.kill, run.winding) = (Some(kill), None);
+        Ok(())
+    }
+
+    /// What is left to a run of its last turn.
+    pub fn turn_left(&self, run: &Run) -> Option<i128> {
+        let kill = &self.kills[&run.winding?];
+        Some((kill.turn? - (run.cost - kill.cost)).max(0))
     }
 
     /// Log time strictly increases, whatever the clock does.
@@ -142,7 +178,7 @@ impl Oracle {
 
     fn command(&mut self, now: i64, act: &Act) -> (Said, Vec<Seen>) {
         match act {
-            Act::Charge(_) | Act::Reserve(_) => unreachable!("taken elsewhere"),
+            Act::Charge(_) | Act::Reserve(_) | Act::Settle(_) => unreachable!("taken elsewhere"),
             Act::Release { id } => self.release(*id),
             Act::Extend { id, ttl_ms } => self.extend(now, *id, *ttl_ms),
             Act::Expire => self.expire(now),
@@ -152,6 +188,7 @@ impl Oracle {
             }
             Act::End { run, phase } => self.end(*run, *phase),
             Act::Kill { run } => self.kill(*run),
+            Act::Fence { kill } => self.end_turn(*kill),
             Act::Ack { run, kill } => self.ack(*run, *kill),
             Act::Sent { kill, taken } => self.sent(*kill, *taken),
             Act::Confirm { kill, proof } => self.confirm(*kill, *proof),

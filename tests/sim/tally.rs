@@ -16,6 +16,11 @@ impl Tally {
         *self.0.entry(what).or_default() += more;
     }
 
+    /// Did it happen?
+    pub fn has(&self, what: &str) -> bool {
+        self.0.contains_key(what)
+    }
+
     pub fn merge(&mut self, other: &Self) {
         other.0.iter().for_each(|(what, more)| self.add(what, *more));
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use budget::charge::{CallOutcome, Called};
 use budget::entry::{Applied, Opened, Origin};
+use budget::policy::{KillStep, WindDown};
 use budget::reservation::{Amounts, Claim, Estimate, Found};
 use budget::signal::{Attempt, Cause, Channel, CounterAt};
 use budget::{
@@ -13,7 +14,7 @@ use budget::{
 use pricing::cost::{Cost, TableRef, Unpriced};
 use pricing::{Attrs, Money, Quantity, Timestamp, Usage, UsageKey};
 
-use crate::words::{Act, BudgetId, Call, Held, Key, Kind, RunNo, Seen, Share, Spec, Wish};
+use crate::words::{Act, BudgetId, Call, Held, Key, Kind, NEW_YORK, RunNo, Seen, Share, Spec, Wish};
 
 const NS: &str = "ns";
 
@@ -68,7 +69,7 @@ pub fn money(scaled: i128) -> Money {
 }
 
 fn table(number: u8) -> TableRef {
-    TableRef { name: "sim".into(), version: "1".into(), digest: format!("{number:02x}").into() }
+    TableRef::new("sim", "1", format!("{number:02x}"))
 }
 
 fn priced(price: Option<i128>, by: u8) -> Priced {
@@ -102,7 +103,7 @@ pub fn charge(call: &Call) -> Charge {
     };
     Charge {
         event_id: format!("e{}", call.id).into(),
-        source: "sim".into(),
+        source: format!("sim-{}", call.source).into(),
         via: "api".into(),
         key: spread(call.id),
         response_key: call.response.map(|id| spread(id) ^ 1),
@@ -116,11 +117,11 @@ pub fn charge(call: &Call) -> Charge {
         usage,
         attrs: Attrs::default(),
         outcome: CallOutcome::Ok,
-        estimated: false,
+        estimated: call.estimated,
         priced: priced(call.price, 0),
         reported_cost: None,
         claim: call.claim.map(|(id, last)| Claim { reservation: reservation_id(id), last, found: Found::default() }),
-        ceiling: None,
+        ceiling: call.ceiling.map(money),
         late: false,
     }
 }
@@ -149,12 +150,23 @@ pub fn budget(id: BudgetId, spec: &Spec) -> Budget {
         on_hard_limit: spec.action,
         time_zone: match spec.zone_hours {
             0 => "UTC".into(),
+            NEW_YORK => "America/New_York".into(),
             east => format!("Etc/GMT-{east}").into(),
         },
         week_start: 1,
         month_start_day: 1,
         by_agent: if spec.shares { shares.to_vec() } else { Vec::new() },
-        policy: budget::Policy::default(),
+        policy: budget::Policy {
+            on_unpriced: spec.unpriced,
+            estimate_ceiling: spec.ceiling.map(money),
+            wind_down: spec.turn.map(|(allowance, grace_ms)| WindDown { allowance: money(allowance), grace_ms }),
+            kill_plan: if spec.plan {
+                vec![KillStep { channel: Channel::Webhook, grace_ms: None }]
+            } else {
+                Vec::new()
+            },
+            ..budget::Policy::default()
+        },
     }
 }
 
@@ -174,7 +186,7 @@ pub fn wish(wish: &Wish) -> Reserve {
         execution: run_ref(wish.run),
         subject: subject(wish.team, wish.agent),
         parent: None,
-        estimate: Estimate { usd: Some(money(usd)), tokens, tool_calls, model_calls },
+        estimate: Estimate { usd: Some(money(usd)), tokens, tool_calls, model_calls, unpriced: false },
         ceiling: None,
         ttl_ms: wish.ttl_ms,
     }
@@ -188,7 +200,7 @@ pub fn held(amounts: &Amounts) -> Held {
 /// A command for the meter; charges have their own way in. `entry` reads an entry of the ledger.
 pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
     match act {
-        Act::Charge(_) | Act::Reserve(_) => unreachable!("they have a way of their own"),
+        Act::Charge(_) | Act::Reserve(_) | Act::Settle(_) => unreachable!("they have a way of their own"),
         Act::Release { id } => Command::Release { reservation: reservation_id(*id) },
         Act::Extend { id, ttl_ms } => Command::Extend { reservation: reservation_id(*id), ttl_ms: *ttl_ms },
         Act::Expire => Command::Expire,
@@ -204,6 +216,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
         }),
         Act::End { run, phase } => Command::End { execution: run_ref(*run), phase: *phase },
         Act::Kill { run } => Command::Kill { execution: run_ref(*run), reason: "sim".into(), by: "operator".into() },
+        Act::Fence { kill } => Command::Fence { kill: kill_id(*kill) },
         Act::Ack { run, kill } => {
             Command::Ack { execution: run_ref(*run), kill: kill_id(*kill), channel: Channel::Stream }
         }
@@ -283,8 +296,13 @@ pub fn seen(fact: &Fact) -> Seen {
             team: number(charge.subject.team.as_ref()),
             agent: number(charge.subject.agent.as_ref()),
             price: charge.price().map(Money::scaled),
+            held: charge.ceiling.map(Money::scaled),
         },
-        Fact::Adjusted(adjustment) => Seen::Adjusted { of: adjustment.of, delta: adjustment.delta.scaled() },
+        Fact::Adjusted(adjustment) => Seen::Adjusted {
+            of: adjustment.of,
+            delta: adjustment.delta.scaled(),
+            supersedes: matches!(adjustment.reason, AdjustReason::Superseded(_)),
+        },
         Fact::Warned { execution, counter, level } => {
             let run = run_of(execution);
             Seen::Warned { run, key: key(counter, run), level: level.0, spent: counter.spent, limit: counter.limit }
@@ -297,6 +315,14 @@ pub fn seen(fact: &Fact) -> Seen {
             let by_operator = matches!(cause, Cause::Operator { .. });
             Seen::Killed { run: run_of(execution), cost: cost.scaled(), by_operator }
         }
+        Fact::WindDown { execution, cost, turn, .. } => Seen::WindDown {
+            run: run_of(execution),
+            cost: cost.scaled(),
+            allowance: turn.allowance.scaled(),
+            until: turn.until.nanos(),
+        },
+        Fact::Fenced { kill, cost, .. } => Seen::Fenced { kill: kill_of(kill), cost: cost.scaled() },
+        Fact::KillPlanned { .. } => Seen::Planned,
         Fact::KillSent { kill, attempt, .. } => {
             Seen::Sent { kill: kill_of(kill), taken: *attempt == Attempt::Delivered }
         }

@@ -1,6 +1,7 @@
 //! The simulation's own words: small numbers where the real thing has names, so that the oracle stays plain.
 
 use budget::entry::Phase;
+use budget::policy::OnUnpriced;
 use budget::reservation::Standing;
 use budget::signal::Proof;
 use budget::{Action, Unit, Window};
@@ -9,8 +10,10 @@ pub const SECOND: i64 = 1_000_000_000;
 pub const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
-/// A Tuesday in September 2026.
-pub const START: i64 = 1_790_000_000 * SECOND;
+/// The last Tuesday of October 2026, a few days before the clocks of New York change.
+pub const START: i64 = 1_793_100_000 * SECOND;
+/// Instead of hours east of Greenwich: the clocks of New York.
+pub const NEW_YORK: i64 = 1_000;
 /// 10⁻⁶ USD in the ledger's scale.
 pub const MICRO_USD: i128 = 1_000_000_000_000;
 
@@ -39,6 +42,13 @@ pub struct Spec {
     /// Agent 0 has 50 %, agent 1 has 30 %, the others 20 %.
     pub shares: bool,
     pub zone_hours: i64,
+    /// What becomes of calls without a price, and what is held for one.
+    pub unpriced: OnUnpriced,
+    pub ceiling: Option<i128>,
+    /// The last turn before a kill: what it may cost, and for how many milliseconds. The same in all budgets of a seed.
+    pub turn: Option<(i128, u64)>,
+    /// Its kills go by a plan of their own.
+    pub plan: bool,
 }
 
 /// What was called.
@@ -66,6 +76,11 @@ pub struct Call {
     pub time: i64,
     /// The reservation that it settles; and is it the last of it?
     pub claim: Option<(u64, bool)>,
+    /// Held while it has no price, where no budget says how much.
+    pub ceiling: Option<i128>,
+    /// Who tells of it, and whether that is only an estimate.
+    pub source: u8,
+    pub estimated: bool,
 }
 
 /// Amounts to hold.
@@ -108,6 +123,10 @@ pub enum Act {
     Kill {
         run: RunNo,
     },
+    /// The turn of a kill is over.
+    Fence {
+        kill: u64,
+    },
     Ack {
         run: RunNo,
         kill: u64,
@@ -128,6 +147,8 @@ pub enum Act {
         budget: BudgetId,
     },
     Reserve(Wish),
+    /// A charge on the run of the reservation that it names.
+    Settle(Call),
     Release {
         id: u64,
     },
@@ -168,11 +189,14 @@ pub enum Seen {
     Removed { budget: BudgetId },
     Opened { run: RunNo },
     Ended { run: RunNo, phase: Phase },
-    Charged { id: u64, run: RunNo, team: Option<u8>, agent: Option<u8>, price: Option<i128> },
-    Adjusted { of: u64, delta: i128 },
+    Charged { id: u64, run: RunNo, team: Option<u8>, agent: Option<u8>, price: Option<i128>, held: Option<i128> },
+    Adjusted { of: u64, delta: i128, supersedes: bool },
     Warned { run: RunNo, key: Key, level: u32, spent: i128, limit: i128 },
     Reached { run: RunNo, key: Key, spent: i128, limit: i128 },
     Killed { run: RunNo, cost: i128, by_operator: bool },
+    WindDown { run: RunNo, cost: i128, allowance: i128, until: i64 },
+    Fenced { kill: u64, cost: i128 },
+    Planned,
     Sent { kill: u64, taken: bool },
     Acked { kill: u64 },
     Confirmed { kill: u64, proof: Proof },

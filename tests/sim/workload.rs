@@ -4,13 +4,16 @@
 //! Each seed has weights of its own: some storm duplicates, some edit budgets all the time, some kill.
 
 use budget::entry::Phase;
+use budget::policy::OnUnpriced;
 use budget::signal::Proof;
 use budget::{Action, Unit, Window};
 
 use crate::oracle::Oracle;
 use crate::oracle::counters::{Who, matches};
 use crate::prng::Prng;
-use crate::words::{Act, BudgetId, Call, DAY, HOUR, Held, Kind, MICRO_USD, MINUTE, RunNo, SECOND, Spec, Wish};
+use crate::words::{
+    Act, BudgetId, Call, DAY, HOUR, Held, Kind, MICRO_USD, MINUTE, NEW_YORK, RunNo, SECOND, Spec, Wish,
+};
 
 /// Runs that are in use at a time.
 const RUNS_AT_ONCE: u64 = 6;
@@ -19,11 +22,14 @@ const RESENT_FROM: usize = 200;
 
 pub struct Workload {
     weights: [u64; 11],
+    /// Turns and plans of every budget.
+    kills: (Option<(i128, u64)>, bool),
     duplicates: u64,
     conflicts: u64,
     unpriced: u64,
     exact: u64,
     late: u64,
+    estimated: u64,
     calls_max: u64,
     /// Grows, so that new runs come into use.
     base: u64,
@@ -51,11 +57,17 @@ impl Workload {
         ];
         Self {
             weights,
+            kills: {
+                let allowance = i128::from(prng.below(800_000)) * MICRO_USD;
+                let turn = (allowance, *prng.pick(&[1, 30_000, 3_600_000]));
+                (prng.permille(400).then_some(turn), prng.permille(300))
+            },
             duplicates: *prng.pick(&[20, 80, 80, 500]),
             conflicts: *prng.pick(&[5, 20, 100]),
             unpriced: *prng.pick(&[20, 100, 300]),
             exact: *prng.pick(&[50, 200, 400]),
             late: *prng.pick(&[20, 100, 300]),
+            estimated: *prng.pick(&[0, 100, 300]),
             calls_max: *prng.pick(&[1, 3, 6]),
             base: 0,
             next_id: 0,
@@ -89,7 +101,7 @@ impl Workload {
             6 => Act::Remove { budget: self.some_budget(prng) },
             7 => self.price(prng, oracle),
             9 => self.reserve(prng),
-            10 => self.resolve(prng),
+            10 => self.resolve(prng, oracle, now),
             _ => self.unknown(prng),
         }
     }
@@ -106,7 +118,12 @@ impl Workload {
     }
 
     fn budget(&mut self, prng: &mut Prng, id: BudgetId) -> Act {
-        Act::Apply { budget: id, spec: spec(prng, id) }
+        Act::Apply { budget: id, spec: self.spec(prng, id) }
+    }
+
+    fn spec(&self, prng: &mut Prng, id: BudgetId) -> Spec {
+        let (turn, plan) = self.kills;
+        Spec { turn, plan, ..spec(prng, id) }
     }
 
     fn open(&mut self, prng: &mut Prng, oracle: &Oracle) -> Act {
@@ -115,7 +132,7 @@ impl Workload {
         let parent = prng.permille(400).then(|| run.saturating_sub(1 + RunNo::try_from(prng.below(3)).unwrap()));
         let parent =
             parent.filter(|parent| *parent < run && oracle.runs.contains_key(parent) && depth(oracle, *parent) < 20);
-        let own = prng.permille(400).then(|| spec(prng, BudgetId::Own(run)));
+        let own = prng.permille(400).then(|| self.spec(prng, BudgetId::Own(run)));
         Act::Open { run, team: team(prng), agent: agent(prng), parent, inherit: prng.permille(800), own }
     }
 
@@ -128,6 +145,18 @@ impl Workload {
         if !self.sent.is_empty() && prng.permille(self.duplicates) {
             let from = self.sent.len().saturating_sub(RESENT_FROM);
             let mut call = self.sent[from + prng.index(self.sent.len() - from)].clone();
+            if call.estimated && prng.permille(500) {
+                // What the call really was, in its own words.
+                (call.estimated, call.body) = (false, prng.word() & !7);
+                call.tokens = prng.below(300);
+                call.price = (!prng.permille(self.unpriced)).then(|| i128::from(prng.below(2_000_000)) * MICRO_USD);
+                if call.response.is_some() && prng.permille(300) {
+                    self.next_id += 1;
+                    (call.id, call.source, call.time) = (self.next_id, 1 - call.source, self.time(prng, now));
+                }
+                self.sent.push(call.clone());
+                return call;
+            }
             if prng.permille(self.conflicts) {
                 call.body ^= 1 + prng.below(7);
                 call.price = call.price.map(|price| price + MICRO_USD);
@@ -155,6 +184,9 @@ impl Workload {
             price: (!prng.permille(self.unpriced)).then(|| i128::from(prng.below(2_000_000)) * MICRO_USD),
             time: self.time(prng, now),
             claim: None,
+            ceiling: prng.permille(300).then(|| i128::from(prng.below(1_000_000)) * MICRO_USD),
+            source: u8::from(prng.permille(300)),
+            estimated: prng.permille(self.estimated),
         };
         if self.next_hold > 0 && prng.permille(300) {
             let id = self.some_hold(prng);
@@ -207,9 +239,18 @@ impl Workload {
         Act::Reserve(Wish { id, body, run: self.run(prng), team: team(prng), agent: agent(prng), held, ttl_ms })
     }
 
-    fn resolve(&mut self, prng: &mut Prng) -> Act {
+    fn resolve(&mut self, prng: &mut Prng, oracle: &Oracle, now: i64) -> Act {
         let id = if self.next_hold == 0 { 1 } else { self.some_hold(prng) };
-        match prng.below(4) {
+        match prng.below(6) {
+            4 | 5 => {
+                let (from, last) = (self.sent.len(), prng.permille(700));
+                let mut call = self.call(prng, oracle, now);
+                // It is told of this way once, and with an id of its own.
+                self.sent.truncate(from);
+                self.next_id += 1;
+                (call.id, call.response, call.time, call.claim) = (self.next_id, None, now, Some((id, last)));
+                Act::Settle(call)
+            }
             0 => Act::Release { id },
             1 => Act::Extend { id, ttl_ms: 1_000 + prng.below(3_600_000) },
             2 => Act::Release { id: 1_000_000 + id },
@@ -222,7 +263,8 @@ impl Workload {
             return Act::Kill { run: self.run(prng) };
         };
         let kill = *kill;
-        match prng.below(6) {
+        match prng.below(8) {
+            6 | 7 => Act::Fence { kill },
             0 => Act::Sent { kill, taken: true },
             1 => Act::Sent { kill, taken: false },
             2 | 3 => Act::Ack { run: if prng.permille(100) { known.run + 1 } else { known.run }, kill },
@@ -308,7 +350,7 @@ pub fn spec(prng: &mut Prng, id: BudgetId) -> Spec {
         BudgetId::Named(0) => (None, None, 0),
         BudgetId::Named(1) => (Some(0), None, 3),
         BudgetId::Named(2) => (None, Some(1), 0),
-        BudgetId::Named(_) => (Some(1), Some(0), 3),
+        BudgetId::Named(_) => (Some(1), Some(0), NEW_YORK),
         BudgetId::Agent(agent) => (None, Some(agent), 0),
         BudgetId::Own(_) => (None, None, 0),
     };
@@ -335,7 +377,9 @@ pub fn spec(prng: &mut Prng, id: BudgetId) -> Spec {
     let levels = [300_000, 500_000, 800_000, 1_000_000].into_iter().filter(|_| prng.permille(400)).collect();
     let action = *prng.pick(&[Action::Alert, Action::Deny, Action::Terminate]);
     let shares = !matches!(id, BudgetId::Own(_)) && prng.permille(300);
-    Spec { team, agent, limits, levels, action, shares, zone_hours }
+    let unpriced = *prng.pick(&[OnUnpriced::Hold, OnUnpriced::Hold, OnUnpriced::Allow, OnUnpriced::Deny]);
+    let ceiling = prng.permille(500).then(|| i128::from(prng.below(1_500_000)) * MICRO_USD);
+    Spec { team, agent, limits, levels, action, shares, zone_hours, unpriced, ceiling, turn: None, plan: false }
 }
 
 fn empty() -> Spec {
@@ -347,5 +391,9 @@ fn empty() -> Spec {
         action: Action::Alert,
         shares: false,
         zone_hours: 0,
+        unpriced: OnUnpriced::Hold,
+        ceiling: None,
+        turn: None,
+        plan: false,
     }
 }

@@ -15,13 +15,14 @@ use meterd::ledger::DataDir;
 use meterd::meter::{Answer, Ask, Core, Rules, restore};
 use pricing::Timestamp;
 
+use crate::clocks::Clocks;
 use crate::disk::SimDisk;
 use crate::network::Peer;
 use crate::oracle::Oracle;
 use crate::prng::Prng;
 use crate::tally::Tally;
 use crate::translate;
-use crate::words::{Act, DAY, START};
+use crate::words::{Act, DAY, SECOND, START};
 use crate::workload::Workload;
 
 /// What went wrong, for people.
@@ -40,7 +41,8 @@ pub struct World {
     dir: DataDir,
     clock: Clock,
     rules: Rules,
-    /// The clock of the world, and what the meter's clock is told, differ by its jumps.
+    clocks: Clocks,
+    /// What the meter believes that it is.
     now: i64,
     core: Option<Core>,
     oracle: Oracle,
@@ -85,7 +87,8 @@ impl World {
         let mut world = Self {
             disk,
             dir,
-            clock: Clock::manual(Timestamp::from_nanos(START)),
+            clock: Clock::hands(Timestamp::from_nanos(START), 1_000),
+            clocks: Clocks::new(START),
             rules: Rules { queue_events_max: 65_536, dedup_horizon: Duration::from_nanos(horizon.unsigned_abs()) },
             now: START,
             core: None,
@@ -113,7 +116,13 @@ impl World {
         let opening = self.workload.opening(&mut self.prng);
         self.ask(opening)?;
         while self.steps < steps {
-            self.now = self.workload.tick(&mut self.prng, self.now);
+            let next = self.workload.tick(&mut self.prng, self.now);
+            // A year off is seen within minutes; less may be believed in the end.
+            if self.clocks.is_far_off() && next - self.now > SECOND {
+                self.clocks.mend();
+            }
+            self.clocks.pass((next - self.now).max(0));
+            self.look_at_clock()?;
             match self.faults.next(&mut self.prng) {
                 None if self.prng.permille(self.faults.follows) => {
                     self.steps += 1;
@@ -131,7 +140,12 @@ impl World {
 
     fn some_acts(&mut self) -> Vec<Act> {
         let count = 1 + self.prng.below(6);
-        (0..count).map(|_| self.workload.next(&mut self.prng, &self.oracle, self.now)).collect()
+        let act = |_| match self.workload.next(&mut self.prng, &self.oracle, self.now) {
+            // It would be too old, which is told of charges.
+            Act::Settle(call) if call.time < self.forgotten_before => Act::Expire,
+            act => act,
+        };
+        (0..count).map(act).collect()
     }
 
     /// Starts on what the disk holds: it must be exactly what was acknowledged, and at most the batch under way.
@@ -141,9 +155,31 @@ impl World {
         restored.writer.limit_room(40_000, 8_000);
         restored.writer.reader().keep_recent(self.recent_entries_max);
         restored.dedup.limit_memory(self.fresh_keys_max);
+        // A new process believes the wall clock that it finds.
+        if self.clocks.is_far_off() {
+            self.clocks.mend();
+        }
+        self.clock = Clock::hands(Timestamp::from_nanos(self.clocks.wall), self.clocks.boot);
+        self.clocks.restart();
+        self.look_at_clock()?;
         let clock = self.clock.clone();
         self.core = Some(Core::new(self.dir.clone(), restored, clock, &self.rules, Box::new(|_| {}), false));
         self.follow()
+    }
+
+    /// The meter's clock says what its hands, and their past, are worth.
+    fn look_at_clock(&mut self) -> Fallible {
+        self.now = self.clocks.read();
+        self.clock.set(Timestamp::from_nanos(self.clocks.wall));
+        self.clock.set_boot(self.clocks.boot);
+        let said = self.clock.now().nanos();
+        if self.clocks.is_doubted() {
+            self.tally.count("looks at a clock that jumped");
+        }
+        if said != self.now || self.clock.health().frozen != self.clocks.is_doubted() {
+            return Err(format!("the clock says {said}, expected {}", self.now));
+        }
+        Ok(())
     }
 
     fn core(&mut self) -> &mut Core {
@@ -153,7 +189,6 @@ impl World {
     /// Asks for everything in one batch; an error is the disk's.
     fn batch(&mut self, acts: &[Act]) -> Result<Vec<Answer>, String> {
         self.steps += acts.len() as u64;
-        self.clock.set(Timestamp::from_nanos(self.now));
         let asks: Vec<Ask> = acts.iter().map(|act| self.translated(act)).collect();
         self.core().batch(asks).map_err(|error| error.to_string())
     }
@@ -162,6 +197,7 @@ impl World {
         match act {
             Act::Charge(calls) => Ask::Charges(calls.iter().map(translate::charge).collect()),
             Act::Reserve(wish) => Ask::Reserve(Box::new(translate::wish(wish))),
+            Act::Settle(call) => Ask::Settle(Box::new(translate::charge(call))),
             _ => {
                 let entry = |seq: u64| self.entry(seq);
                 Ask::Command(Box::new(translate::command(act, entry)))
@@ -189,16 +225,20 @@ impl World {
     /// Asks, hears, and compares. Nothing fails here.
     fn ask(&mut self, acts: Vec<Act>) -> Fallible {
         let clock = self.now;
-        let answers = self.batch(&acts)?;
+        let answers = match self.batch(&acts) {
+            Err(error) => return self.stopped(&error, clock, &acts),
+            Ok(answers) => answers,
+        };
         self.judge(clock, &acts, Some(&answers))?;
-        self.keep_house()?;
+        if let Err(error) = self.keep_house() {
+            return self.stopped(&error, self.now, &[]);
+        }
         self.look_around()
     }
 
     /// What the meter does after a commit: ids go to disk, old ones are forgotten.
     fn keep_house(&mut self) -> Fallible {
         let horizon = i64::try_from(self.rules.dedup_horizon.as_nanos()).unwrap();
-        self.clock.set(Timestamp::from_nanos(self.now));
         self.forgotten_before = self.forgotten_before.max(self.now - horizon);
         self.core().keep_house().map_err(|error| error.to_string())
     }

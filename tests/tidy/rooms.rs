@@ -7,7 +7,7 @@ pub(crate) const EVERYTHING: &str = "everything";
 
 /// `(rooms, what they may use)`. A room may always use itself.
 pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
-    (&["clock"], &["pricing"]),
+    (&["clock"], &["pricing", "budget"]),
     (&["event"], &["pricing", "budget"]),
     (&["ingest"], &["pricing", "budget", "event"]),
     (&["resource"], &["pricing", "budget", "event"]),
@@ -23,6 +23,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
     (&["bill"], &["pricing"]),
     (&["rollup"], &["pricing", "budget", "follow", "ledger"]),
     (&["settle"], &["pricing", "budget", "event", "ledger", "meter", "reconcile"]),
+    (&["simulate"], &["pricing", "budget", "ledger"]),
     (&["spans"], &["ingest", "ledger"]),
     (&["late"], &["pricing", "budget", "ledger", "meter"]),
     (&["sink"], &["pricing", "budget", "config", "follow", "ledger", "metrics", "rollup"]),
@@ -50,6 +51,7 @@ pub(crate) const IMPORTS: &[(&[&str], &[&str])] = &[
             "server",
             "settle",
             "signal",
+            "simulate",
             "sink",
             "spans",
         ],
@@ -62,6 +64,7 @@ pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
     (
         "pricing",
         &[
+            "arrayvec",
             "jiff",
             "regex_lite",
             "rust_decimal",

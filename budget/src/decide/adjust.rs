@@ -10,7 +10,7 @@ use pricing::{Money, Timestamp};
 use super::settle::Booking;
 use super::{State, Verdict, allowance};
 use crate::adjust::{Adjust, AdjustReason, Adjustment};
-use crate::charge::{Moved, Priced};
+use crate::charge::Priced;
 use crate::entry::Fact;
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake::SettledTwice, made};
@@ -29,19 +29,25 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let Some(total) = adjust.priced.total() else { return Verdict::Unchanged };
     #[cfg(feature = "mistakes")]
     let newest = if made(SettledTwice) { Newest { digest: None, ..newest } } else { newest };
-    if newest.total == Some(total) || (newest.digest.is_some() && newest.digest.as_ref() == table(&adjust)) {
+    let supersedes = matches!(adjust.reason, AdjustReason::Superseded(_));
+    if supersedes {
+        // Once: what is superseded is an estimate no longer.
+        if !state.is_estimate(adjust.of) {
+            return Verdict::Unchanged;
+        }
+    } else if newest.total == Some(total) || (newest.digest.is_some() && newest.digest.as_ref() == table(&adjust)) {
         return Verdict::Unchanged;
     }
     let Some(delta) = total.checked_sub(newest.total.unwrap_or(Money::ZERO)) else { return Verdict::OutOfRange };
     let time = adjust.effective_time();
     // A price that comes late draws on the allowance of its own time as far as it is not used up by now.
     let credits = match (&adjust.reason, adjust.priced.cost()) {
-        (AdjustReason::Settled, Some(cost)) => allowance::credits(state, cost),
+        (AdjustReason::Settled | AdjustReason::Superseded(_), Some(cost)) => allowance::credits(state, cost),
         _ => Vec::new(),
     };
     let net = credits.last().map_or(total, |credit| credit.after.total);
     let Some(moved) = net.checked_sub(newest.total.unwrap_or(Money::ZERO)) else { return Verdict::OutOfRange };
-    let booking = Booking { state, now, time, run, moved: Moved::money(moved), adjusts: true };
+    let booking = Booking { state, now, time, run, moved: adjust.reason.moved(moved), adjusts: true };
     let call = &adjust.charge.subject;
     let who = Who { number: Some(number), run, subject: &run.execution.subject, call, above: run.parent };
     let Some(effects) = booking.effects(Some(number), who, None) else { return Verdict::OutOfRange };

@@ -46,9 +46,13 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     let asked = asked(state, who, &wish, per_call.as_ref().map(|(_, limit)| *limit));
     let denial = fence(run).or_else(|| match (state.turn_left(&run.execution), asked) {
         // The last turn has its own allowance, which stands above the limits that the run has reached.
-        (Some(turn), Ok(amounts)) => (amounts.usd > turn.left || run.holds > 0).then_some(Denial::Fenced(turn.kill)),
-        (None, Ok(amounts)) => too_dear(per_call, &amounts).or_else(|| short_of(state, now, who, &amounts)),
-        (_, Err(_)) => Some(Denial::NoEstimate),
+        (Some(turn), Ok(amounts)) => {
+            (amounts.usd > turn.left || run.execution.holds > 0).then_some(Denial::Fenced(turn.kill))
+        }
+        (None, Ok(amounts)) => {
+            too_dear(per_call, &amounts).or_else(|| short_of(state, now, who, &amounts, wish.estimate.unpriced))
+        }
+        (_, Err(_)) => Some(refused_unpriced(state, who, &wish).unwrap_or(Denial::NoEstimate)),
     });
     let (Ok(amounts) | Err(amounts)) = asked;
     let expires_at = wish.expires_at(now);
@@ -117,8 +121,11 @@ fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve, per_call: Option<Money
     let mut ceiling: Option<Money> = None;
     let mut limited = false;
     state.each_bound(who, |bound| {
-        ceiling = ceiling.max(bound.slot.budget.policy.estimate_ceiling);
-        limited |= bound.row.unit == Unit::Usd && bound.slot.budget.on_hard_limit >= Action::Deny;
+        let budget = &bound.slot.budget;
+        ceiling = ceiling.max(budget.policy.estimate_ceiling);
+        // A call without a price that a budget lets go on needs no amount for it.
+        let goes_on = estimate.unpriced && budget.policy.on_unpriced == OnUnpriced::Allow;
+        limited |= bound.row.unit == Unit::Usd && budget.on_hard_limit >= Action::Deny && !goes_on;
     });
     match per_call.or(ceiling).or(wish.ceiling) {
         Some(usd) => Ok(Amounts { usd, ..counts }),
@@ -128,25 +135,29 @@ fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve, per_call: Option<Money
 }
 
 /// The first thing that the call is too much for, if it is.
-fn short_of(state: &State, now: Timestamp, who: Who<'_, '_>, asked: &Amounts) -> Option<Denial> {
+fn short_of(state: &State, now: Timestamp, who: Who<'_, '_>, asked: &Amounts, unpriced: bool) -> Option<Denial> {
     let mut denial = None;
-    let unpriced = who.run.execution.unpriced_calls > 0;
+    let unpriced = unpriced || who.run.execution.unpriced_calls > 0;
     state.each_bound(who, |bound| {
         if denial.is_none() {
-            denial = policy_denial(&bound, unpriced).or_else(|| lacking(state, now, &bound, asked));
+            denial = super::unpriced::denial(&bound, unpriced).or_else(|| lacking(state, now, &bound, asked));
         }
     });
     denial
 }
 
-fn policy_denial(bound: &Bound<'_>, unpriced: bool) -> Option<Denial> {
-    let budget = &bound.slot.budget;
-    (unpriced && budget.policy.on_unpriced == OnUnpriced::Deny).then(|| Denial::Unpriced(budget.id.clone()))
-}
-
 /// The call alone is more than its route lets one call cost.
 fn too_dear(per_call: Option<(Ref, Money)>, asked: &Amounts) -> Option<Denial> {
     per_call.filter(|(_, limit)| asked.usd > *limit).map(|(budget, limit)| Denial::PerCall { budget, limit })
+}
+
+/// The budget that refuses a call because nobody knows its price.
+fn refused_unpriced(state: &State, who: Who<'_, '_>, wish: &Reserve) -> Option<Denial> {
+    let mut denial = None;
+    state.each_bound(who, |bound| {
+        denial = denial.take().or_else(|| super::unpriced::denial(&bound, wish.estimate.unpriced))
+    });
+    denial
 }
 
 /// The denial of a counter for which `spent + held + asked` is above the limit. A unit that the call does not use is no

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pricing::{Money, Timestamp};
 
 use super::kill::{Kills, fenced, is_used_up};
-use super::{State, Verdict, allowance};
+use super::{State, Verdict, allowance, unpriced};
 use crate::budget::{Action, Fraction, Unit};
 use crate::charge::{Charge, Moved, Subject};
 use crate::counter::{AHEAD_MAX_NANOS, Tally};
@@ -67,12 +67,14 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Box<Charge>, fac
         subject.to_mut().fill_from(&charge.subject);
     }
     find_claim(state, &mut charge);
+    let above = state.above_of(run, &charge.execution, charge.parent.as_ref());
+    let who = Who { number, run, subject: &subject, call: &charge.subject, above };
+    charge.ceiling = unpriced::ceiling(state, who, &charge);
     let credits = charge.priced.cost().map_or_else(Vec::new, |cost| allowance::credits(state, cost));
     let net = credits.last().map(|credit| credit.after.total);
     let moved = charge.moved();
     let moved = Moved { cost: net.unwrap_or(moved.cost), ..moved };
     let booking = Booking { state, now, time: charge.window_time(), run, moved, adjusts: false };
-    let above = state.above_of(run, &charge.execution, charge.parent.as_ref());
     let who = Who { number, run, subject: &subject, call: &charge.subject, above };
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
     let cost = net.or(charge.price());

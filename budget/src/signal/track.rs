@@ -30,7 +30,9 @@ impl Kill {
         if self.fenced_at.is_none() {
             self.fenced_at = Some(at);
             self.fence_seq = Some(seq);
-            self.state = KillState::Fenced;
+            if !self.state.is_closed() {
+                self.state = KillState::Fenced;
+            }
             self.track = Track { since: at, ..Track::default() };
         }
     }

@@ -1,6 +1,6 @@
 //! The fold of adjustments, and what is known of unpriced and of adjusted charges.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pricing::Timestamp;
@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 use super::State;
 use super::fold::pin;
 use crate::adjust::{
-    ADJUSTMENTS_KEPT_MAX, AdjustReason, Adjustment, Beyond, QUARANTINE_LISTED_MAX, Quarantined, Standing,
+    ADJUSTMENTS_KEPT_MAX, AdjustReason, Adjustment, Beyond, ESTIMATES_KEPT_MAX, QUARANTINE_LISTED_MAX, Quarantined,
+    Standing,
 };
-use crate::charge::{Charge, Moved, Priced};
+use crate::charge::{Charge, Priced};
 #[cfg(feature = "mistakes")]
-use crate::mistakes::{Mistake::RefundNotCounted, made};
+use crate::mistakes::{Mistake::RefundNotCounted, Mistake::SupersededTwice, made};
 
 /// Unpriced charges and the newest adjustments.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub(super) struct Prices {
     pub(super) recent: BTreeMap<u64, (u64, Standing)>,
     /// Sequence number of the newest adjustment that is not kept.
     forgotten_to: u64,
+    /// Charges that are estimates; at most `ESTIMATES_KEPT_MAX`.
+    estimates: BTreeSet<u64>,
 }
 
 impl State {
@@ -53,6 +56,23 @@ impl State {
         self.truth.prices.recent.get(seq).map(|(_, standing)| standing)
     }
 
+    /// Is this charge an estimate that the call's own event would supersede?
+    #[must_use]
+    pub fn is_estimate(&self, charge: u64) -> bool {
+        self.truth.prices.estimates.contains(&charge)
+    }
+
+    /// Remembers a charge that is an estimate.
+    pub(super) fn estimated(&mut self, seq: u64, charge: &Charge) {
+        if charge.estimated {
+            let estimates = &mut self.truth.prices.estimates;
+            estimates.insert(seq);
+            if estimates.len() > ESTIMATES_KEPT_MAX {
+                estimates.pop_first();
+            }
+        }
+    }
+
     pub(crate) fn is_quarantined(&self, charge: u64) -> bool {
         self.truth.prices.quarantine.contains_key(&charge)
     }
@@ -77,25 +97,33 @@ impl State {
 
     pub(super) fn adjusted(&mut self, seq: u64, now: Timestamp, adjustment: &Adjustment) {
         let Some(number) = self.number(&adjustment.execution) else { return };
-        let moved = Moved::money(adjustment.delta);
+        let moved = adjustment.moved();
         #[cfg(feature = "mistakes")]
         let moved = if made(RefundNotCounted) && moved.cost < pricing::Money::ZERO {
-            Moved::money(pricing::Money::ZERO)
+            crate::charge::Moved::money(pricing::Money::ZERO)
         } else {
             moved
         };
-        self.count(now, number, &adjustment.subject, adjustment.time, &moved);
+        let over = self.overshoot_settled(adjustment);
+        self.count(now, number, &adjustment.subject, adjustment.time, &moved, &over);
         self.add_to_tree(number, &moved);
         let after_fence = self.is_after_fence(number, adjustment.of);
         if let Some(run) = self.run_mut(number) {
             run.touch(seq);
+            run.execution.overshoot.add(&over);
             run.adjust(&moved, adjustment.before.is_none(), after_fence);
             if let Priced::Cost(cost) = &adjustment.priced {
                 pin(&mut run.execution.tables, &cost.table);
             }
         }
-        if let AdjustReason::Allowance(drawn) = &adjustment.reason {
-            self.draw(drawn);
+        match &adjustment.reason {
+            AdjustReason::Allowance(drawn) => self.draw(drawn),
+            #[cfg(feature = "mistakes")]
+            AdjustReason::Superseded(_) if made(SupersededTwice) => {}
+            AdjustReason::Superseded(_) => {
+                self.truth.prices.estimates.remove(&adjustment.of);
+            }
+            AdjustReason::Settled | AdjustReason::Repriced | AdjustReason::Operator { .. } => {}
         }
         self.remember(seq, adjustment);
     }
@@ -108,7 +136,7 @@ impl State {
     }
 
     fn remember(&mut self, seq: u64, adjustment: &Adjustment) {
-        let Prices { quarantine, beyond, recent, forgotten_to } = &mut self.truth.prices;
+        let Prices { quarantine, beyond, recent, forgotten_to, .. } = &mut self.truth.prices;
         if adjustment.before.is_none() && quarantine.remove(&adjustment.of).is_none() {
             beyond.count = beyond.count.saturating_sub(1);
             if beyond.count == 0 {

@@ -10,12 +10,13 @@ use pricing::{Money, Timestamp};
 
 use super::hold::HeldRow;
 use super::{Run, State};
-use crate::budget::{Source, Unit};
+use crate::budget::{Budget, Source, Unit};
 use crate::charge::Subject;
 use crate::counter::{Cap, Row, Share, Tally};
 use crate::limits::{Class, OWN, RowRef, Slot};
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake::LateCallCounts, made};
+use crate::policy::OnUnpriced;
 use crate::scope::Ref;
 use crate::signal::CounterAt;
 use crate::window::{Span, Window};
@@ -53,6 +54,11 @@ impl Bound<'_> {
     pub(crate) fn held_row(&self) -> HeldRow {
         let Row { unit, window, .. } = *self.row;
         HeldRow { at: self.at, unit, window, whole_run: self.whole_run, up: self.up }
+    }
+
+    /// Dollars of a budget that holds a ceiling while a call has no price?
+    pub(crate) fn holds_unpriced(&self) -> bool {
+        self.row.unit == Unit::Usd && self.slot.budget.policy.on_unpriced == OnUnpriced::Hold
     }
 }
 
@@ -179,6 +185,21 @@ impl State {
         }
         let slots = self.truth.limits.iter().map(|(_, slot)| &slot.budget);
         slots.zip(highest).filter_map(|(budget, most)| Some((budget.source, budget.id.clone(), most?))).collect()
+    }
+
+    /// Is a run bound by a budget: has one been charged to it, or does one of the newest `runs_max` match?
+    #[must_use]
+    pub fn binds_some_run(&self, budget: &Budget, runs_max: usize) -> bool {
+        let slot = self.truth.limits.find(budget.source, &budget.id).and_then(|slot| self.truth.limits.slot(slot));
+        let charged = slot.is_some_and(|slot| !slot.charged.is_zero());
+        charged || self.executions().rev().take(runs_max).any(|run| self.binds(budget, &run.id))
+    }
+
+    /// Cost of calls that a budget binds for which nothing was held, since it was created.
+    #[must_use]
+    pub fn overshoot_of_budget(&self, source: Source, id: &Ref) -> Option<Money> {
+        let slot = self.truth.limits.find(source, id)?;
+        Some(self.truth.limits.slot(slot)?.overshoot)
     }
 
     /// Money charged to each budget since it was created, all windows together; it never falls at a window's end.

@@ -6,7 +6,7 @@ use pricing::Timestamp;
 
 use super::hold::HeldRow;
 use super::run::plus;
-use super::{State, Truth, Who};
+use super::{Overshoot, State, Truth, Who};
 use crate::budget::Source;
 use crate::charge::{Moved, Subject};
 use crate::counter::Tally;
@@ -18,8 +18,17 @@ use crate::signal::CounterAt;
 use crate::window::Window;
 
 impl State {
-    /// Adds a call, dated `time`, to every counter that binds it: the walk that `decide` makes, and then the sums.
-    pub(super) fn count(&mut self, now: Timestamp, number: u32, call: &Subject, time: Timestamp, moved: &Moved) {
+    /// Adds a call, dated `time`, to every counter that binds it: the walk that `decide` makes, and then the sums. `over` is
+    /// what of it nothing was held for.
+    pub(super) fn count(
+        &mut self,
+        now: Timestamp,
+        number: u32,
+        call: &Subject,
+        time: Timestamp,
+        moved: &Moved,
+        over: &Overshoot,
+    ) {
         let run_class = self.rebind(number);
         let Some(run) = self.truth.runs.get(place(number)).and_then(Option::as_deref) else { return };
         let subject = &run.execution.subject;
@@ -51,6 +60,7 @@ impl State {
         for slot in class.and_then(|class| self.index.class_at(class)).into_iter().flat_map(|class| &class.slots) {
             if let Some(slot) = self.truth.limits.slot_mut(*slot) {
                 slot.charged = plus(slot.charged, moved.cost);
+                slot.overshoot = plus(slot.overshoot, over.total());
             }
         }
     }

@@ -6,7 +6,7 @@ use pricing::Timestamp;
 use pricing::cost::TableRef;
 
 use super::count::filled;
-use super::hold::Concerns;
+use super::lift::Concerns;
 use super::{Run, State};
 use crate::budget::{Budget, Source};
 use crate::charge::{Charge, Priced, Subject};
@@ -84,9 +84,10 @@ impl State {
     }
 
     fn applied(&mut self, at: At, applied: &Applied) {
-        let lifted = self.lift(Concerns::All);
         let key = (applied.kind.clone(), applied.id.clone());
         let old = self.truth.resources.insert(key, applied.clone());
+        let concerns = Concerns::resource(self, &applied.id, old.as_ref(), Some(applied));
+        let lifted = self.lift(&concerns);
         for budget in old.iter().flat_map(|old| &old.budgets) {
             let same = |new: &Budget| new.source == budget.source && new.id == budget.id;
             if !applied.budgets.iter().any(same) {
@@ -104,8 +105,9 @@ impl State {
     }
 
     fn removed(&mut self, at: At, kind: &Arc<str>, id: &Ref) {
-        let lifted = self.lift(Concerns::All);
         let old = self.truth.resources.remove(&(kind.clone(), id.clone()));
+        let concerns = Concerns::resource(self, id, old.as_ref(), None);
+        let lifted = self.lift(&concerns);
         for budget in old.iter().flat_map(|old| &old.budgets) {
             self.drop_budget(at, budget, id);
         }
@@ -130,7 +132,7 @@ impl State {
         let id = &opened.execution;
         let number = match self.number(id) {
             Some(number) => {
-                let lifted = self.lift(Concerns::Run(number));
+                let lifted = self.lift(&Concerns::run(self, number));
                 if let Some(run) = self.run_mut(number) {
                     run.describe(opened);
                     if opened.budget.is_some() {
@@ -187,10 +189,13 @@ impl State {
         self.meet(number, &charge.subject, charge.parent.as_ref());
         let moved = charge.moved();
         let Some(call) = self.run(number).map(|run| filled(&charge.subject, &run.execution.subject)) else { return };
-        self.count(at.time, number, &call, charge.window_time(), &moved);
+        let over = self.overshoot_of(charge);
+        self.count(at.time, number, &call, charge.window_time(), &moved, &over);
+        self.cover(at.seq, at.time, number, &call, charge);
         self.add_to_tree(number, &moved);
         self.name(at, &charge.execution, |run| {
             run.book(&moved, charge.time);
+            run.execution.overshoot.add(&over);
             #[cfg(feature = "mistakes")]
             if made(Mistake::EndedRunsAgain) {
                 run.execution.phase = Phase::Running;
@@ -205,13 +210,16 @@ impl State {
             }
         });
         if let Some(Claim { reservation, last, found: Found::Held(_) }) = &charge.claim {
-            self.take_off(at.time, reservation, &moved, *last);
+            self.take_off(at.time, at.seq, reservation, &moved, *last);
+        } else if let Some(Claim { reservation, last: true, found: Found::Late }) = &charge.claim {
+            self.settled_late(at.seq, reservation);
         }
         #[cfg(feature = "mistakes")]
         if made(Mistake::UnpricedForgotten) {
             return;
         }
         self.set_aside(at.seq, charge);
+        self.estimated(at.seq, charge);
     }
 
     /// Takes from a call what was not known of its run: whom it is for, and the run above it.
@@ -222,7 +230,7 @@ impl State {
         if !lacks && parent.is_none() {
             return;
         }
-        let lifted = self.lift(Concerns::Run(number));
+        let lifted = self.lift(&Concerns::run(self, number));
         if lacks && let Some(run) = self.run_mut(number) {
             run.execution.subject.fill_from(subject);
             self.index.set_class(number, None);

@@ -18,7 +18,7 @@ impl State {
             let ended = execution.phase.is_terminal() && execution.completed_at.is_some_and(|ended| ended < before);
             let mut kills = execution.kill.iter().chain(&execution.winding);
             let closed = kills.all(|kill| self.kill(kill).is_none_or(|kill| kill.state.is_closed()));
-            ended && closed && execution.unpriced_calls == 0 && run.holds == 0
+            ended && closed && execution.unpriced_calls == 0 && execution.holds == 0
         });
         old.take(runs_max).map(|run| run.execution.id.clone()).collect()
     }

@@ -3,7 +3,7 @@
 //! `held` of a counter is the sum of the live holds whose rows name it, at every entry. Whenever what binds a run may
 //! change, its holds are taken off the old rows first and put on the new ones after; both sides are the same walk.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use pricing::Timestamp;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::count::filled;
 use super::run::plus;
-use super::{State, Who};
+use super::{Bound, State, Who};
 use crate::budget::Unit;
 use crate::charge::{Moved, Subject};
 use crate::limits::RowRef;
@@ -36,7 +36,7 @@ pub(crate) struct HeldRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Rows {
     pub(super) rows: Arc<[HeldRow]>,
-    /// Live reservations that have them; at 0 the place is free.
+    /// Holds that have them; at 0 the place is free.
     holders: u32,
 }
 
@@ -44,12 +44,34 @@ pub(super) struct Rows {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reservations {
     pub(super) all: Vec<Option<Reservation>>,
-    free: Vec<u32>,
-    /// Those that are resolved, oldest first; at most `RESOLVED_KEPT_MAX`.
+    pub(super) free: Vec<u32>,
+    /// Those that are resolved and hold nothing more, oldest first; at most `RESOLVED_KEPT_MAX`.
     resolved: VecDeque<u32>,
     pub(super) rows: Vec<Rows>,
     free_rows: Vec<u32>,
-    held: u64,
+    pub(super) held: u64,
+    /// What stands for the price of a charge that has none, by the charge's entry.
+    pub(super) covers: BTreeMap<u64, u32>,
+}
+
+/// Which of the counters that bind a call a hold is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Every one.
+    All,
+    /// Dollars of budgets that hold a ceiling while a price is missing.
+    Unpriced,
+}
+
+impl Part {
+    fn takes(self, bound: &Bound<'_>) -> bool {
+        self == Self::All || bound.holds_unpriced()
+    }
+
+    /// What a hold that stands so is on.
+    pub(super) fn of(found: &Reservation) -> Self {
+        if found.is_held() { Self::All } else { Self::Unpriced }
+    }
 }
 
 impl Rows {
@@ -63,11 +85,11 @@ impl Reservations {
         self.all.get(place(number))?.as_ref()
     }
 
-    fn get_mut(&mut self, number: u32) -> Option<&mut Reservation> {
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Reservation> {
         self.all.get_mut(place(number))?.as_mut()
     }
 
-    fn insert(&mut self, reservation: Reservation) -> u32 {
+    pub(super) fn insert(&mut self, reservation: Reservation) -> u32 {
         if let Some(number) = self.free.pop()
             && let Some(free) = self.all.get_mut(place(number))
         {
@@ -80,10 +102,10 @@ impl Reservations {
         number
     }
 
-    /// Numbers of the live ones, in the order of their places.
-    fn held_numbers(&self) -> impl Iterator<Item = (u32, &Reservation)> {
+    /// Those that count on counters with their numbers, in the order of their places.
+    pub(super) fn counting(&self) -> impl Iterator<Item = (u32, &Reservation)> {
         let numbered = (0_u32..).zip(&self.all);
-        numbered.filter_map(|(at, found)| Some((at, found.as_ref().filter(|found| found.is_held())?)))
+        numbered.filter_map(|(at, found)| Some((at, found.as_ref().filter(|found| found.counts())?)))
     }
 }
 
@@ -102,7 +124,7 @@ impl State {
 
     /// Every reservation that is live or remembered, in no particular order.
     pub fn reservations(&self) -> impl Iterator<Item = &Reservation> {
-        self.truth.reservations.all.iter().flatten()
+        self.truth.reservations.all.iter().flatten().filter(|found| !found.is_cover())
     }
 
     /// How many reservations are live.
@@ -114,7 +136,7 @@ impl State {
     /// Live reservations of a run.
     #[must_use]
     pub fn holds_of(&self, execution: &Ref) -> u32 {
-        self.find(execution).map_or(0, |(_, run)| run.holds)
+        self.find(execution).map_or(0, |(_, run)| run.execution.holds)
     }
 
     /// When the next live reservation expires.
@@ -135,7 +157,7 @@ impl State {
         let denied = reserved.denial.is_some();
         let call = self.run(number).map(|run| filled(&reserved.subject, &run.execution.subject).into_owned());
         let call = call.filter(|call| self.run(number).is_some_and(|run| *call != run.execution.subject)).map(Box::new);
-        let rows = if denied { 0 } else { self.rows_for(number, call.as_deref()) };
+        let rows = if denied { 0 } else { self.rows_for(number, call.as_deref(), Part::All) };
         let reservation = Reservation {
             id: Arc::clone(&reserved.id),
             run: number,
@@ -150,6 +172,8 @@ impl State {
             generation: reserved.generation,
             standing: if denied { Standing::Denied } else { Standing::Held },
             denial: reserved.denial.clone(),
+            unpriced: 0,
+            settled_by: 0,
         };
         let until = reservation.until;
         let place = self.truth.reservations.insert(reservation);
@@ -162,16 +186,19 @@ impl State {
             self.put(number, rows, at, &reserved.asked, 1);
         }
         if let Some(run) = self.run_mut(number) {
-            run.holds = run.holds.saturating_add(u32::from(!denied));
+            run.execution.holds = run.execution.holds.saturating_add(u32::from(!denied));
             run.touch(seq);
         }
     }
 
     /// Takes what a charge used off its hold; with `last` the rest as well.
-    pub(super) fn take_off(&mut self, now: Timestamp, id: &str, moved: &Moved, last: bool) {
+    pub(super) fn take_off(&mut self, now: Timestamp, seq: u64, id: &str, moved: &Moved, last: bool) {
         let Some(place) = self.index.reservations.get(id).copied() else { return };
         let Some(found) = self.truth.reservations.get_mut(place).filter(|found| found.is_held()) else { return };
         found.spent = plus(found.spent, moved.cost);
+        if last {
+            found.settled_by = seq;
+        }
         let used = found.held.used_by(moved);
         #[cfg(feature = "mistakes")]
         let used = if made(Mistake::HoldKeptAfterSettle) { Amounts::ZERO } else { used };
@@ -180,6 +207,16 @@ impl State {
         self.put(run, rows, at, &used, -1);
         if last {
             self.resolve(now, place, Standing::Settled);
+        }
+    }
+
+    /// Notes the charge that came for a reservation which was over: another source may know the same call.
+    pub(super) fn settled_late(&mut self, seq: u64, id: &str) {
+        let place = self.index.reservations.get(id).copied();
+        if let Some(found) =
+            place.and_then(|place| self.truth.reservations.get_mut(place)).filter(|found| found.settled_by == 0)
+        {
+            found.settled_by = seq;
         }
     }
 
@@ -200,29 +237,40 @@ impl State {
         self.index.expiries.insert((expires_at, place));
     }
 
-    /// Ends a live reservation: gives back what is held and frees its rows.
+    /// Ends a live reservation: gives back what is held and frees its rows. Money that stands for a price that is missing
+    /// stays where a budget wants that.
     fn resolve(&mut self, now: Timestamp, place: u32, standing: Standing) {
         let Some(found) = self.truth.reservations.get_mut(place).filter(|found| found.is_held()) else { return };
-        let (run, rows, at, rest) = (found.run, found.rows, found.reserved_at, found.held);
+        let (run, rows, at, all) = (found.run, found.rows, found.reserved_at, found.held);
         self.index.expiries.remove(&(found.until, place));
-        found.held = Amounts::ZERO;
+        let stays = found.unpriced > 0;
+        found.held = if stays { Amounts::money(all.usd) } else { Amounts::ZERO };
         found.standing = standing;
         found.until = now;
+        let (money, call) = (found.held, if stays { found.call.clone() } else { None });
         self.truth.reservations.held = self.truth.reservations.held.saturating_sub(1);
-        self.put(run, rows, at, &rest, -1);
+        self.put(run, rows, at, &all, -1);
         #[cfg(feature = "mistakes")]
         if made(Mistake::ReleasedTwice) && standing == Standing::Expired {
-            self.put(run, rows, at, &rest, -1);
+            self.put(run, rows, at, &all, -1);
         }
         self.let_go(rows);
         if let Some(run) = self.run_mut(run) {
-            run.holds = run.holds.saturating_sub(1);
+            run.execution.holds = run.execution.holds.saturating_sub(1);
         }
-        self.retire(place);
+        if !stays {
+            self.retire(place);
+            return;
+        }
+        let rows = self.rows_for(run, call.as_deref(), Part::Unpriced);
+        if let Some(found) = self.truth.reservations.get_mut(place) {
+            found.rows = rows;
+        }
+        self.put(run, rows, at, &money, 1);
     }
 
     /// Remembers a resolved reservation, and forgets the oldest beyond the bound.
-    fn retire(&mut self, place: u32) {
+    pub(super) fn retire(&mut self, place: u32) {
         let reservations = &mut self.truth.reservations;
         reservations.resolved.push_back(place);
         if reservations.resolved.len() <= RESOLVED_KEPT_MAX {
@@ -236,13 +284,17 @@ impl State {
         }
     }
 
-    /// The rows that bind a call, shared with every reservation that has the same.
-    fn rows_for(&mut self, number: u32, call: Option<&Subject>) -> u32 {
+    /// The rows that bind a call, or a part of them, shared with every hold that has the same.
+    pub(super) fn rows_for(&mut self, number: u32, call: Option<&Subject>, part: Part) -> u32 {
         let mut rows = std::mem::take(&mut self.index.held_rows);
         if let Some(run) = self.run(number) {
             let subject = &run.execution.subject;
             let who = Who { number: Some(number), run, subject, call: call.unwrap_or(subject), above: run.parent };
-            self.each_bound(who, |bound| rows.push(bound.held_row()));
+            self.each_bound(who, |bound| {
+                if part.takes(&bound) {
+                    rows.push(bound.held_row());
+                }
+            });
         }
         let found = self.index.by_rows.get(rows.as_slice()).copied();
         let number = found.unwrap_or_else(|| {
@@ -272,7 +324,7 @@ impl State {
         number
     }
 
-    fn let_go(&mut self, number: u32) {
+    pub(super) fn let_go(&mut self, number: u32) {
         let reservations = &mut self.truth.reservations;
         let Some(entry) = reservations.rows.get_mut(place(number)) else { return };
         entry.holders = entry.holders.saturating_sub(1);
@@ -284,7 +336,7 @@ impl State {
     }
 
     /// Adds (`sign` 1) or takes (`sign` -1) amounts on rows.
-    fn put(&mut self, run: u32, rows: u32, at: Timestamp, amounts: &Amounts, sign: i128) {
+    pub(super) fn put(&mut self, run: u32, rows: u32, at: Timestamp, amounts: &Amounts, sign: i128) {
         let Some(rows) = self.truth.reservations.rows.get(place(rows)).map(|entry| Arc::clone(&entry.rows)) else {
             return;
         };
@@ -307,64 +359,8 @@ impl State {
             slot.hold(row.at.row, at, delta);
         }
     }
-
-    /// Takes every hold that a change may concern off its counters; give the answer to [`State::hold_again`].
-    pub(super) fn lift(&mut self, concerns: Concerns) -> Vec<u32> {
-        if self.truth.reservations.held == 0 || concerns.is_nobody(self) {
-            return Vec::new();
-        }
-        let concerned = |reservation: &Reservation| match concerns {
-            Concerns::All => true,
-            Concerns::Run(run) => {
-                reservation.run == run
-                    || (1..=u8::MAX).map_while(|up| self.above(reservation.run, up)).any(|above| above == run)
-            }
-        };
-        let held = self.truth.reservations.held_numbers();
-        let lifted: Vec<u32> = held.filter(|(_, found)| concerned(found)).map(|(number, _)| number).collect();
-        for number in &lifted {
-            let Some(found) = self.truth.reservations.get(*number) else { continue };
-            let (run, rows, at, held) = (found.run, found.rows, found.reserved_at, found.held);
-            self.put(run, rows, at, &held, -1);
-            self.let_go(rows);
-        }
-        lifted
-    }
-
-    /// Puts lifted holds on the counters that bind their runs now.
-    pub(super) fn hold_again(&mut self, lifted: Vec<u32>) {
-        for number in lifted {
-            let Some(found) = self.truth.reservations.get(number) else { continue };
-            let (run, at, held, call) = (found.run, found.reserved_at, found.held, found.call.clone());
-            self.rebind(run);
-            let rows = self.rows_for(run, call.as_deref());
-            if let Some(found) = self.truth.reservations.get_mut(number) {
-                found.rows = rows;
-            }
-            self.put(run, rows, at, &held, 1);
-        }
-    }
 }
 
-/// Whose holds a change may concern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Concerns {
-    /// Everybody's.
-    All,
-    /// Those of a run and of the runs below it.
-    Run(u32),
-}
-
-impl Concerns {
-    /// A run without live reservations and without runs below it.
-    fn is_nobody(self, state: &State) -> bool {
-        match self {
-            Self::All => false,
-            Self::Run(run) => state.run(run).is_none_or(|run| run.holds == 0 && run.height == 0),
-        }
-    }
-}
-
-fn place(number: u32) -> usize {
+pub(super) fn place(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -70,7 +70,9 @@ impl Index {
         }
         for (number, reservation) in (0_u32..).zip(&truth.reservations.all) {
             let Some(reservation) = reservation else { continue };
-            index.reservations.insert(Arc::clone(&reservation.id), number);
+            if !reservation.is_cover() {
+                index.reservations.insert(Arc::clone(&reservation.id), number);
+            }
             if reservation.is_held() {
                 index.expiries.insert((reservation.until, number));
             }

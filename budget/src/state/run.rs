@@ -3,7 +3,7 @@
 use pricing::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Execution, Tokens};
+use super::{Execution, Overshoot, Tokens};
 use crate::budget::{Budget, Unit};
 use crate::charge::Moved;
 use crate::counter::{Row, Share, Tally};
@@ -25,8 +25,6 @@ pub(crate) struct Run {
     pub(crate) height: u32,
     /// What the runs below it used, beside money.
     pub(crate) below: Below,
-    /// Live reservations.
-    pub(crate) holds: u32,
     /// The budget that it carries itself.
     pub(crate) own: Option<Box<Slot>>,
     /// Counters of per-run limits.
@@ -101,6 +99,8 @@ impl Run {
             hard_limit: None,
             last_seq: 0,
             revision: 0,
+            holds: 0,
+            overshoot: Overshoot::default(),
         };
         let own = opened.budget.clone().map(|budget| Box::new(Slot::new(budget, at)));
         Self {
@@ -110,7 +110,6 @@ impl Run {
             parent: None,
             height: 0,
             below: Below::default(),
-            holds: 0,
             own,
             counters: Vec::new(),
             bound_at: 0,
@@ -260,6 +259,8 @@ impl Run {
     pub(crate) fn adjust(&mut self, moved: &Moved, settles: bool, after_fence: bool) {
         let execution = &mut self.execution;
         execution.cost = plus(execution.cost, moved.cost);
+        execution.tokens.add(&moved.tokens);
+        execution.tokens.less(&moved.fewer);
         if after_fence {
             execution.cost_after_fence = plus(execution.cost_after_fence, moved.cost);
         }

@@ -3,7 +3,7 @@
 //! A link is made once and never moved. A parent that would close a circle, or a chain longer than `DEPTH_MAX`, is
 //! ignored: the child has no parent then. So the subtree cost of a run is exactly its own and that of all below it.
 
-use super::hold::Concerns;
+use super::lift::Concerns;
 use super::run::{Below, plus};
 use super::{Run, State};
 use crate::charge::Moved;
@@ -64,7 +64,7 @@ impl State {
         let mut waiting = self.index.orphans.remove(id).unwrap_or_default();
         waiting.sort_unstable();
         for child in waiting {
-            let lifted = self.lift(Concerns::Run(child));
+            let lifted = self.lift(&Concerns::run(self, child));
             self.attach(child, parent);
             self.hold_again(lifted);
         }

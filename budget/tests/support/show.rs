@@ -3,7 +3,7 @@
 use budget::decide::{Allowance, Denial};
 use budget::reservation::{Amounts, Standing};
 use budget::signal::{Attempt, Cause, CounterAt};
-use budget::state::Execution;
+use budget::state::{Execution, Overshoot};
 use budget::{Fact, Fraction, Ref, Unit, Verdict, Window, allowance as allowed};
 use pricing::Money;
 
@@ -55,7 +55,10 @@ fn fact(fact: &Fact) -> String {
         Fact::Audited(audit) => format!("audited {} {}", audit.principal, audit.action),
         Fact::Opened(opened) => format!("opened {}", name(&opened.execution)),
         Fact::Ended { execution, phase } => format!("ended {} {}", name(execution), phase.as_str()),
-        Fact::Charged(charge) => format!("charged {}", name(&charge.execution)),
+        Fact::Charged(charge) => {
+            let held = charge.ceiling.filter(|_| charge.price().is_none()).map(|held| format!(", ${held} held"));
+            format!("charged {}{}", name(&charge.execution), held.unwrap_or_default())
+        }
         Fact::Adjusted(adjustment) => {
             format!("{} {} by ${}", adjustment.reason.as_str(), adjustment.of, adjustment.delta)
         }
@@ -176,7 +179,7 @@ fn execution(world: &World, run: &Execution) -> String {
     let limits = [("soft", &run.soft_limit), ("hard", &run.hard_limit)];
     let limits = limits.into_iter().filter_map(|(kind, limit)| Some(format!(", {kind} {}", name(&limit.as_ref()?.0))));
     format!(
-        "{} {} ${} of subtree ${}, calls {}/{}/{}, tokens {}, unpriced {}{}{}",
+        "{} {} ${} of subtree ${}, calls {}/{}/{}, tokens {}, unpriced {}{}{}{}",
         name(&run.id),
         run.phase.as_str(),
         run.cost,
@@ -188,7 +191,15 @@ fn execution(world: &World, run: &Execution) -> String {
         run.unpriced_calls,
         kill.unwrap_or_default(),
         limits.collect::<String>(),
+        overshoot(&run.overshoot),
     )
+}
+
+/// Where something was reserved for: what of it nothing was held for.
+fn overshoot(over: &Overshoot) -> String {
+    let parts = [("above", over.above_estimate), ("late", over.late), ("unreserved", over.unreserved)];
+    let parts = parts.into_iter().filter(|(_, part)| !part.is_zero());
+    parts.map(|(word, part)| format!(", {word} ${part}")).collect()
 }
 
 /// Every run with its counters, then every shared counter, at the end of the script.

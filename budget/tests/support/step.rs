@@ -7,7 +7,9 @@ use budget::entry::{Origin, Phase};
 use budget::policy::{KillStep, OnUnpriced, Policy, Slice, WindDown};
 use budget::reservation::{Claim, Estimate, Found, Reserve};
 use budget::signal::{Attempt, Channel, Proof};
-use budget::{Action, Budget, Command, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance};
+use budget::{
+    Action, Budget, Command, Entry, Fact, Fraction, Limit, Ref, Scope, Source, Subject, Unit, Window, allowance,
+};
 use pricing::{Money, UsageKey};
 
 use crate::linked::{linked, route};
@@ -99,7 +101,9 @@ fn open(name: &str, words: &[&str]) -> Fallible<Command> {
             "parent" => run.parent = Some(reference(value)),
             "route" => run.route = Some(reference(value)),
             "inherit" => run.inherit_from_agent = value == "yes",
-            "limit" | "hard" | "soft" | "ceiling" | "unpriced" | "slice" => own.push(format!("{key}={value}")),
+            "limit" | "hard" | "soft" | "ceiling" | "unpriced" | "percall" | "slice" => {
+                own.push(format!("{key}={value}"))
+            }
             _ if subject_word(&mut run.subject, key, value) => {}
             _ => return Err(format!("unknown word {key}")),
         }
@@ -131,6 +135,7 @@ fn charge(world: &mut World, name: &str, words: &[&str]) -> Fallible<Command> {
                 let (reservation, last) = value.strip_suffix('+').map_or((value, true), |more| (more, false));
                 call.claim = Some(Claim { reservation: reservation.into(), last, found: Found::Nothing });
             }
+            "ceiling" => call.ceiling = Some(money(value)?),
             "in" => set(&mut call.usage, UsageKey::InputTokens, count()?),
             "out" => set(&mut call.usage, UsageKey::OutputTokens, count()?),
             "time" => call.time = value.parse().map_err(|why| format!("{word}: {why}"))?,
@@ -142,16 +147,16 @@ fn charge(world: &mut World, name: &str, words: &[&str]) -> Fallible<Command> {
     Ok(Command::Charge(Box::new(call)))
 }
 
-/// `reserve id run $1|? [in=tokens] [tool=n] [model=n] [ttl=minutes] [body=n] [ceiling=$1] [parent=…] [agent=…] …`
+/// `reserve id run $1|?|unknown [in=tokens] [tool=n] [model=n] [ttl=minutes] [body=n] [ceiling=$1] [parent=…] [agent=…] …`
 fn reserve(id: &str, words: &[&str]) -> Fallible<Command> {
-    let usd = if words[1] == "?" { None } else { Some(money(words[1])?) };
+    let usd = if matches!(words[1], "?" | "unknown") { None } else { Some(money(words[1])?) };
     let mut wish = Reserve {
         id: id.into(),
         body: 0,
         execution: reference(words[0]),
         subject: Subject::default(),
         parent: None,
-        estimate: Estimate { usd, tokens: 0, tool_calls: 0, model_calls: 1 },
+        estimate: Estimate { usd, model_calls: 1, unpriced: words[1] == "unknown", ..Estimate::default() },
         ceiling: None,
         ttl_ms: 600_000,
     };
@@ -179,10 +184,12 @@ fn minutes(text: &str) -> Fallible<u64> {
     text.parse::<u64>().map(|minutes| minutes * 60_000).map_err(|why| format!("{text}: {why}"))
 }
 
-/// `adjust SEQ $1.5 [table=b] [by=operator]`: the charge of that entry costs so much.
+/// `adjust SEQ|eN $1.5 [table=b] [by=operator]`: the charge of that entry, or of that event, costs so much.
 fn adjust(world: &World, of: &str, words: &[&str]) -> Fallible<Command> {
-    let of: u64 = of.parse().map_err(|why| format!("{of}: {why}"))?;
-    let entry = world.entries.iter().find(|entry| entry.seq == of).ok_or("no such entry")?;
+    let event = |entry: &&Entry| matches!(&entry.fact, Fact::Charged(charge) if &*charge.event_id == of);
+    let numbered = |entry: &&Entry| of.parse() == Ok(entry.seq);
+    let entry = world.entries.iter().find(|entry| event(entry) || numbered(entry)).ok_or("no such entry")?;
+    let of = entry.seq;
     let Fact::Charged(charge) = &entry.fact else { return Err(format!("entry {of} is no charge")) };
     let (mut table, mut operator) = ("b", false);
     for (key, value) in pairs(&words[1..])? {

@@ -59,7 +59,7 @@ impl World {
     /// A call, not yet charged.
     pub fn call(&mut self, execution: Ref, subject: Subject, called: Called, amount: Option<Money>) -> Charge {
         self.events += 1;
-        let table = TableRef { name: "test".into(), version: "1".into(), digest: "00".into() };
+        let table = TableRef::new("test", "1", "00");
         Charge {
             event_id: format!("e{}", self.events).into(),
             source: "test".into(),
@@ -91,7 +91,7 @@ impl World {
 
 /// The wish that a charge cost `total` by the table of that digest, or because an operator says so.
 pub fn wish(of: u64, logged: Timestamp, charge: Charge, total: Money, digest: &str, operator: bool) -> Adjust {
-    let table = TableRef { name: "test".into(), version: "2".into(), digest: digest.into() };
+    let table = TableRef::new("test", "2", digest);
     let reason = match (operator, charge.price()) {
         (true, _) => AdjustReason::Operator { reason: "refund".into(), by: "admin".into() },
         (false, None) => AdjustReason::Settled,

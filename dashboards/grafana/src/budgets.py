@@ -71,6 +71,8 @@ def build():
     dash = dash.with_panel(lines("Answered", "By the agent, by the end of its process, or moot: it had ended by itself.", "short",
                                  [query(per("channel, outcome", "meterd_kill_signals_acked_total"), "{{channel}} {{outcome}}")], width=8))
     dash = dash.with_panel(lines("Failed", "Deliveries that failed, by reason.", "short", [query(per("channel, reason", "meterd_kill_signals_failed_total"), "{{channel}} {{reason}}")], width=8))
+    handed = [query(per("channel", "meterd_kill_signals_escalated_total"), "to {{channel}}"), query(per("agent_namespace", "meterd_kill_signals_manual_total"), "person, {{agent_namespace}}", "B")]
+    dash = dash.with_panel(lines("Handed on", "Kills that went on to the next channel, or to a person.", "short", handed, width=24))
     slow = f"histogram_quantile(0.95, sum by (channel, le) (rate(meterd_kill_ack_latency_seconds_bucket{{{TARGETS}}}[$__rate_interval])))"
     dash = dash.with_panel(lines("Kill latency p95", "From the decision to the acknowledged stop.", "s", [query(slow, "{{channel}}", exemplar=True)]))
     over = f"histogram_quantile(0.95, sum by (le) (rate(meterd_kill_overshoot_usd_bucket{{{TARGETS}}}[$__rate_interval])))"

@@ -88,6 +88,7 @@ const TABLE: &[Access] = &[
     to("get", "/v1/prices/{digest}", &[Read], Reach::Handler),
     to("get", "/v1/events", &[Read], Reach::Handler),
     audited("post", "/v1/reprice", &[Admin], Reach::Everywhere),
+    to("post", "/v1/simulate", &[Read], Reach::Everywhere),
     audited("post", "/v1/adjustments", &[Admin], Reach::Everywhere),
     audited("post", "/v1/resources/apply", &[Admin], Reach::Everywhere),
     audited("delete", "/v1/resources/{kind}/{namespace}/{name}", &[Admin], Reach::Everywhere),

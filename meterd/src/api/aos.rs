@@ -102,7 +102,7 @@ async fn reserve(app: &App, step: Step, stated: Option<&str>) -> Result<Value, P
             execution: step.execution,
             subject: Subject { agent: step.agent, ..Subject::default() },
             parent: None,
-            estimate: Estimate { usd: Some(usd), tokens: 0, tool_calls: 1, model_calls: 0 },
+            estimate: Estimate { usd: Some(usd), tool_calls: 1, ..Estimate::default() },
             ceiling: app.budgets.estimate_ceiling,
             ttl_ms: app.budgets.default_ttl_ms,
         })

@@ -281,9 +281,21 @@ const OPERATIONS: &[Operation] = &[
     },
     Operation {
         method: "post",
+        path: "/v1/simulate",
+        id: "simulate",
+        summary: "What proposed budgets would have done to the runs of the ledger: `{documents, since, until?}`.",
+        takes: &[JSON],
+        gives: &[JSON],
+        query: &[],
+        fails: &[BODY_FAILS[0], BODY_FAILS[1]],
+        ok: 200,
+    },
+    Operation {
+        method: "post",
         path: "/v1/adjustments",
         id: "adjust",
-        summary: "State what one booked charge costs (a refund, a correction), with a reason:                   `{of, cost_usd, reason}`. The difference is booked once.",
+        summary: "State what one booked charge costs (a refund, a correction), with a reason: \
+                  `{of, cost_usd, reason}`. The difference is booked once.",
         takes: &[JSON],
         gives: &[JSON],
         query: &[],

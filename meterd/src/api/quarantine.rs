@@ -58,8 +58,11 @@ pub(super) async fn list(State(app): State<App>, caller: Caller, Query(params): 
     let sees = |quarantined: &Quarantined| caller.0.sees(&quarantined.execution.namespace);
     let answer = app.view.read_fresh(|state| {
         let mut page = state.quarantine(from).filter(|(_, quarantined)| sees(quarantined) && params.wants(quarantined));
-        let items: Vec<Value> =
-            page.by_ref().take(limit).map(|(seq, quarantined)| quarantined_json(seq, quarantined)).collect();
+        let items: Vec<Value> = page
+            .by_ref()
+            .take(limit)
+            .map(|(seq, quarantined)| quarantined_json(seq, quarantined, state.held_unpriced(seq)))
+            .collect();
         let next = page.next().map(|(seq, _)| seq.to_string());
         let counts = params.next.is_none().then(|| {
             counts(state.quarantine(0).map(|(_, quarantined)| quarantined).filter(|quarantined| sees(quarantined)))

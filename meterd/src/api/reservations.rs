@@ -177,7 +177,9 @@ pub(super) async fn settle(
             if let Err(rejection) = super::usage::in_time(&app, now, &event) {
                 return Err(super::dead_letters::refused(&app, event, caller.0.tenant(), now, rejection).await?);
             }
-            charge(&app.prices.load(), event, caller.0.tenant(), "api")
+            let mut charge = charge(&app.prices.load(), event, caller.0.tenant(), "api");
+            charge.ceiling = app.budgets.estimate_ceiling;
+            charge
         }
     };
     let cost = charge.price();

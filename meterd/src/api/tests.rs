@@ -24,7 +24,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::{App, Readiness, router};
+use super::{App, Readiness, Rooms, router};
 use crate::auth::{Auth, Registry};
 use crate::clock::Clock;
 use crate::daemon::Figures;
@@ -88,7 +88,7 @@ impl Api {
         tokio::spawn(follow("rollups", reader, 0, rollups.follower(), following.clone()));
         let prices = Arc::new(ArcSwap::from_pointee(book()));
         let settler = Settler::new(meter.handle.clone(), view.clone(), dir.clone(), Arc::clone(&prices));
-        let app = App {
+        let app = App::new(Rooms {
             meter: meter.handle,
             view,
             rollups,
@@ -111,7 +111,7 @@ impl Api {
             open_to_all: false,
             readiness: Readiness::default(),
             stop: CancellationToken::new(),
-        };
+        });
         let router = router(app.clone());
         Self { _folder: folder, app, router, following, ended: meter.ended }
     }

@@ -171,7 +171,8 @@ pub(super) async fn take(app: &App, caller: &Caller, items: Vec<Item>, via: &'st
         let team = event.team.clone().or(team);
         match in_time(app, now, &event) {
             Ok(()) => {
-                let charge = charge_for(&book, event, team.as_deref(), caller.0.tenant(), via);
+                let mut charge = charge_for(&book, event, team.as_deref(), caller.0.tenant(), via);
+                charge.ceiling = app.budgets.estimate_ceiling;
                 shown.push(Shown {
                     id,
                     execution: charge.execution.clone(),

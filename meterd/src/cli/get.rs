@@ -173,7 +173,9 @@ impl Get {
                 let all = all.filter(|(_, item)| {
                     self.namespace.as_deref().is_none_or(|only| *item.execution.namespace == *only)
                 });
-                let all = all.filter_map(|(seq, item)| Json::parse(&quarantined_json(seq, item).to_string()));
+                let all = all.filter_map(|(seq, item)| {
+                    Json::parse(&quarantined_json(seq, item, state.held_unpriced(seq)).to_string())
+                });
                 all.filter(|item| is_named(item, self.name.as_deref())).collect()
             }
             Kind::Reservations => {

@@ -164,19 +164,31 @@ impl Run {
         };
         // What the program left behind in its group goes with it; after a kill, so does what has left the group.
         child.sweep(killed.is_some()).await;
-        if let Some(id) = &killed {
-            let ack = json!({ "channel": "process", "proof": "process_gone" });
-            client.post(&path(&format!("/signals/{id}/ack")), &ack).await?;
-        }
         let phase = match (&killed, &ended) {
             (Some(_), _) => "Cancelled",
             (None, Ended { code: 0 }) => "Succeeded",
             (None, _) => "Failed",
         };
-        client.post(&path("/complete"), &json!({ "phase": phase })).await?;
         let finished = Finished { code: if killed.is_some() { EXIT_KILLED } else { ended.code }, killed };
-        self.receipt(client, &finished).await?;
+        // What the program did is its own: a daemon that is gone by now does not change how it ended.
+        if let Err(error) = self.close(client, phase, &finished).await {
+            say(&format!(
+                "meterd: warning: {}/{} is over ({phase}) and the daemon was not told: {error:#}",
+                self.namespace, self.execution
+            ));
+        }
         Ok(finished)
+    }
+
+    /// Tells the daemon how it ended, and shows what it cost.
+    async fn close(&self, client: &Client, phase: &str, finished: &Finished) -> anyhow::Result<()> {
+        let path = |rest: &str| execution_path(&self.namespace, &self.execution, rest);
+        if let Some(id) = &finished.killed {
+            let ack = json!({ "channel": "process", "proof": "process_gone" });
+            client.post(&path(&format!("/signals/{id}/ack")), &ack).await?;
+        }
+        client.post(&path("/complete"), &json!({ "phase": phase })).await?;
+        self.receipt(client, finished).await
     }
 
     /// Says that the kill is known and the program is being ended, without making either wait.

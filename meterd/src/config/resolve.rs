@@ -247,6 +247,7 @@ impl Reader {
         Signals {
             webhooks: webhooks.unwrap_or_default(),
             joch,
+            allowed_hosts: hosts,
             per_second_max: u32::try_from(most).ok().and_then(NonZeroU32::new).unwrap_or(default.per_second_max),
         }
     }

@@ -276,6 +276,7 @@ struct Server {
 struct Signals {
     webhooks: Vec<Webhook>,
     joch: Option<Joch>,
+    allowed_hosts: Vec<String>,
     per_second_max: u32,
 }
 
@@ -326,7 +327,8 @@ impl From<&super::Signals> for Signals {
             token_env: joch.token.as_ref().and_then(env),
             allow_private: joch.target.allow_private(),
         });
-        Self { webhooks: webhooks.collect(), joch, per_second_max: signals.per_second_max.get() }
+        let (allowed_hosts, per_second_max) = (signals.allowed_hosts.clone(), signals.per_second_max.get());
+        Self { webhooks: webhooks.collect(), joch, allowed_hosts, per_second_max }
     }
 }
 

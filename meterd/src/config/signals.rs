@@ -22,13 +22,16 @@ pub struct Signals {
     pub webhooks: Vec<Webhook>,
     /// joch's control plane.
     pub joch: Option<Joch>,
+    /// Hosts that they may be at; empty: those that are written above.
+    pub allowed_hosts: Vec<String>,
     /// Signals to the outside in a second; fences know no rate.
     pub per_second_max: NonZeroU32,
 }
 
 impl Default for Signals {
     fn default() -> Self {
-        Self { webhooks: Vec::new(), joch: None, per_second_max: NonZeroU32::MIN.saturating_add(49) }
+        let per_second_max = NonZeroU32::MIN.saturating_add(49);
+        Self { webhooks: Vec::new(), joch: None, allowed_hosts: Vec::new(), per_second_max }
     }
 }
 

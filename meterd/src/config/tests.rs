@@ -37,6 +37,7 @@ fn the_shown_configuration_reads_back_to_itself() {
     check(
         yaml(
             "dataDir: /var/lib/meterd\nprices: { dirs: [/etc/a, /etc/b], seed: false }\nresources: { dir: /etc/r }\n\
+             signals: { allowedHosts: [hooks.example.com, joch.example.com], perSecondMax: 9 }\n\
              ingest: { dedupHorizon: 36h, futureSkewMax: 1500ms }\nserver: { headerTimeout: 90s }\n\
              listen: { otlpGrpc: '127.0.0.1:4317', tls: { certFile: /c, keyFile: /k } }\nauth:\n\
              \x20 tokens: [{ name: a, tokenEnv: T, roles: [ingest, kill], tenant: x, namespaces: [n-*], agents: [b], executions: [e],\

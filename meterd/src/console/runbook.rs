@@ -17,6 +17,7 @@ runbooks! {
     "MeterdBudgetProjectedExhaustion"
     "MeterdBudgetSoftLimitReached"
     "MeterdCardinalityOverflow"
+    "MeterdClockJumped"
     "MeterdConfigReloadFailed"
     "MeterdDown"
     "MeterdEventsDropped"

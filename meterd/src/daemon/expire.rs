@@ -1,4 +1,5 @@
-//! Reservations whose time is over: the meter is told to let them expire, also when nobody calls.
+//! Reservations whose time is over: the meter is told to let them expire, also when nobody calls. The clock that says so
+//! is looked at on the same occasion.
 
 use std::time::Duration;
 
@@ -20,6 +21,8 @@ pub(super) async fn expire(app: App, stop: CancellationToken) {
             _ = ticks.tick() => {}
         }
         let now = app.clock.now();
+        let health = app.clock.health();
+        app.metrics.clock(health.frozen, health.jumps);
         if app.view.read(|state| state.next_expiry().is_some_and(|at| at <= now))
             && app.meter.command_when_room(Command::Expire).await.is_err()
         {

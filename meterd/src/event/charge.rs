@@ -54,7 +54,8 @@ pub fn charge_for(book: &PriceBook, event: UsageEvent, team: Option<&str>, tenan
         usage: event.usage.unwrap_or_default(),
         attrs: event.attrs,
         outcome: event.outcome,
-        estimated: event.estimated,
+        // What was cut off is known only so far.
+        estimated: event.estimated || event.outcome == CallOutcome::Aborted,
         priced,
         reported_cost: event.reported_cost,
         claim: event.reservation.map(|reservation| Claim { reservation, last: event.settles, found: Found::Nothing }),

@@ -12,6 +12,7 @@ mod tests;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 
+use budget::adjust::Superseded;
 use budget::{AdjustReason, Adjustment, Entry, Fact, Ref, State};
 use pricing::Money;
 
@@ -122,6 +123,7 @@ pub fn verify(dir: &DataDir, only: Option<&Ref>, mut progress: impl FnMut(u64, u
         snapshot,
         reader: reader.clone(),
         adjusted: HashMap::new(),
+        superseded: HashMap::new(),
         pricer: Pricer::new(dir, Arc::clone(&books)),
         state: State::default(),
         sums: HashMap::new(),
@@ -219,6 +221,8 @@ struct Audit<'a> {
     reader: Reader,
     /// The newest price of each charge that was adjusted.
     adjusted: HashMap<u64, Money>,
+    /// What is known now of calls that were booked as estimates.
+    superseded: HashMap<u64, Arc<Superseded>>,
     pricer: Pricer<'a>,
     state: State,
     sums: HashMap<Ref, Money>,
@@ -293,8 +297,24 @@ impl Audit<'_> {
         }
         match &adjustment.reason {
             AdjustReason::Operator { .. } => {}
-            AdjustReason::Allowance(drawn) => self.pricer.credit(seq, &charge, &adjustment.priced, drawn)?,
-            _ => self.pricer.price(seq, &charge, &adjustment.priced)?,
+            AdjustReason::Allowance(drawn) => {
+                let charge = match self.superseded.get(&of) {
+                    Some(known) => known.corrected(*charge),
+                    None => *charge,
+                };
+                self.pricer.credit(seq, &charge, &adjustment.priced, drawn)?;
+            }
+            AdjustReason::Superseded(known) => {
+                self.superseded.insert(of, Arc::clone(known));
+                self.pricer.price(seq, &known.corrected(*charge), &adjustment.priced)?;
+            }
+            AdjustReason::Settled | AdjustReason::Repriced => {
+                let charge = match self.superseded.get(&of) {
+                    Some(known) => known.corrected(*charge),
+                    None => *charge,
+                };
+                self.pricer.price(seq, &charge, &adjustment.priced)?;
+            }
         }
         self.adjusted.insert(of, total);
         Ok(())

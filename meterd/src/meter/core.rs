@@ -2,6 +2,7 @@
 //! when. The daemon's thread drives it, and so can a simulation, with a clock and a disk of its own.
 
 mod reserve;
+mod supersede;
 
 use std::time::Duration;
 
@@ -263,12 +264,16 @@ impl Core {
             }
             #[cfg(feature = "mistakes")]
             Ok(Some(Seen::Other(seq))) if made(Mistake::ConflictAsDuplicate) => return Booked::Duplicate { seq },
-            Ok(Some(Seen::Same(seq))) => return Booked::Duplicate { seq },
-            Ok(Some(Seen::Other(seq))) => return Booked::Conflict { seq },
+            Ok(Some(Seen::Same(seq))) => return self.supersede(seq, &charge).unwrap_or(Booked::Duplicate { seq }),
+            Ok(Some(Seen::Other(seq))) => return self.supersede(seq, &charge).unwrap_or(Booked::Conflict { seq }),
             // Who has a dead letter booked answers for it: the letters are told apart where they are kept.
             Ok(Some(Seen::Forgotten)) if charge.late => {}
             Ok(Some(Seen::Forgotten)) => return Booked::TooOld,
-            Ok(None) => {}
+            Ok(None) => {
+                if let Some(seq) = self.same_call(&charge) {
+                    return self.supersede(seq, &charge).unwrap_or(Booked::Duplicate { seq });
+                }
+            }
             Err(error) => {
                 // Never told: the commit fails.
                 self.broken.get_or_insert(error);

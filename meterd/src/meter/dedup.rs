@@ -20,7 +20,7 @@ use std::time::Duration;
 
 #[cfg(feature = "mistakes")]
 use budget::mistakes::{Mistake, made};
-use budget::{Charge, Entry, Fact};
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact};
 use pricing::Timestamp;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -203,7 +203,12 @@ impl Dedup {
     /// Folds one entry in.
     pub fn apply(&mut self, entry: &Entry) {
         self.fresh.stretch.last_seq = entry.seq;
-        let Fact::Charged(charge) = &entry.fact else { return };
+        let charge = match &entry.fact {
+            Fact::Charged(charge) => charge,
+            // The event that supersedes an estimate is known from now on, under the estimate's entry.
+            Fact::Adjusted(adjustment) => return self.superseded(entry.at, adjustment),
+            _ => return,
+        };
         let at = entry.at.max(charge.time);
         let Table { keys, stretch } = &mut self.fresh;
         stretch.newest = stretch.newest.max(at);
@@ -213,6 +218,17 @@ impl Dedup {
             && let Slot::Vacant(slot) = keys.entry(halves(key ^ RESPONSE))
         {
             slot.insert(first);
+        }
+    }
+
+    fn superseded(&mut self, logged: Timestamp, adjustment: &Adjustment) {
+        let AdjustReason::Superseded(known) = &adjustment.reason else { return };
+        let Table { keys, stretch } = &mut self.fresh;
+        stretch.newest = stretch.newest.max(logged.max(known.time));
+        let first = First { seq: adjustment.of, body: known.body };
+        keys.insert(halves(known.key), first);
+        if let Some(key) = known.response_key {
+            keys.insert(halves(key ^ RESPONSE), first);
         }
     }
 

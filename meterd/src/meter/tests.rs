@@ -1,6 +1,8 @@
 //! The meter over a real directory: duplicates, refusals, failed writes, restarts.
 
+mod clock;
 mod driven;
+mod estimates;
 mod forget;
 mod full;
 mod identity;

@@ -112,6 +112,8 @@ struct Families {
     sink_pending: IntGaugeVec,
     sink_oldest: GaugeVec,
     sink_seconds: HistogramVec,
+    clock_frozen: IntGauge,
+    clock_jumps: IntCounter,
     bills: Mutex<Bills>,
     loads: Mutex<Loads>,
     decisions: Mutex<Decisions>,
@@ -214,6 +216,12 @@ impl DaemonMetrics {
     /// Records were read back at start.
     pub fn wal_replayed(&self, records: u64) {
         self.0.wal_replayed.inc_by(records);
+    }
+
+    /// Is the wall clock not believed, and how often did it jump since the start?
+    pub fn clock(&self, frozen: bool, jumps: u64) {
+        self.0.clock_frozen.set(i64::from(frozen));
+        self.0.clock_jumps.inc_by(jumps.saturating_sub(self.0.clock_jumps.get()));
     }
 
     /// These price tables are in use, all of them, from `now` on.

@@ -86,14 +86,14 @@ impl LedgerMetrics {
             Fact::Reached { counter, .. } => self.crossed(counter, true),
             Fact::Killed { kill, execution, cause, .. } => self.killed(at, kill, execution, cause),
             Fact::KillSent { kill, channel, attempt, .. } => self.kill_sent(kill, *channel, attempt),
+            Fact::KillEscalated { to, .. } => self.kill_escalated(*to),
+            Fact::KillManual { kill } => self.kill_manual(kill),
             Fact::KillAcked { kill, channel } => self.kill_acked(at, kill, *channel),
             Fact::KillConfirmed { kill, proof } => self.kill_confirmed(at, kill, *proof),
             // Decided and not fenced yet: what is spent until the stop counts from here.
             Fact::WindDown { kill, execution, cause, .. } => self.killed(at, kill, execution, cause),
             Fact::Fenced { .. }
             | Fact::KillPlanned { .. }
-            | Fact::KillEscalated { .. }
-            | Fact::KillManual { .. }
             | Fact::KillCollateral { .. }
             | Fact::Registered { .. }
             | Fact::Forgotten { .. } => {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use budget::{Action, Budget, Fraction, Limit, Policy, Ref, Scope, Source, Unit, Window};
-use pricing::document::{Place, Value};
+use pricing::document::{Node, Place, Value};
 
 use super::fields::{Fields, Report, Unknown, WHOLE, fraction};
 use super::nearest::nearest;
@@ -147,7 +147,22 @@ fn scope(id: &Ref, spec: &Fields<'_>, report: &mut Report) -> Scope {
         execution: None,
         implied: false,
     };
-    if scope == Scope::default() { own_namespace(id) } else { scope }
+    if scope == Scope::default() {
+        let is_empty = |node: &Node| match &node.value {
+            Value::List(items) => items.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
+            _ => false,
+        };
+        // What could not be read has been reported already.
+        if fields.entries.iter().all(|(_, node)| is_empty(node)) {
+            let message =
+                format!("the scope selects nothing: the budget binds every run of namespace {:?}", id.namespace);
+            let hint = "name teams, namespaces, agents, environments or labels, or leave scope out".to_owned();
+            report.warn(fields.place, &fields.path, message, Some(hint));
+        }
+        return own_namespace(id);
+    }
+    scope
 }
 
 fn limits(fields: &Fields<'_>, table: &[(&str, Unit, Window)], report: &mut Report) -> Vec<Limit> {

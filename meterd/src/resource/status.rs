@@ -19,12 +19,15 @@ use super::print::Json;
 pub const SETTLE_GRACE: Duration = Duration::from_secs(30);
 
 /// Keys of an Execution's status that are written here.
-pub(super) const EXECUTION_OWNED: [&str; 19] = [
+pub(super) const EXECUTION_OWNED: [&str; 22] = [
     "phase",
     "startedAt",
     "completedAt",
     "costUsd",
+    "ownCostUsd",
     "subtreeCostUsd",
+    "overshootUsd",
+    "overshoot",
     "costAfterFenceUsd",
     "durationMs",
     "modelCalls",
@@ -131,6 +134,7 @@ fn execution_status(execution: &Execution, kill: Option<&Kill>, now: Timestamp) 
     status.extend(execution.completed_at.map(|at| ("completedAt", Json::text(at))));
     status.extend([
         ("costUsd", Json::usd(execution.cost)),
+        ("ownCostUsd", Json::usd(execution.cost)),
         ("subtreeCostUsd", Json::usd(execution.subtree_cost)),
         ("durationMs", Json::count(duration_ms)),
         ("modelCalls", Json::count(execution.model_calls)),
@@ -148,6 +152,7 @@ fn execution_status(execution: &Execution, kill: Option<&Kill>, now: Timestamp) 
             ]),
         ),
     ]);
+    status.extend(overshoot(execution));
     if execution.kill.is_some() {
         status.push(("callsAfterFence", Json::count(execution.calls_after_fence)));
         status.push(("costAfterFenceUsd", Json::usd(execution.cost_after_fence)));
@@ -168,6 +173,18 @@ fn execution_status(execution: &Execution, kill: Option<&Kill>, now: Timestamp) 
         ("lastEntry", Json::count(execution.last_seq)),
         ("conditions", Json::List(conditions(execution, kill, now))),
     ]);
+    status
+}
+
+/// Cost that nothing was held for, and its parts where there is any.
+fn overshoot(execution: &Execution) -> Vec<(&'static str, Json)> {
+    let over = &execution.overshoot;
+    let mut status = vec![("overshootUsd", Json::usd(over.total()))];
+    if !over.total().is_zero() {
+        let parts =
+            [("aboveEstimateUsd", over.above_estimate), ("lateUsd", over.late), ("unreservedUsd", over.unreserved)];
+        status.push(("overshoot", Json::map(parts.map(|(key, part)| (key, Json::usd(part))))));
+    }
     status
 }
 
@@ -281,11 +298,21 @@ fn cost_final(execution: &Execution, now: Timestamp) -> Json {
         let message = format!("late usage is awaited until {final_at}");
         return condition("CostFinal", false, "SettleGrace", &message, ended);
     }
+    if execution.holds > 0 {
+        let message = format!("{} reservations are not resolved yet", execution.holds);
+        return condition("CostFinal", false, "Reserved", &message, ended);
+    }
     if execution.unpriced_calls > 0 {
         let message = "calls without a price are not in the cost";
         return condition("CostFinal", false, "Unpriced", message, ended);
     }
-    condition("CostFinal", true, "Settled", "the run is over and every call has its price", final_at)
+    condition(
+        "CostFinal",
+        true,
+        "Settled",
+        "the run is over, nothing is reserved, and every call has its price",
+        final_at,
+    )
 }
 
 fn condition(kind: &str, status: bool, reason: &str, message: &str, at: Timestamp) -> Json {

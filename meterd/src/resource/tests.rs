@@ -86,9 +86,12 @@ fn a_plain_budget_has_defaults_and_binds_its_namespace() {
     assert_eq!(budget.scope, Scope { namespaces: arcs(&["default"]), implied: true, ..Scope::default() });
     assert_eq!((budget.on_hard_limit, budget.soft_levels), (Action::Deny, vec![SOFT_LEVEL_DEFAULT]));
     assert_eq!((budget.time_zone.as_ref(), budget.week_start, budget.month_start_day), ("UTC", 1, 1));
-    let empty = one_budget(
+    let (resources, warnings) = read(
         "{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b, namespace: n}, spec: {scope: {teams: []}, limits: {dailyUsd: 0}}}",
-    );
+    )
+    .unwrap();
+    assert!(warnings.iter().any(|warning| warning.to_string().contains("the scope selects nothing")), "{warnings:?}");
+    let empty = resources[0].budgets().remove(0);
     assert_eq!(empty.scope, Scope { namespaces: arcs(&["n"]), implied: true, ..Scope::default() });
 }
 

@@ -1,8 +1,9 @@
 //! Charges out of the ledger, each with the newest price that an adjustment gave it. Reads only.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
-use budget::adjust::Standing;
+use budget::adjust::{Standing, Superseded};
 use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Priced};
 use pricing::Timestamp;
 
@@ -30,6 +31,7 @@ pub(super) struct Walk {
     end: u64,
     read_to: u64,
     standing: HashMap<u64, Standing>,
+    superseded: HashMap<u64, Arc<Superseded>>,
     fixed: HashSet<u64>,
 }
 
@@ -38,7 +40,15 @@ impl Walk {
     pub(super) fn open(reader: Reader, from: u64) -> Result<Self, LedgerError> {
         let end = reader.committed();
         let next = from.max(1);
-        let mut walk = Self { reader, next, end, read_to: next - 1, standing: HashMap::new(), fixed: HashSet::new() };
+        let mut walk = Self {
+            reader,
+            next,
+            end,
+            read_to: next - 1,
+            standing: HashMap::new(),
+            superseded: HashMap::new(),
+            fixed: HashSet::new(),
+        };
         walk.catch_up()?;
         Ok(walk)
     }
@@ -52,15 +62,21 @@ impl Walk {
     pub(super) fn catch_up(&mut self) -> Result<(), LedgerError> {
         let committed = self.reader.committed();
         let (from, standing, read_to) = (self.read_to + 1, &mut self.standing, &mut self.read_to);
-        let fixed = &mut self.fixed;
+        let (fixed, superseded) = (&mut self.fixed, &mut self.superseded);
         if from > committed {
             return Ok(());
         }
         self.reader.scan(from, |entry| {
             if let Fact::Adjusted(adjustment) = &entry.fact {
                 standing.insert(adjustment.of, standing_of(adjustment));
-                if matches!(adjustment.reason, AdjustReason::Allowance(_) | AdjustReason::Operator { .. }) {
-                    fixed.insert(adjustment.of);
+                match &adjustment.reason {
+                    AdjustReason::Allowance(_) | AdjustReason::Operator { .. } => {
+                        fixed.insert(adjustment.of);
+                    }
+                    AdjustReason::Superseded(known) => {
+                        superseded.insert(adjustment.of, Arc::clone(known));
+                    }
+                    AdjustReason::Settled | AdjustReason::Repriced => {}
                 }
             }
             *read_to = entry.seq;
@@ -92,7 +108,12 @@ impl Walk {
         let Fact::Charged(charge) = &entry.fact else { return None };
         let standing = self.standing.get(&entry.seq).cloned();
         let fixed = self.fixed.contains(&entry.seq);
-        Some(Paper { seq: entry.seq, logged: entry.at, charge: (**charge).clone(), standing, fixed })
+        // An estimate is priced as the call that it turned out to be.
+        let charge = match self.superseded.get(&entry.seq) {
+            Some(known) => known.corrected((**charge).clone()),
+            None => (**charge).clone(),
+        };
+        Some(Paper { seq: entry.seq, logged: entry.at, charge, standing, fixed })
     }
 }
 

@@ -19,11 +19,11 @@ pub(super) struct Index {
     providers: FxHashMap<Box<str>, Vec<Known>>,
 }
 
-/// A table, and the name under which it knows the provider.
+/// A table, and the number under which it knows the provider.
 #[derive(Clone, Debug)]
 struct Known {
     table: usize,
-    provider: Arc<str>,
+    provider: usize,
 }
 
 /// The entry that answers.
@@ -39,8 +39,8 @@ impl Index {
     pub(super) fn new(all: &[Arc<PriceTable>], tables: Vec<usize>) -> Self {
         let mut providers: FxHashMap<Box<str>, Vec<Known>> = FxHashMap::default();
         for (index, table) in tables.iter().rev().filter_map(|index| Some((*index, all.get(*index)?))) {
-            for provider in table.providers() {
-                let known = Known { table: index, provider: Arc::from(provider) };
+            for (number, provider) in table.providers().enumerate() {
+                let known = Known { table: index, provider: number };
                 providers.entry(provider.into()).or_default().push(known);
             }
         }
@@ -126,7 +126,7 @@ impl Index {
         let find = |name: &str| {
             self.known(provider).iter().find_map(|known| {
                 let table = &**all.get(known.table)?;
-                let (entry, answer) = table.model(&known.provider, name, at)?;
+                let (entry, answer) = table.model(known.provider, name, at)?;
                 Some(Hit { table: known.table, part: Part { table, entry }, answer: Some(answer) })
             })
         };
@@ -156,7 +156,7 @@ impl Index {
         for name in [Some(&*model), bare, regionless].into_iter().flatten() {
             for known in self.known(&provider) {
                 let Some(table) = all.get(known.table) else { continue };
-                for (entry, answer) in table.model_claims(&known.provider, name, at) {
+                for (entry, answer) in table.model_claims(known.provider, name, at) {
                     note(table, entry, &answer);
                 }
             }

@@ -252,7 +252,7 @@ impl Stack {
             ("metadata", map([("name", text(&name))])),
             ("spec", spec),
         ]);
-        Self { reference: TableRef { name, version, digest }, json: Arc::from(whole.to_json()) }
+        Self { reference: TableRef::new(name, version, digest), json: Arc::from(whole.to_json()) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a call to its lines: find the entry, run its rules, shape the leaves, price each leaf once.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use rust_decimal::Decimal;
@@ -46,10 +47,11 @@ fn price_leaves(
     if call.usage.is_empty() {
         return Err(Unpriced::MissingUsage);
     }
-    let mut leaves = Leaves::NONE;
+    let mut leaves = Leaves::none();
     call.usage.leaves_into(&mut leaves).map_err(|invalid| Unpriced::InvalidUsage(invalid.to_string()))?;
-    let region = region_prefix(call);
-    let attrs = Served { attrs: call.attrs, region_prefix: region.as_deref() };
+    let region = OnceCell::new();
+    let region_prefix = || region.get_or_init(|| region_prefix(call)).as_deref();
+    let attrs = Served { attrs: call.attrs, region_prefix: &region_prefix };
     let circumstances = Circumstances { at: call.at, usage: call.usage, attrs };
     let cascade = Cascade::run(parts, circumstances);
     if !cascade.has_rates() {
@@ -69,9 +71,9 @@ fn price_leaves(
         if quantity.is_zero() {
             continue;
         }
-        match line(&cascade, circumstances, &mut memo, (unit, quantity), rounding) {
+        match line(&cascade, circumstances, &mut memo, (unit, quantity), rounding, lines) {
             Err(Unpriced::NoRateForUnit(unit)) if is_measured_only(call) => unrated = unrated.or(Some(unit)),
-            line => lines.push(line?),
+            priced => priced?,
         }
     }
     unrated.filter(|_| lines.is_empty()).map_or(Ok(()), |unit| Err(Unpriced::NoRateForUnit(unit)))
@@ -173,13 +175,16 @@ impl<'a> Memo<'a> {
     }
 }
 
+/// Adds a leaf's line. Made where it stays: a line is large, and moving it would cost as much as finding its rate.
+#[inline]
 fn line<'a>(
     cascade: &Cascade<'a>,
     circumstances: Circumstances<'_>,
     memo: &mut Memo<'a>,
     (unit, quantity): (UsageKey, Quantity),
     rounding: Rounding,
-) -> Result<Line, Unpriced> {
+    lines: &mut Vec<Line>,
+) -> Result<(), Unpriced> {
     let found = cascade.of_leaf(unit).ok_or(Unpriced::NoRateForUnit(unit))?;
     let multiplier = memo.multiplier(cascade, found.unit.family(), circumstances);
     let (factor, text) = multiplier.ok_or(Unpriced::OutOfRange)?.unzip();
@@ -195,7 +200,9 @@ fn line<'a>(
             amount(&factors, found.rate.per, rounding)
         }
     };
-    Ok(Line {
+    let amount = amount.ok_or(Unpriced::OutOfRange)?;
+    let free = memo.free(cascade, unit, circumstances);
+    lines.push(Line {
         unit,
         quantity,
         rate_unit: found.unit,
@@ -205,7 +212,8 @@ fn line<'a>(
         rule: found.rule,
         multiplier: text,
         fx: fx.cloned(),
-        free: memo.free(cascade, unit, circumstances),
-        amount: amount.ok_or(Unpriced::OutOfRange)?,
-    })
+        free,
+        amount,
+    });
+    Ok(())
 }

@@ -34,6 +34,10 @@ pub(crate) struct Cascade<'a> {
     /// By the key's code: 0 for none, else the rule's number, counted from 1 through all parts.
     winners: [u16; CODES_MAX],
     any: bool,
+    /// Has any part adjustments? Few have.
+    has_adjusts: bool,
+    /// Has any part allowances? Fewer have.
+    has_allowances: bool,
 }
 
 /// A rate and where it came from.
@@ -48,7 +52,13 @@ pub(crate) struct Found<'a> {
 impl<'a> Cascade<'a> {
     /// Runs the rules of every part, in order.
     pub(crate) fn run(parts: &'a [Part<'a>], circumstances: Circumstances<'_>) -> Self {
-        let mut cascade = Self { parts, winners: [0; CODES_MAX], any: false };
+        let mut cascade = Self {
+            parts,
+            winners: [0; CODES_MAX],
+            any: false,
+            has_adjusts: parts.iter().any(|part| !part.entry.adjusts.is_empty()),
+            has_allowances: parts.iter().any(|part| !part.entry.allowances.is_empty()),
+        };
         let rules = parts.iter().flat_map(|part| &part.entry.rules);
         for (number, rule) in (1u16..).zip(rules) {
             if rule.when.holds(circumstances.at, circumstances.usage, circumstances.attrs) {
@@ -113,6 +123,9 @@ impl<'a> Cascade<'a> {
 
     /// The product of the adjustments that apply to a family, and its text; inside, `None` if none applies.
     pub(crate) fn multiplier(&self, family: Family, circumstances: Circumstances<'_>) -> Option<Multiplier> {
+        if !self.has_adjusts {
+            return Some(None);
+        }
         let Circumstances { at, usage, attrs } = circumstances;
         let mut product: Multiplier = None;
         for adjust in self.parts.iter().flat_map(|part| &part.entry.adjusts) {
@@ -142,6 +155,9 @@ impl<'a> Cascade<'a> {
 
     /// The allowance that a leaf draws on: the highest layer's, and there the first that holds.
     pub(crate) fn allowance(&self, leaf: UsageKey, circumstances: Circumstances<'_>) -> Option<&'a Allowance> {
+        if !self.has_allowances {
+            return None;
+        }
         let Circumstances { at, usage, attrs } = circumstances;
         let mut all = self.parts.iter().rev().flat_map(|part| &part.entry.allowances);
         all.find(|allowance| leaf.is_within(allowance.unit) && allowance.when.holds(at, usage, attrs))

@@ -99,13 +99,15 @@ fn resource(reader: &mut Reader, node: &Node) -> Option<PriceTable> {
     let context = Context { pers: pers(reader, spec, &path), calendars: when::calendars(reader, spec, &path) };
     let exchange = fx::exchange(reader, &context, spec, &path);
     let (models, providers) = models::models(reader, &context, spec, &path);
+    let mut providers: Vec<_> = providers.into_iter().collect();
+    providers.sort_unstable_by(|left, right| left.0.cmp(&right.0));
     let tools = tools::tools(reader, &context, spec, &path);
     let approval = tools::approval(reader, &context, spec, &path);
     let unmatched = unmatched(reader, spec, &path);
     let canonical_spec = canonical::canonical(spec);
     let digest = canonical::digest(&canonical_spec.to_json());
     let (name, version) = (name?, version?);
-    let reference = TableRef { name: Arc::from(name), version: Arc::from(version), digest: Arc::from(digest) };
+    let reference = TableRef::new(name, version, digest);
     let json = Arc::from(whole(name, canonical_spec).to_json());
     let bare = bare(spec);
     Some(PriceTable { reference, json, models, providers, tools, approval, unmatched, exchange, bare })

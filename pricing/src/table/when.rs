@@ -92,16 +92,18 @@ pub(super) struct Bounds {
     pub(super) gte: Option<Decimal>,
 }
 
-/// How a call was served: what its event says, and the region that stood in front of the model's name.
-#[derive(Clone, Copy, Debug)]
+/// How a call was served: what its event says, and the region that stood in front of the model's name, which few tables
+/// ask for, so that it is looked for only then.
+#[derive(Clone, Copy)]
 pub(crate) struct Served<'a> {
     pub(crate) attrs: &'a Attrs,
-    pub(crate) region_prefix: Option<&'a str>,
+    pub(crate) region_prefix: &'a dyn Fn() -> Option<&'a str>,
 }
 
 impl<'a> Served<'a> {
     fn get(&self, name: &str) -> Option<&'a str> {
-        self.attrs.get(name).or_else(|| self.region_prefix.filter(|_| name == region::ATTRIBUTE))
+        let said = self.attrs.get(name);
+        if said.is_none() && name == region::ATTRIBUTE { (self.region_prefix)() } else { said }
     }
 }
 

@@ -67,7 +67,7 @@ impl Usage {
 
     /// The disjoint leaves that the declared totals and subsets stand for.
     pub fn leaves(&self) -> Result<Leaves, InvalidUsage> {
-        let mut leaves = Leaves::NONE;
+        let mut leaves = Leaves::none();
         self.leaves_into(&mut leaves)?;
         Ok(leaves)
     }

@@ -1,6 +1,8 @@
 //! From inclusive totals to disjoint leaves: a leaf is its total less every leaf declared below it.
 
+use arrayvec::ArrayVec;
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
 
 use super::{InvalidUsage, Quantity, Usage, UsageKey};
 
@@ -11,8 +13,7 @@ const LEAVES_MAX: usize = UsageKey::ALL.len();
 /// covers, and so for every total.
 #[derive(Clone, Debug)]
 pub struct Leaves {
-    leaves: [(UsageKey, Quantity); LEAVES_MAX],
-    len: usize,
+    leaves: ArrayVec<(UsageKey, Quantity), LEAVES_MAX>,
     /// What was read from a cache and a kind of input have tokens in common, and how many was not said.
     overlap: bool,
 }
@@ -20,7 +21,7 @@ pub struct Leaves {
 impl Leaves {
     /// Each leaf and its quantity; zeros are among them.
     pub fn iter(&self) -> impl Iterator<Item = (UsageKey, Quantity)> + '_ {
-        self.leaves.iter().take(self.len).copied()
+        self.leaves.iter().copied()
     }
 
     /// The sum of the leaves within `key`, itself among them; `None` where none is declared.
@@ -32,13 +33,13 @@ impl Leaves {
 
     /// Adds to the leaf `key`, which is made if it is not there. `false` out of range.
     pub(crate) fn raise(&mut self, key: UsageKey, by: Decimal) -> bool {
-        let found = self.iter().position(|leaf| leaf.0 == key);
-        let index = found.unwrap_or(self.len);
-        let Some(leaf) = self.leaves.get_mut(index) else { return false };
-        let before = if found.is_some() { leaf.1 } else { Quantity::ZERO };
+        let found = self.leaves.iter_mut().find(|leaf| leaf.0 == key);
+        let before = found.as_ref().map_or(Quantity::ZERO, |leaf| leaf.1);
         let Some(after) = before.decimal().checked_add(by).and_then(Quantity::from_decimal) else { return false };
-        *leaf = (key, after);
-        self.len = self.len.max(index.saturating_add(1));
+        match found {
+            Some(leaf) => leaf.1 = after,
+            None => return self.leaves.try_push((key, after)).is_ok(),
+        }
         true
     }
 
@@ -46,7 +47,7 @@ impl Leaves {
     pub(crate) fn lower(&mut self, key: UsageKey, by: Decimal) {
         let mut left = by;
         for depth in 0..=DEPTH_MAX {
-            for leaf in self.leaves.iter_mut().take(self.len) {
+            for leaf in self.leaves.iter_mut() {
                 if leaf.0.is_within(key) && leaf.0.wider().len() == depth {
                     let taken = left.min(leaf.1.decimal());
                     let rest = leaf.1.decimal().checked_sub(taken).and_then(Quantity::from_decimal);
@@ -58,10 +59,12 @@ impl Leaves {
     }
 
     /// No leaves, room for all.
-    pub(crate) const NONE: Self =
-        Self { leaves: [(UsageKey::InputTokens, Quantity::ZERO); LEAVES_MAX], len: 0, overlap: false };
+    pub(crate) const fn none() -> Self {
+        Self { leaves: ArrayVec::new_const(), overlap: false }
+    }
 
-    /// From pairs sorted by key, each key once. Filled in place: moving the room for all keys costs as much as the rest.
+    /// From pairs sorted by key, each key once. Filled in place: the room for all keys is never
+    /// written or moved, which would cost as much as the rest.
     pub(super) fn fill(&mut self, declared: &[(UsageKey, Quantity)]) -> Result<(), InvalidUsage> {
         self.overlap = false;
         self.declare(declared);
@@ -85,10 +88,9 @@ impl Leaves {
     }
 
     fn declare(&mut self, declared: &[(UsageKey, Quantity)]) {
-        self.len = declared.len();
-        for (leaf, pair) in self.leaves.iter_mut().zip(declared) {
-            *leaf = *pair;
-        }
+        self.leaves.clear();
+        // Each key comes once, so there is room for all.
+        self.leaves.extend(declared.iter().copied().take(LEAVES_MAX));
     }
 
     /// The same reduction for valid usage whose nested quantities are whole, which nearly all is: takes each leaf, the
@@ -146,7 +148,7 @@ impl Leaves {
         }
         shared.overlap = true;
         *self = shared;
-        if let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == UsageKey::InputTokens) {
+        if let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.0 == UsageKey::InputTokens) {
             leaf.1 = Quantity::ZERO;
         }
         true
@@ -154,7 +156,7 @@ impl Leaves {
 
     /// Takes from exactly this leaf.
     fn take(&mut self, key: UsageKey, by: Decimal) -> bool {
-        let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == key) else { return false };
+        let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.0 == key) else { return false };
         let rest = leaf.1.decimal().checked_sub(by).and_then(Quantity::from_decimal);
         rest.map(|rest| leaf.1 = rest).is_some()
     }
@@ -180,7 +182,7 @@ impl Leaves {
                 parts: format!("{} = {sum}", parts.join(" + ")),
             });
         };
-        if let Some(leaf) = self.leaves.iter_mut().take(self.len).find(|leaf| leaf.0 == key) {
+        if let Some(leaf) = self.leaves.iter_mut().find(|leaf| leaf.0 == key) {
             leaf.1 = rest;
         }
         Ok(())
@@ -208,7 +210,7 @@ fn refuse_without_total(declared: &[(UsageKey, Quantity)]) -> Result<(), Invalid
 }
 
 /// Disjoint token counts of one call: they add up to its tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenTotals {
     /// Prompt tokens neither read from nor written to a cache.
     pub input: u64,

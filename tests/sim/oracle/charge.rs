@@ -24,12 +24,8 @@ struct Booking {
 
 impl Oracle {
     pub(super) fn charge(&mut self, now: i64, call: &Call) -> (Said, Vec<Seen>) {
-        if let Some(first) = self.by_id.get(&call.id) {
-            let (seq, same) = (first.seq, first.body == call.body);
-            return (if same { Said::Duplicate { seq } } else { Said::Conflict { seq } }, Vec::new());
-        }
-        if let Some(first) = call.response.and_then(|response| self.by_response.get(&response)) {
-            return (Said::Duplicate { seq: first.seq }, Vec::new());
+        if let Some(known) = self.known_call(now, call) {
+            return known;
         }
         let mut seen = Vec::new();
         let said = Who { team: call.team, agent: call.agent };
@@ -48,20 +44,31 @@ impl Oracle {
         let moved = Moved {
             cost: call.price.unwrap_or(0),
             tokens: call.tokens,
+            fewer: 0,
             tool_calls: if let Kind::Tool(calls) = call.kind { calls } else { 0 },
             model_calls: u64::from(call.kind == Kind::Model),
         };
-        seen.push(Seen::Charged { id: call.id, run: call.run, team: who.team, agent: who.agent, price: call.price });
+        let held = self.ceiling_of(call, subject, who);
+        let (team, agent, price) = (who.team, who.agent, call.price);
+        seen.push(Seen::Charged { id: call.id, run: call.run, team, agent, price, held });
         let booking = Booking { run: call.run, call: who, subject, time, now, moved, adjusts: false };
         let mut fenced = run.kill.is_some();
         let stopped = self.book(&booking, &mut seen);
         fenced |= stopped;
         self.learn_subject(call.run, subject);
         self.note_call(call);
+        self.cover(seq, call, who, time, held);
         if let (Some((id, last)), Some(_)) = (call.claim, claimed) {
-            self.take_off(id, &moved, last);
+            self.take_off(seq, id, &moved, last);
+        } else if let Some((id, true)) = call.claim {
+            self.settled_late(seq, id, call.run);
         }
-        self.papers.insert(seq, Paper { run: call.run, who, time, price: call.price, table: call.price.map(|_| 0) });
+        if call.estimated {
+            self.estimates.insert(seq);
+        }
+        let (table, source) = (price.map(|_| 0), call.source);
+        let paper = Paper { run: call.run, who, time, price, table, tokens: call.tokens, kind: call.kind, source };
+        self.papers.insert(seq, paper);
         if call.price.is_none() {
             self.unpriced.insert(seq);
         }
@@ -80,31 +87,45 @@ impl Oracle {
         if paper.price == Some(price) || paper.table == Some(table) {
             return (Said::Unchanged, Vec::new());
         }
-        let delta = price - paper.price.unwrap_or(0);
-        let mut seen = vec![Seen::Adjusted { of, delta }];
+        let moved = Moved { cost: price - paper.price.unwrap_or(0), ..Moved::default() };
+        let (fenced, seen) = self.correct(now, of, price, moved, false);
+        self.papers.get_mut(&of).unwrap().table = Some(table);
+        (Said::Priced { price, fenced }, seen)
+    }
+
+    /// Books the difference to a charge, which costs `price` now; is its run fenced?
+    pub(super) fn correct(
+        &mut self,
+        now: i64,
+        of: u64,
+        price: i128,
+        moved: Moved,
+        supersedes: bool,
+    ) -> (bool, Vec<Seen>) {
+        let paper = self.papers[&of].clone();
+        let delta = moved.cost;
+        let mut seen = vec![Seen::Adjusted { of, delta, supersedes }];
         let run = &self.runs[&paper.run];
-        let booking = Booking {
-            run: paper.run,
-            call: paper.who,
-            subject: run.who,
-            time: paper.time,
-            now,
-            moved: Moved { cost: delta, ..Moved::default() },
-            adjusts: true,
-        };
+        let booking =
+            Booking { run: paper.run, call: paper.who, subject: run.who, time: paper.time, now, moved, adjusts: true };
         let fenced = run.kill.is_some();
-        let after_fence = run.kill.is_some_and(|kill| of > kill);
+        let fence = run.kill.and_then(|kill| self.kills[&kill].fence);
+        let after_fence = fence.is_some_and(|fence| of > fence);
         let stopped = self.book(&booking, &mut seen);
         let run = self.runs.get_mut(&paper.run).unwrap();
         run.cost += delta;
+        run.tokens = run.tokens + moved.tokens - moved.fewer;
         if after_fence {
             run.cost_after_fence += delta;
         }
         run.unpriced -= u64::from(paper.price.is_none());
+        if paper.price.is_none() {
+            self.uncover(of, price);
+        }
         self.unpriced.remove(&of);
         let paper = self.papers.get_mut(&of).unwrap();
-        (paper.price, paper.table) = (Some(price), Some(table));
-        (Said::Priced { price, fenced: fenced || stopped }, seen)
+        paper.price = Some(price);
+        (fenced || stopped, seen)
     }
 
     /// The run's own totals.
@@ -133,7 +154,7 @@ impl Oracle {
         let Booking { run: number, now, time, .. } = *booking;
         let run = self.runs[&number].clone();
         let bound = self.bound(number, run.inherit, booking.subject, booking.call);
-        let mut stops = false;
+        let mut stops: Option<BudgetId> = None;
         let (mut exhausted, mut trees): (Vec<Key>, Vec<RunNo>) = Default::default();
         let mut notes = Vec::new();
         for one in &bound {
@@ -160,20 +181,33 @@ impl Oracle {
             if self.counters.terminates(&one.key) {
                 // A call is stopped by whatever stands above its limit, a difference only by what it moves itself.
                 let triggers = used_up(spent) && (!booking.adjusts || (counts && delta > 0));
-                stops |= triggers;
+                if triggers {
+                    stops.get_or_insert(one.key.budget);
+                }
                 if let (BudgetId::Own(root), true) = (one.key.budget, triggers) {
                     trees.push(root);
                 }
-                stops |= !booking.adjusts && time > now && used_up(self.figures(one, number, now, now).1.spent);
+                if !booking.adjusts && time > now && used_up(self.figures(one, number, now, now).1.spent) {
+                    stops.get_or_insert(one.key.budget);
+                }
             }
         }
-        let stopped = stops && run.live();
-        if stopped && !self.is_fenced(number) {
-            let cost = run.cost + booking.moved.cost;
-            seen.push(self.fence(number, cost, false));
+        let cost = run.cost + booking.moved.cost;
+        let turn = run.winding.map(|kill| (kill, &self.kills[&kill]));
+        let used_up = turn
+            .filter(|(_, kill)| !kill.confirmed && kill.turn.is_some_and(|allowance| cost - kill.cost >= allowance))
+            .map(|(kill, _)| kill);
+        let mut stopped = false;
+        if let Some(kill) = used_up {
+            seen.push(Seen::Fenced { kill, cost });
+            stopped = true;
+        } else if let Some(by) = stops.filter(|_| run.live() && !self.is_killed(number)) {
+            let by = self.counters.specs[&by].clone();
+            seen.extend(self.decided(now, number, cost, &by));
+            stopped = by.turn.is_none();
         }
-        self.stop_sharers(number, &exhausted, seen);
-        self.stop_trees(number, &trees, seen);
+        self.stop_sharers(now, number, &exhausted, seen);
+        self.stop_trees(now, number, &trees, seen);
         self.move_all(booking, &bound);
         for (key, window, level) in notes {
             self.counters.note(key, window, |bucket| match level {
@@ -185,7 +219,7 @@ impl Oracle {
     }
 
     /// A shared limit is used up: every live run that it binds stops.
-    fn stop_sharers(&mut self, but: RunNo, exhausted: &[Key], seen: &mut Vec<Seen>) {
+    fn stop_sharers(&mut self, now: i64, but: RunNo, exhausted: &[Key], seen: &mut Vec<Seen>) {
         for key in exhausted {
             let spec = self.counters.specs[&key.budget].clone();
             let binds = |who: Who| {
@@ -204,15 +238,15 @@ impl Oracle {
                 .collect();
             for (number, cost) in sharers {
                 let own = matches!(key.budget, BudgetId::Own(_));
-                if !own && !self.is_fenced(number) {
-                    seen.push(self.fence(number, cost, false));
+                if !own && !self.is_killed(number) {
+                    seen.extend(self.decided(now, number, cost, &spec));
                 }
             }
         }
     }
 
     /// What a run carries itself is used up: it ends with everything below it.
-    fn stop_trees(&mut self, but: RunNo, roots: &[RunNo], seen: &mut Vec<Seen>) {
+    fn stop_trees(&mut self, now: i64, but: RunNo, roots: &[RunNo], seen: &mut Vec<Seen>) {
         for root in roots {
             let live = self.runs.iter().filter(|(number, run)| **number != but && run.live());
             let below: Vec<(RunNo, i128)> = live
@@ -220,8 +254,9 @@ impl Oracle {
                 .map(|(number, run)| (*number, run.cost))
                 .collect();
             for (number, cost) in below {
-                if !self.is_fenced(number) {
-                    seen.push(self.fence(number, cost, false));
+                if !self.is_killed(number) {
+                    let spec = self.counters.specs[&BudgetId::Own(*root)].clone();
+                    seen.extend(self.decided(now, number, cost, &spec));
                 }
             }
         }

@@ -208,6 +208,8 @@ pub fn cap_of(spec: &Spec, key: &Key) -> Option<i128> {
 pub struct Moved {
     pub cost: i128,
     pub tokens: u64,
+    /// Of an estimate that no longer counts.
+    pub fewer: u64,
     pub tool_calls: u64,
     pub model_calls: u64,
 }
@@ -216,7 +218,7 @@ impl Moved {
     pub fn unit(&self, unit: Unit) -> i128 {
         match unit {
             Unit::Usd => self.cost,
-            Unit::Tokens => i128::from(self.tokens),
+            Unit::Tokens => i128::from(self.tokens) - i128::from(self.fewer),
             Unit::ToolCalls => i128::from(self.tool_calls),
             Unit::ModelCalls => i128::from(self.model_calls),
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use budget::policy::OnUnpriced;
 use budget::reservation::Standing;
 use budget::{Action, Unit, Window};
 
 use super::counters::{Bound, Moved, Who};
 use super::{Expected, Oracle};
-use crate::words::{Held, Key, RunNo, Said, Seen, Wish};
+use crate::words::{Call, Held, Key, RunNo, Said, Seen, Wish};
 
 /// A reservation, live or resolved.
 #[derive(Clone, Debug)]
@@ -15,11 +16,22 @@ pub struct Hold {
     pub run: RunNo,
     pub body: u64,
     /// Whom it is for, where that is not the run's own subject.
-    call: Option<Who>,
+    pub call: Option<Who>,
     pub held: Held,
     pub reserved_at: i64,
     pub until: i64,
     pub standing: Standing,
+    /// Calls of it that have no price.
+    pub unpriced: u32,
+    /// The charge that settled it, or came after its end.
+    pub settled_by: Option<u64>,
+}
+
+impl Hold {
+    /// Does it, or its money, count?
+    pub fn counts(&self) -> bool {
+        self.standing == Standing::Held || self.unpriced > 0
+    }
 }
 
 impl Held {
@@ -37,14 +49,17 @@ impl Oracle {
     /// What is held on a counter over the window that holds `at`.
     pub fn held_on(&self, key: &Key, at: i64) -> i128 {
         let (start, end) = self.counters.window(key, at);
-        let live = self.holds.values().filter(|hold| hold.standing == Standing::Held);
+        let live = self
+            .holds
+            .values()
+            .filter(|hold| hold.standing == Standing::Held || hold.unpriced > 0 && self.is_held_unpriced(key));
         let inside = live.filter(|hold| key.window == Window::Run || (start..end).contains(&hold.reserved_at));
         let on = inside.filter(|hold| {
             let run = &self.runs[&hold.run];
             let bound = self.bound(hold.run, run.inherit, run.who, hold.call.unwrap_or(run.who));
             bound.iter().any(|bound| bound.key == *key)
         });
-        on.map(|hold| hold.held.unit(key.unit)).sum()
+        on.map(|hold| hold.held.unit(key.unit)).sum::<i128>() + self.covered_on(key, (start, end))
     }
 
     /// Lets expire what is due, then grants or refuses.
@@ -52,6 +67,20 @@ impl Oracle {
         let mut seen = self.expire_due(clock);
         let now = self.now(clock);
         let (said, more) = self.grant(now, wish);
+        self.advance(now, more.len());
+        seen.extend(more);
+        Expected { said: vec![said], seen }
+    }
+
+    /// A charge on the run of the reservation that it names.
+    pub(super) fn settle(&mut self, clock: i64, call: &Call) -> Expected {
+        let mut seen = self.expire_due(clock);
+        let now = self.now(clock);
+        let hold = call.claim.and_then(|(id, _)| self.holds.get(&id));
+        let Some(run) = hold.map(|hold| hold.run) else {
+            return Expected { said: vec![Said::UnknownReservation], seen };
+        };
+        let (said, more) = self.charge(now, &Call { run, ..call.clone() });
         self.advance(now, more.len());
         seen.extend(more);
         Expected { said: vec![said], seen }
@@ -99,21 +128,41 @@ impl Oracle {
         let run = &self.runs[&wish.run];
         let (call, subject) = (said.filled_from(run.who), run.who.filled_from(said));
         let bound = self.bound(wish.run, run.inherit, subject, call);
-        let denied = run.kill.is_some() || !run.live() || bound.iter().any(|bound| self.lacks(bound, wish, now));
+        let live = self.holds.values().any(|hold| hold.run == wish.run && hold.standing == Standing::Held);
+        let refused = match self.turn_left(run) {
+            // The last turn has its own allowance, and one call at a time.
+            Some(left) => wish.held.usd > left || live,
+            None => bound.iter().any(|bound| self.lacks(bound, wish, now)),
+        };
+        let denied = run.kill.is_some() || !run.live() || refused;
         let reserved_at = now + i64::try_from(seen.len()).unwrap();
         seen.push(Seen::Reserved { id: wish.id, run: wish.run, held: wish.held, denied });
         self.learn_subject(wish.run, subject);
         let until = if denied { reserved_at } else { now + wish.ttl_ms.cast_signed() * 1_000_000 };
         let standing = if denied { Standing::Denied } else { Standing::Held };
         let call = (call != subject).then_some(call);
-        let hold = Hold { run: wish.run, body: wish.body, call, held: wish.held, reserved_at, until, standing };
+        let hold = Hold {
+            run: wish.run,
+            body: wish.body,
+            call,
+            held: wish.held,
+            reserved_at,
+            until,
+            standing,
+            unpriced: 0,
+            settled_by: None,
+        };
         self.holds.insert(wish.id, hold);
         (if denied { Said::Refused } else { Said::Granted { until, standing } }, seen)
     }
 
     /// Would `spent + held + asked` be above a limit that denies?
     fn lacks(&self, bound: &Bound, wish: &Wish, now: i64) -> bool {
-        if self.counters.specs[&bound.key.budget].action < Action::Deny {
+        let spec = &self.counters.specs[&bound.key.budget];
+        if spec.unpriced == OnUnpriced::Deny && self.runs[&wish.run].unpriced > 0 {
+            return true;
+        }
+        if spec.action < Action::Deny {
             return false;
         }
         let asked = match wish.held.unit(bound.key.unit) {
@@ -150,9 +199,9 @@ impl Oracle {
         (Said::Granted { until: hold.until, standing: Standing::Held }, vec![Seen::Extended { id, until: hold.until }])
     }
 
-    /// What binds the live holds of these runs is worked out anew: their counters follow the budgets as they are.
+    /// What binds the holds of these runs is worked out anew: their counters follow the budgets as they are.
     pub(super) fn hold_again(&mut self, concerns: impl Fn(&Self, RunNo) -> bool) {
-        let live = self.holds.values().filter(|hold| hold.standing == Standing::Held).map(|hold| hold.run);
+        let live = self.holding_runs().map(|(run, _)| run);
         let runs: BTreeSet<RunNo> = live.filter(|run| concerns(self, *run)).collect();
         runs.into_iter().for_each(|run| self.touch(run));
     }
@@ -173,7 +222,7 @@ impl Oracle {
     }
 
     /// A charge takes off what it used, and with `last` the rest.
-    pub(super) fn take_off(&mut self, id: u64, moved: &Moved, last: bool) {
+    pub(super) fn take_off(&mut self, seq: u64, id: u64, moved: &Moved, last: bool) {
         let Some(hold) = self.holds.get_mut(&id) else { return };
         let held = &mut hold.held;
         held.usd -= held.usd.min(moved.cost).max(0);
@@ -182,6 +231,15 @@ impl Oracle {
         held.model_calls -= held.model_calls.min(u32::try_from(moved.model_calls).unwrap_or(u32::MAX));
         if last {
             hold.standing = Standing::Settled;
+            hold.settled_by = Some(seq);
+        }
+    }
+
+    /// A last charge for a reservation that is over.
+    pub(super) fn settled_late(&mut self, seq: u64, id: u64, run: RunNo) {
+        if let Some(hold) = self.holds.get_mut(&id).filter(|hold| hold.run == run && hold.standing != Standing::Denied)
+        {
+            hold.settled_by.get_or_insert(seq);
         }
     }
 }

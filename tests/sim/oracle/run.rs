@@ -1,5 +1,7 @@
 //! Runs, kills and budgets: opening, ending, fencing, acknowledging, applying.
 
+use std::collections::BTreeSet;
+
 use budget::entry::Phase;
 use budget::signal::Proof;
 use budget::{Action, Window};
@@ -24,6 +26,7 @@ impl Oracle {
             approvals: 0,
             unpriced: 0,
             kill: None,
+            winding: None,
             calls_after_fence: 0,
             cost_after_fence: 0,
             bound_at: self.counters.changes,
@@ -65,8 +68,8 @@ impl Oracle {
             // Judged with the budget as it will be and the run as it was.
             let before = run.clone();
             self.counters.put(id, Some(own.clone()), now);
-            if own.action == Action::Terminate && self.over(now, id, own, number, &before) {
-                seen.push(self.fence(number, before.cost, false));
+            if own.action == Action::Terminate && before.winding.is_none() && self.over(now, id, own, number, &before) {
+                seen.extend(self.decided(now, number, before.cost, own));
             }
         } else if let Some(own) = own {
             self.counters.put(id, Some(own.clone()), now);
@@ -89,7 +92,7 @@ impl Oracle {
         }
         run.phase = phase;
         let mut seen = vec![Seen::Ended { run: number, phase }];
-        if let Some(kill) = run.kill
+        if let Some(kill) = run.kill.or(run.winding)
             && let Some(open) = self.kills.get_mut(&kill).filter(|kill| !kill.confirmed)
         {
             open.confirmed = true;
@@ -103,9 +106,14 @@ impl Oracle {
             None => (Said::UnknownRun, Vec::new()),
             Some(run) if run.kill.is_some() => (Said::Fenced { run: number }, Vec::new()),
             Some(run) if !run.live() => (Said::AlreadyEnded(run.phase), Vec::new()),
+            // An operator waits for no turn.
+            Some(run) if run.winding.is_some() => {
+                let (kill, cost) = (run.winding.unwrap(), run.cost);
+                (Said::Fenced { run: number }, vec![Seen::Fenced { kill, cost }])
+            }
             Some(run) => {
                 let cost = run.cost;
-                (Said::Fenced { run: number }, vec![self.fence(number, cost, true)])
+                (Said::Fenced { run: number }, vec![self.fence(number, cost)])
             }
         }
     }
@@ -125,7 +133,7 @@ impl Oracle {
         match self.kills.get_mut(&kill) {
             None => (Said::UnknownKill, Vec::new()),
             Some(known) => {
-                known.sent |= taken && !known.confirmed;
+                known.sent |= taken && !known.confirmed && known.fence.is_some();
                 (Said::Done, vec![Seen::Sent { kill, taken }])
             }
         }
@@ -154,19 +162,24 @@ impl Oracle {
         }
         let generation = self.generations.get(&id).copied().unwrap_or(0) + 1;
         self.generations.insert(id, generation);
+        let before = self.concerned(id);
+        let same = self.counters.specs.get(&id).is_some_and(|old| same_shape(old, spec));
         self.counters.put(id, Some(spec.clone()), now);
-        self.hold_again(|_, _| true);
+        let after = self.concerned(id);
+        if !same {
+            self.hold_again(|_, run| before.contains(&run) || after.contains(&run));
+        }
         let mut seen = vec![Seen::Applied { budget: id, generation }];
         if spec.action == Action::Terminate {
             let live: Vec<(RunNo, Run)> = self
                 .runs
                 .iter()
-                .filter(|(_, run)| run.live() && run.kill.is_none())
+                .filter(|(_, run)| run.live() && run.kill.is_none() && run.winding.is_none())
                 .map(|(n, run)| (*n, run.clone()))
                 .collect();
             for (number, run) in live.into_iter().filter(|(_, run)| matches(spec, run.who)) {
                 if self.over(now, id, spec, number, &run) {
-                    seen.push(self.fence(number, run.cost, false));
+                    seen.extend(self.decided(now, number, run.cost, spec));
                 }
             }
         }
@@ -178,23 +191,57 @@ impl Oracle {
             return (Said::Unchanged, Vec::new());
         }
         self.generations.remove(&id);
+        let before = self.concerned(id);
         self.counters.put(id, None, now);
-        self.hold_again(|_, _| true);
+        self.hold_again(|_, run| before.contains(&run));
         (Said::Done, vec![Seen::Removed { budget: id }])
+    }
+
+    /// Runs with holds that a budget binds, for the run or for the call.
+    fn concerned(&self, id: BudgetId) -> BTreeSet<RunNo> {
+        let Some(spec) = self.counters.specs.get(&id) else { return BTreeSet::new() };
+        let binds = |(run, call): &(RunNo, Option<Who>)| {
+            matches(spec, self.runs[run].who) || call.is_some_and(|call| matches(spec, call))
+        };
+        self.holding_runs().filter(binds).map(|(run, _)| run).collect()
     }
 
     pub fn generation(&self, id: BudgetId) -> u64 {
         self.generations.get(&id).copied().unwrap_or(0)
     }
 
-    /// A run is fenced from here on; the number of its kill is learnt from the entry.
-    pub(super) fn fence(&mut self, run: RunNo, cost: i128, by_operator: bool) -> Seen {
+    /// An operator fences a run from here on; the number of its kill is learnt from the entry.
+    fn fence(&mut self, run: RunNo, cost: i128) -> Seen {
         self.fresh.push(run);
-        Seen::Killed { run, cost, by_operator }
+        Seen::Killed { run, cost, by_operator: true }
     }
 
-    pub(super) fn is_fenced(&self, run: RunNo) -> bool {
-        self.fresh.contains(&run) || self.runs.get(&run).is_some_and(|run| run.kill.is_some())
+    /// A budget kills a run: at once, or after a last turn, and by a plan if it has one.
+    pub(super) fn decided(&mut self, now: i64, run: RunNo, cost: i128, by: &Spec) -> Vec<Seen> {
+        self.fresh.push(run);
+        let mut seen = vec![match by.turn {
+            None => Seen::Killed { run, cost, by_operator: false },
+            Some((allowance, grace_ms)) => {
+                let until = now + grace_ms.cast_signed() * 1_000_000;
+                Seen::WindDown { run, cost, allowance, until }
+            }
+        }];
+        seen.extend(by.plan.then_some(Seen::Planned));
+        seen
+    }
+
+    pub(super) fn end_turn(&mut self, kill: u64) -> Outcome {
+        match self.kills.get(&kill) {
+            None => (Said::UnknownKill, Vec::new()),
+            Some(known) if known.fence.is_some() || known.confirmed => (Said::Unchanged, Vec::new()),
+            Some(known) => (Said::Done, vec![Seen::Fenced { kill, cost: self.runs[&known.run].cost }]),
+        }
+    }
+
+    /// Has a run a kill already?
+    pub(super) fn is_killed(&self, run: RunNo) -> bool {
+        let killed = |run: &Run| run.kill.is_some() || run.winding.is_some();
+        self.fresh.contains(&run) || self.runs.get(&run).is_some_and(killed)
     }
 
     /// Is a limit of this budget used up for a run?
@@ -217,4 +264,10 @@ impl Oracle {
             })
         })
     }
+}
+
+/// The same counters for the same calls: only amounts, levels or the action differ.
+fn same_shape(old: &Spec, new: &Spec) -> bool {
+    let kinds = |spec: &Spec| spec.limits.iter().map(|(unit, window, _)| (*unit, *window)).collect::<BTreeSet<_>>();
+    kinds(old) == kinds(new) && old.shares == new.shares && old.unpriced == new.unpriced
 }

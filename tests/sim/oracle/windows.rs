@@ -1,14 +1,18 @@
-//! Windows by plain arithmetic: integer division, and the calendar of the proleptic Gregorian year. Zones have no clock changes.
+//! Windows by plain arithmetic: integer division, and the calendar of the proleptic Gregorian year. Of the zones only New York
+//! has clock changes: on the second Sunday of March and the first of November, at two in the morning.
 
 use budget::Window;
 
-use crate::words::{DAY, HOUR};
+use crate::words::{DAY, HOUR, NEW_YORK};
 
 /// First instant inside, first instant after.
 pub type Span = (i64, i64);
 
-/// The window that holds `at`, in a zone so many hours east of Greenwich.
+/// The window that holds `at`, in a zone so many hours east of Greenwich, or in New York.
 pub fn span(window: Window, zone_hours: i64, at: i64) -> Span {
+    if zone_hours == NEW_YORK {
+        return new_york(window, at);
+    }
     let shift = zone_hours * HOUR;
     let local = at + shift;
     let (start, end) = match window {
@@ -56,4 +60,31 @@ fn month(day: i64) -> Span {
         month = (month + 1) % 12;
         year += i64::from(month == 0);
     }
+}
+
+/// Clocks change at whole hours of UTC and never at midnight, so hours are UTC's and a day's ends have one offset each.
+fn new_york(window: Window, at: i64) -> Span {
+    if matches!(window, Window::Run | Window::Rolling24h | Window::Hour) {
+        return span(window, 0, at);
+    }
+    let (start, end) = span(window, 0, at - if is_summer(at) { 4 * HOUR } else { 5 * HOUR });
+    let utc = |midnight: i64| if is_summer(midnight + 4 * HOUR) { midnight + 4 * HOUR } else { midnight + 5 * HOUR };
+    (utc(start), utc(end))
+}
+
+/// Is New York four hours behind Greenwich, and not five?
+fn is_summer(at: i64) -> bool {
+    // The year begins at midnight of Greenwich: the changes are far from there.
+    let mut first = 18_262;
+    let mut year = 2020;
+    let days = |year: i64| if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) { 366 } else { 365 };
+    while at.div_euclid(DAY) >= first + days(year) {
+        first += days(year);
+        year += 1;
+    }
+    let sunday = |from: i64| from + (3 - from).rem_euclid(7);
+    // 1970-01-01 was a Thursday, so days that leave 3 are Sundays.
+    let march = first + days(year) - 306;
+    let november = march + 245;
+    (sunday(march) + 7) * DAY + 7 * HOUR <= at && at < sunday(november) * DAY + 6 * HOUR
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use budget::decide::Denial;
+use budget::policy::OnUnpriced;
 use budget::reservation::Standing;
 use budget::signal::CounterAt;
 use budget::state::Execution;
@@ -109,11 +110,18 @@ impl World {
         same("counters that bind", found, expected)?;
         let full = |at: &CounterAt| at.spent + at.held >= at.limit;
         let denies = |at: &CounterAt| self.oracle.counters.specs[&key(at, number).budget].action >= Action::Deny;
+        let strict = |bound: &Bound| self.oracle.counters.specs[&bound.key.budget].unpriced == OnUnpriced::Deny;
+        let unpriced = run.unpriced > 0 && bound.iter().any(strict);
+        // In the last turn its allowance is the limit that counts.
+        if run.kill.is_none() && run.live() && self.oracle.turn_left(run).is_some_and(|left| left > 0) {
+            return same("denial in the last turn", allowance.denial, None);
+        }
         match (run.kill, run.live(), &allowance.denial) {
             (Some(kill), _, Some(Denial::Fenced(by))) if kill_of(by) == kill => Ok(()),
             (None, false, Some(Denial::Ended(phase))) if *phase == run.phase => Ok(()),
             (None, true, Some(Denial::Limit(at))) if full(at) && denies(at) => Ok(()),
-            (None, true, None) if !allowance.counters.iter().any(|at| full(at) && denies(at)) => Ok(()),
+            (None, true, Some(Denial::Unpriced(_))) if unpriced => Ok(()),
+            (None, true, None) if !unpriced && !allowance.counters.iter().any(|at| full(at) && denies(at)) => Ok(()),
             (kill, live, denial) => Err(format!("denial {denial:?} with kill {kill:?}, live: {live}")),
         }
     }
@@ -135,8 +143,12 @@ impl World {
 
     /// Each reservation stands where the oracle says, and holds what is left of it.
     fn check_holds(&self) -> Fallible {
-        let stands =
-            |hold: &Hold| (hold.standing, if hold.standing == Standing::Held { hold.held } else { Held::default() });
+        let left = |hold: &Hold| match hold.standing {
+            Standing::Held => hold.held,
+            _ if hold.unpriced > 0 => Held { usd: hold.held.usd, ..Held::default() },
+            _ => Held::default(),
+        };
+        let stands = |hold: &Hold| (hold.standing, left(hold));
         let expected: BTreeMap<u64, _> = self.oracle.holds.iter().map(|(id, hold)| (*id, stands(hold))).collect();
         let found: BTreeMap<u64, _> =
             self.state().reservations().map(|one| (reservation_of(&one.id), (one.standing, held(&one.held)))).collect();
@@ -159,7 +171,8 @@ impl World {
         if let Some((id, times)) = times.iter().find(|(_, times)| **times != 1) {
             return Err(format!("event {id} is booked {times} times"));
         }
-        same("booked ids", times.into_keys().collect::<Vec<_>>(), self.oracle.by_id.keys().copied().collect())?;
+        let own = self.oracle.by_id.keys().filter(|id| !self.oracle.superseding.contains(id));
+        same("booked ids", times.into_keys().collect::<Vec<_>>(), own.copied().collect())?;
         if folded == *self.state() { Ok(()) } else { Err("the state is not the fold of the ledger".to_owned()) }
     }
 }

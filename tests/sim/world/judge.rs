@@ -3,7 +3,7 @@
 use budget::decide::Denial;
 use budget::reservation::Standing;
 use budget::signal::Cause;
-use budget::{Entry, Fact, Verdict};
+use budget::{AdjustReason, Entry, Fact, Verdict};
 use meterd::meter::{Answer, Booked};
 
 use super::{Fallible, World};
@@ -94,11 +94,21 @@ impl World {
                 return Err(format!("log time goes back: entry {seq} at {}", entry.at));
             }
             at = entry.at.nanos();
-            let Fact::Killed { kill, execution, cause, .. } = &entry.fact else { continue };
+            let (kill, execution, cause, cost, turn) = match &entry.fact {
+                Fact::Killed { kill, execution, cause, cost } => (kill, execution, cause, cost, None),
+                Fact::WindDown { kill, execution, cause, cost, turn } => {
+                    (kill, execution, cause, cost, Some(turn.allowance.scaled()))
+                }
+                Fact::Fenced { kill, .. } => {
+                    self.oracle.learn_fence(kill_of(kill), seq)?;
+                    continue;
+                }
+                _ => continue,
+            };
             if kill_of(kill) != seq {
                 return Err(format!("{kill} is decided by entry {seq}"));
             }
-            self.oracle.learn(run_of(execution), seq)?;
+            self.oracle.learn(run_of(execution), seq, cost.scaled(), turn)?;
             if let Cause::Budget(counter) = cause
                 && (counter.spent < counter.limit || counter.spent == 0)
             {
@@ -114,7 +124,8 @@ impl World {
             Answer::Charges(booked) => booked.iter().filter_map(booked_said).collect(),
             Answer::Command(verdict) => vec![self.verdict_said(act, verdict)?],
             Answer::Reserve(held) => vec![self.verdict_said(act, &held.verdict)?],
-            Answer::Settle(settled) => return Err(format!("nobody settles that way: {settled:?}")),
+            Answer::Settle(None) => vec![Said::UnknownReservation],
+            Answer::Settle(Some(settled)) => booked_said(&settled.booked).into_iter().collect(),
             Answer::NoRoom => return Err("no room, in the middle of a request".to_owned()),
         };
         if said == expected { Ok(()) } else { Err(format!("answered {said:?}, expected {expected:?}")) }
@@ -163,9 +174,18 @@ impl World {
         let [call] = calls.as_slice() else { return Ok(false) };
         let before = self.forgotten_before;
         let booked = entries.iter().take(2).any(|entry| is_charge_of(entry, call.id));
+        // A response that is forgotten is no reason any more: the call is new, or its reservation tells what it is.
+        let other = |first: u64| match answer {
+            Some(Answer::Charges(answers)) => {
+                answers.iter().any(|answer| matches!(answer, Booked::Duplicate { seq } if *seq != first))
+            }
+            _ => false,
+        };
         if let Some(response) = call.response
-            && booked
-            && self.oracle.by_response.get(&response).is_some_and(|first| first.at < before)
+            && !self.oracle.by_id.contains_key(&call.id)
+            && let Some(first) = self.oracle.by_response.get(&response)
+            && first.at < before
+            && (booked || other(first.seq))
         {
             self.oracle.by_response.remove(&response);
         }
@@ -181,7 +201,10 @@ impl World {
                 }
                 _ => false,
             }),
-            _ => call.time < before && !booked && !self.oracle.by_id.contains_key(&call.id),
+            _ => {
+                let superseded = entries.first().is_some_and(|entry| is_call_of(entry, call.id));
+                call.time < before && !booked && !superseded && !self.oracle.by_id.contains_key(&call.id)
+            }
         };
         if refused && call.time >= before {
             return Err(format!("refused as too old although its time is remembered: {call:?}"));
@@ -224,6 +247,11 @@ fn one_by_one(act: &Act, answer: Option<&Answer>) -> Fallible<Vec<(Act, Option<A
 
 fn is_charge_of(entry: &Entry, id: u64) -> bool {
     matches!(&entry.fact, Fact::Charged(charge) if charge.event_id[1..].parse() == Ok(id))
+}
+
+fn is_call_of(entry: &Entry, id: u64) -> bool {
+    let Fact::Adjusted(adjustment) = &entry.fact else { return false };
+    matches!(&adjustment.reason, AdjustReason::Superseded(known) if known.event_id[1..].parse() == Ok(id))
 }
 
 fn booked_said(booked: &Booked) -> Option<Said> {

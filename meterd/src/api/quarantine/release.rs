@@ -32,7 +32,8 @@ pub(in crate::api) async fn inspect(
 ) -> Result<Response, Problem> {
     let (seq, case) = find(&app, &caller, &id).await?;
     let charge = charge(&case).ok_or_else(|| unknown(&id))?;
-    let mut answer = Quarantined::of(charge).map(|item| quarantined_json(seq, &item)).unwrap_or_default();
+    let held = app.view.read_fresh(|state| state.held_unpriced(seq)).await;
+    let mut answer = Quarantined::of(charge).map(|item| quarantined_json(seq, &item, held)).unwrap_or_default();
     if let Some(answer) = answer.as_object_mut() {
         let waits = case.adjusted.is_none();
         answer.insert("status".to_owned(), json!(if waits { "quarantined" } else { "priced" }));

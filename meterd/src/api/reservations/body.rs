@@ -144,7 +144,8 @@ impl<'a> Asked<'a> {
     fn estimate(&self, app: &App, namespace: &str) -> Result<Estimate, Problem> {
         let tool_calls = self.tool_calls.unwrap_or(0);
         let model_calls = self.model_calls.unwrap_or(u32::from(tool_calls == 0 || self.estimate.is_some()));
-        let mut estimate = Estimate { usd: None, tokens: self.tokens.unwrap_or(0), tool_calls, model_calls };
+        let mut estimate =
+            Estimate { tokens: self.tokens.unwrap_or(0), tool_calls, model_calls, ..Estimate::default() };
         if let Some(planning) = &self.estimate {
             let attrs = planning.attrs()?;
             let planned = planning.planned(&planning.model, &attrs, namespace, self.team.as_deref());
@@ -154,6 +155,7 @@ impl<'a> Asked<'a> {
         if let Some(stated) = self.estimate_usd {
             estimate.usd = Some(amount("/estimate_usd", stated)?);
         }
+        estimate.unpriced = self.estimate.is_some() && estimate.usd.is_none();
         Ok(estimate)
     }
 

@@ -48,8 +48,10 @@ async fn nothing_is_applied_if_anything_is_wrong() {
     }
     assert_eq!(api.app.view.ledger().committed(), 0);
     assert_eq!(api.get("/v1/budgets").await.ok()["items"], json!([]));
+    // Nobody takes prices in here, so the budget beside them is not applied either.
     let table = crate::event::charge::tests::sample::TABLE;
-    apply(&api, "apply", table).await.problem(400, "unsupported_kind");
+    apply(&api, "apply", &format!("{BUDGET}---\n{table}")).await.problem(503, "ledger_stopped");
+    assert_eq!(api.get("/v1/budgets").await.ok()["items"], json!([]));
     api.send("POST", "/v1/resources/apply", &[], vec![0xff, 0xfe]).await.problem(400, "not_utf8");
     api.stop().await;
 }

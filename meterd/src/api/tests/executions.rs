@@ -13,7 +13,10 @@ fn names(list: &Value) -> Vec<&str> {
 async fn a_run_is_opened_read_and_ended() {
     let api = Api::start();
     let path = format!("{RUNS}/run");
-    api.get(&path).await.problem(404, "not_found");
+    let unknown = api.get(&path).await.problem(404, "not_found");
+    // Or it ended long ago and was forgotten: the answer says where it still is.
+    let detail = unknown["detail"].as_str().unwrap();
+    assert!(detail.contains("forgetRunsAfter") && detail.contains("meterd describe execution run"), "{detail}");
     let opened = api.put(&path, &json!({"agent": "helper", "team": "blue"})).await.ok();
     assert_eq!((&opened["kind"], &opened["metadata"]["name"]), (&json!("Execution"), &json!("run")));
     assert_eq!(opened["status"]["phase"], "Pending");

@@ -18,6 +18,7 @@ use super::clocks::{Stretch, resident_bytes};
 use crate::cli::Failure;
 use crate::cli::output::Output;
 use crate::clock::Clock;
+use crate::event::charge::{Stated, reported};
 use crate::resource::{self, Resource};
 
 /// Eight limits: four that count each run, four that all runs share.
@@ -35,7 +36,7 @@ const HOUR_MS: u64 = 3_600_000;
 /// See the command's help.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct BenchDecide {
-    /// Live runs, each bound by eight counters and with one live reservation
+    /// Live runs, each of one call, bound by eight counters, and with one live reservation
     #[arg(long, default_value_t = 1_000_000, value_name = "N")]
     executions: u64,
     /// Decisions on reservations of runs picked all over
@@ -60,6 +61,7 @@ impl BenchDecide {
         let mut core = Core::new(Clock::wall().now(), runs)?;
         let empty = resident();
         core.open_all();
+        core.charge_all();
         let opened = resident();
         let made = Stretch::start();
         core.reserve_all()?;
@@ -142,6 +144,18 @@ impl Core {
         }
     }
 
+    /// One call for each run, so that all its counters are there.
+    fn charge_all(&mut self) {
+        for run in 0..self.runs {
+            let cost = Money::from_scaled(1_000_000_000_000_000).unwrap_or_default();
+            let stated = Stated { id: None, cost, last: true, provider: None, model: None, tool: None };
+            let mut charge = reported(&"none".into(), &stated, self.now, "bench");
+            (charge.execution, charge.subject, charge.claim) = (execution(run), self.subject(run), None);
+            charge.key = u128::from(run);
+            self.fold(Fact::Charged(Box::new(charge)));
+        }
+    }
+
     fn wish(&self, id: String, run: u64) -> Command {
         Command::Reserve(Box::new(Reserve {
             id: id.into(),
@@ -154,6 +168,7 @@ impl Core {
                 tokens: 4_000,
                 tool_calls: 1,
                 model_calls: 1,
+                unpriced: false,
             },
             ceiling: None,
             ttl_ms: HOUR_MS,

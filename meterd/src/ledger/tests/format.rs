@@ -96,9 +96,12 @@ fn a_large_segment_is_decoded_on_every_core_in_order() {
     };
     for batch in 0..60 {
         let fact = |number: usize| {
-            let budget::Fact::Pinned(mut table) = small(number) else { panic!() };
-            table.version = noise(batch * 100 + number).into();
-            budget::Fact::Pinned(table)
+            let budget::Fact::Pinned(table) = small(number) else { panic!() };
+            budget::Fact::Pinned(pricing::cost::TableRef::new(
+                &*table.name,
+                noise(batch * 100 + number),
+                &*table.digest,
+            ))
         };
         let more = entries(writer.next_seq(), (0..20).map(fact));
         writer.append(more.clone()).unwrap();

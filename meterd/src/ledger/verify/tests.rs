@@ -164,6 +164,7 @@ fn a_status_that_is_not_the_sum_of_its_entries_is_found() {
         snapshot: None,
         reader: Reader::at_rest(&ledger.dir).unwrap(),
         adjusted: HashMap::new(),
+        superseded: HashMap::new(),
         pricer: Pricer::new(&ledger.dir, Books::default()),
         state: State::default(),
         sums: HashMap::new(),

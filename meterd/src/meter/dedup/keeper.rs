@@ -198,13 +198,18 @@ fn merge(dir: &DataDir, inputs: &[Arc<Run>]) -> Result<Run, LedgerError> {
             .filter(|source| source.head.is_some())
             .min_by_key(|source| source.head.map(|(key, _)| key));
         let Some(source) = smallest else { break };
-        if let Some(record) = source.head
-            && last != Some(record.0)
-        {
-            last = Some(record.0);
-            writer.push(record)?;
-        }
+        let head = source.head;
         source.advance()?;
+        if let Some((key, first)) = head
+            && last != Some(key)
+        {
+            last = Some(key);
+            // Of one entry the newest body: that of the event which superseded an estimate.
+            let newer = sources.iter().rev().filter_map(|source| source.head);
+            let newest =
+                newer.filter(|(other, _)| *other == key).map(|(_, other)| other).find(|other| other.seq == first.seq);
+            writer.push((key, newest.unwrap_or(first)))?;
+        }
     }
     writer.finish(&path, stretch)
 }

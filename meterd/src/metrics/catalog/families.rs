@@ -85,6 +85,10 @@ families! {
         "Kill signals that an execution answered or that its end confirmed.";
     KILLS_FAILED: Counter Ledger "meterd_kill_signals_failed_total" "" ["channel" "reason"]
         "Kill signals that could not be delivered.";
+    KILLS_ESCALATED: Counter Ledger "meterd_kill_signals_escalated_total" "" ["channel"]
+        "Kills handed on to this channel because the one before did not do; `none` once all were tried in vain.";
+    KILLS_MANUAL: Counter Ledger "meterd_kill_signals_manual_total" "" ["agent_namespace"]
+        "Kills that a person was called for.";
     KILLS_PENDING: Gauge State "meterd_kill_signals_pending" "" ["channel"]
         "Kill signals without an answer yet.";
     KILL_OLDEST_PENDING: Gauge State "meterd_kill_oldest_pending_timestamp_seconds" "seconds" ["channel"]
@@ -173,6 +177,10 @@ families! {
         "Requests answered.";
     HTTP_DURATION: Histogram Daemon "meterd_http_request_duration_seconds" "seconds" ["handler"]
         "Time to answer a request.";
+    CLOCK_FROZEN: Gauge Daemon "meterd_clock_frozen" "" []
+        "1 while the wall clock is not believed because it jumped; time goes on as measured.";
+    CLOCK_JUMPS: Counter Daemon "meterd_clock_jumps_total" "" []
+        "Times that the wall clock jumped against the boot clock.";
     BUILD_INFO: Info Daemon "meterd_build_info" "" ["version" "revision"]
         "Build of the running daemon.";
     PROCESS_CPU: Counter Daemon "process_cpu_seconds_total" "seconds" []

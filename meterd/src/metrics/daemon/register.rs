@@ -48,6 +48,8 @@ pub(super) fn families() -> Result<Families, Error> {
             GaugeVec::new(opts(&catalog::SINK_OLDEST_PENDING), catalog::SINK_OLDEST_PENDING.labels),
         )?,
         sink_seconds: kept(&registry, histograms(&catalog::SINK_DURATION, &SINK_SECONDS))?,
+        clock_frozen: kept(&registry, IntGauge::with_opts(opts(&catalog::CLOCK_FROZEN)))?,
+        clock_jumps: kept(&registry, IntCounter::with_opts(opts(&catalog::CLOCK_JUMPS)))?,
         bills: Mutex::new(Bills::default()),
         loads: Mutex::new(Loads::default()),
         decisions: Mutex::new(Decisions::default()),

@@ -39,6 +39,7 @@ impl LedgerMetrics {
                 let reason = self.families.closed(reason);
                 self.families.zero(Counter::KillsFailed, &[channel, reason]);
             }
+            self.families.zero(Counter::KillsEscalated, &[channel]);
             self.families.zero_histogram(Histogram::KillLatency, &[channel]);
         }
     }
@@ -78,6 +79,20 @@ impl LedgerMetrics {
                 self.families.add(Counter::KillsFailed, &[label, reason], 1, None);
             }
         }
+    }
+
+    /// A channel did not do: the next one, or nobody, is named.
+    pub(super) fn kill_escalated(&mut self, to: Option<Channel>) {
+        let label = self.families.closed(to.map_or(words::NO_CHANNEL, Channel::as_str));
+        self.families.add(Counter::KillsEscalated, &[label], 1, None);
+    }
+
+    pub(super) fn kill_manual(&mut self, kill: &str) {
+        let Some(open) = self.kills.get(kill) else { return };
+        let families = &mut self.families;
+        let (symbols, caps) = (&mut families.symbols, &families.caps);
+        let namespace = families.admission.namespace(symbols, caps, &open.execution.namespace);
+        families.add(Counter::KillsManual, &[namespace], 1, None);
     }
 
     pub(super) fn kill_acked(&mut self, at: Timestamp, kill: &str, channel: Channel) {

@@ -19,10 +19,12 @@ pub(super) enum Counter {
     KillsAcked,
     KillsFailed,
     Unpriced,
+    KillsEscalated,
+    KillsManual,
 }
 
 impl Counter {
-    pub(super) const ALL: [Self; 14] = [
+    pub(super) const ALL: [Self; 16] = [
         Self::Cost,
         Self::ModelCost,
         Self::ToolCost,
@@ -37,6 +39,8 @@ impl Counter {
         Self::KillsAcked,
         Self::KillsFailed,
         Self::Unpriced,
+        Self::KillsEscalated,
+        Self::KillsManual,
     ];
 
     pub(super) const fn family(self) -> &'static Family {
@@ -55,6 +59,8 @@ impl Counter {
             Self::KillsAcked => &catalog::KILLS_ACKED,
             Self::KillsFailed => &catalog::KILLS_FAILED,
             Self::Unpriced => &catalog::UNPRICED_EVENTS,
+            Self::KillsEscalated => &catalog::KILLS_ESCALATED,
+            Self::KillsManual => &catalog::KILLS_MANUAL,
         }
     }
 

@@ -162,7 +162,7 @@ fn subject(agent: &str, team: &str) -> Subject {
 
 /// A price of so many 10⁻¹⁸ USD.
 pub(in crate::metrics) fn cost(scaled: i128) -> Priced {
-    let table = TableRef { name: "t".into(), version: "1".into(), digest: "d".into() };
+    let table = TableRef::new("t", "1", "d");
     Priced::Cost(Cost { total: Money::from_scaled(scaled).unwrap(), lines: Vec::new(), table })
 }
 

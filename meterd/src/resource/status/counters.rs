@@ -9,14 +9,22 @@ use budget::state::State;
 use budget::{Budget, Unit, Window};
 use pricing::Timestamp;
 
-use super::{Json, ordered, shown, unit_word};
+use super::{Json, condition, ordered, shown, unit_word};
 
 /// Runs looked at for a budget's counters, newest first.
 const RUNS_READ_MAX: usize = 1_000;
 
 /// Keys of a Budget's status that are written here.
-pub(in crate::resource) const BUDGET_OWNED: [&str; 6] =
-    ["phase", "observedGeneration", "monthSpentUsd", "daySpentUsd", "recentRuns", "counters"];
+pub(in crate::resource) const BUDGET_OWNED: [&str; 8] = [
+    "phase",
+    "observedGeneration",
+    "monthSpentUsd",
+    "daySpentUsd",
+    "recentRuns",
+    "counters",
+    "overshootUsd",
+    "conditions",
+];
 
 /// The resource as applied, and for what carries budgets the live status of them.
 #[must_use]
@@ -31,8 +39,27 @@ pub fn budget_document(applied: &Applied, state: &State, now: Timestamp) -> Json
     for (key, value) in budget_status(applied, &held) {
         status.set(key, value);
     }
+    let over = |budget: &Budget| state.overshoot_of_budget(budget.source, &budget.id);
+    if let Some(over) = applied.budgets.iter().filter_map(over).reduce(|sum, over| sum.checked_add(over).unwrap_or(sum))
+    {
+        status.set("overshootUsd", Json::usd(over));
+    }
+    status.set("conditions", Json::List(applied.budgets.iter().filter_map(|budget| idle(budget, state)).collect()));
     document.set("status", status);
     document
+}
+
+/// A budget that binds no run: as good as none, which nobody would notice.
+fn idle(budget: &Budget, state: &State) -> Option<Json> {
+    if budget.limits.is_empty() {
+        let message = format!("budget {} has no limit, so it limits nothing", budget.id);
+        return Some(condition("LimitsNothing", true, "NoLimit", &message, state.log_time()));
+    }
+    if state.binds_some_run(budget, RUNS_READ_MAX) {
+        return None;
+    }
+    let message = format!("no run is bound by budget {}: check its scope", budget.id);
+    Some(condition("MatchesNothing", true, "SelectorMatchesNothing", &message, state.log_time()))
 }
 
 /// What the counters of some budgets hold.

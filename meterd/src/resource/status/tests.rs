@@ -7,7 +7,7 @@ use budget::entry::Phase;
 use budget::entry::{Entry, Origin};
 use budget::signal::Channel;
 use budget::signal::CounterAt;
-use budget::state::{State, Tokens};
+use budget::state::{Overshoot, State, Tokens};
 use budget::window::Span;
 use budget::{Command, Ref, Source, Verdict, Window, decide};
 use pricing::cost::{Cost, TableRef};
@@ -39,13 +39,15 @@ fn run() -> Execution {
         unpriced_calls: 0,
         calls_after_fence: 0,
         cost_after_fence: Money::ZERO,
-        tables: vec![TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") }],
+        tables: vec![TableRef::new("list", "1", "abc")],
         kill: None,
         winding: None,
         soft_limit: None,
         hard_limit: None,
         last_seq: 17,
         revision: 0,
+        holds: 0,
+        overshoot: Overshoot::default(),
     }
 }
 
@@ -64,6 +66,7 @@ status:
   phase: Running
   startedAt: "2026-05-10T10:34:50Z"
   costUsd: 0.620000000000000001
+  ownCostUsd: 0.620000000000000001
   subtreeCostUsd: 5
   durationMs: 24500
   modelCalls: 9
@@ -76,6 +79,7 @@ status:
     cacheWrite: 3
     output: 4
     reasoning: 5
+  overshootUsd: 0
   priceTables:
   - name: list
     version: "1"
@@ -196,7 +200,7 @@ fn a_budget_shows_what_its_counters_hold() {
 
 /// A call of one tool that costs `usd`, for a run of `execution`.
 fn charge(execution: &Ref, usd: &str, key: u128) -> Charge {
-    let table = TableRef { name: Arc::from("list"), version: Arc::from("1"), digest: Arc::from("abc") };
+    let table = TableRef::new("list", "1", "abc");
     Charge {
         event_id: Arc::from(key.to_string()),
         source: Arc::from("test"),

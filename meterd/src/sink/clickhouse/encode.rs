@@ -5,7 +5,7 @@ use budget::signal::{Attempt, Cause, Proof};
 use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Subject};
 use clickhouse::Row;
 use pricing::Timestamp;
-use pricing::cost::TableRef;
+use pricing::cost::TableName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -252,7 +252,7 @@ impl<'a> EntryRow<'a> {
     fn price(&mut self, priced: &'a Priced) {
         match priced {
             Priced::Cost(cost) => {
-                let TableRef { name, version, digest } = &cost.table;
+                let TableName { name, version, digest } = &*cost.table;
                 (self.price_table, self.price_table_version, self.price_table_digest) = (name, version, digest);
             }
             Priced::Reported(_) => self.reason = "reported",

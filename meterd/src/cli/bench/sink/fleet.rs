@@ -44,7 +44,7 @@ impl Fleet {
             teams: names("team", TEAMS),
             agents: names("agent", AGENTS),
             models: names("model", MODELS),
-            table: TableRef { name: Arc::from("bench"), version: Arc::from("1"), digest: Arc::from("0") },
+            table: TableRef::new("bench", "1", "0"),
         })
     }
 

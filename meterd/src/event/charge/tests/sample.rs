@@ -143,7 +143,7 @@ pub(crate) fn entries(first: u64, facts: impl IntoIterator<Item = Fact>) -> Vec<
 
 /// A small fact that names nothing else.
 pub(crate) fn small(version: usize) -> Fact {
-    Fact::Pinned(TableRef { name: "acme".into(), version: version.to_string().into(), digest: "d".into() })
+    Fact::Pinned(TableRef::new("acme", version.to_string(), "d"))
 }
 
 /// A registered worker.

@@ -30,6 +30,23 @@ fn sent(channel: Channel, attempt: Attempt) -> Fact {
 }
 
 #[test]
+fn handing_on_and_calling_a_person_are_counted() {
+    let mut feed = killed();
+    let to = |to| Fact::KillEscalated { kill: "kill-1".into(), to };
+    feed.push(to(Some(Channel::Webhook)))
+        .push(to(Some(Channel::Process)))
+        .push(to(Some(Channel::Webhook)))
+        .push(to(None));
+    feed.push(Fact::KillManual { kill: "kill-1".into() });
+    let exposed = exposed(&feed);
+    exposed.check(r#"meterd_kill_signals_escalated_total{channel="webhook"}"#, "2");
+    exposed.check(r#"meterd_kill_signals_escalated_total{channel="process"}"#, "1");
+    exposed.check(r#"meterd_kill_signals_escalated_total{channel="stream"}"#, "0");
+    exposed.check(r#"meterd_kill_signals_escalated_total{channel="none"}"#, "1");
+    exposed.check(r#"meterd_kill_signals_manual_total{agent_namespace="ns"}"#, "1");
+}
+
+#[test]
 fn a_kill_is_counted_timed_and_measured() {
     let mut feed = killed();
     feed.push(sent(Channel::Webhook, Attempt::Failed("timeout: after 3 s to https://example.test/hook".into())));

@@ -1,0 +1,174 @@
+//! One call told of twice: estimates give way to the call's own event, once; a second source of a reservation counts for nothing.
+
+use budget::charge::CallOutcome;
+use budget::reservation::{Estimate, Reserve, Standing};
+use budget::{Charge, Ref, Subject};
+use pricing::{Money, UsageKey};
+
+use super::{HORIZON, Place};
+use crate::event::UsageEvent;
+use crate::event::charge::charge;
+use crate::event::charge::tests::sample::{book, event, pin, usage};
+use crate::ledger::verify::verify;
+use crate::meter::{Answer, Ask, Booked, Core, Rules};
+
+/// 2 USD a million tokens.
+fn told(id: &str, source: &str, tokens: u64, more: impl FnOnce(&mut UsageEvent)) -> Charge {
+    let mut event = event(id, "run-1");
+    event.source = source.into();
+    event.usage = Some(usage(&[(UsageKey::InputTokens, tokens)]));
+    let budget::charge::Called::Model { response_id, .. } = &mut event.called else { unreachable!() };
+    *response_id = None;
+    more(&mut event);
+    charge(&book(), event, "local", "api")
+}
+
+fn estimated(event: &mut UsageEvent) {
+    event.estimated = true;
+}
+
+fn answer_to(event: &mut UsageEvent, response: &str) {
+    let budget::charge::Called::Model { response_id, .. } = &mut event.called else { unreachable!() };
+    *response_id = Some(response.into());
+}
+
+fn settles(event: &mut UsageEvent) {
+    (event.reservation, event.settles) = (Some("r-1".into()), true);
+}
+
+struct Told {
+    place: Place,
+    core: Core,
+}
+
+impl Told {
+    fn new() -> Self {
+        let place = Place::new();
+        let restored = place.restore();
+        pin(&place.dir, &book());
+        let rules = Rules { queue_events_max: 64, dedup_horizon: HORIZON };
+        let core = Core::new(place.dir.clone(), restored, place.clock.clone(), &rules, Box::new(|_| {}), false);
+        Self { place, core }
+    }
+
+    fn book(&mut self, charge: Charge) -> Booked {
+        match self.core.batch(vec![Ask::Charges(vec![charge])]).unwrap().remove(0) {
+            Answer::Charges(mut booked) => booked.remove(0),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn accepted(&mut self, charge: Charge) -> u64 {
+        match self.book(charge) {
+            Booked::Accepted { seq, .. } => seq,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Cost, tokens and calls of the run.
+    fn check(&self, usd: &str, tokens: i128, calls: u64) {
+        let run = self.core.state().execution(&Ref::new("ns", "run-1")).unwrap();
+        assert_eq!((run.cost.to_string().as_str(), run.tokens.total(), run.model_calls), (usd, tokens, calls));
+    }
+
+    /// The ledger proves it, and a start finds the same.
+    fn proved(self, usd: &str) {
+        let state = self.core.state().clone();
+        drop(self.core);
+        assert!(self.place.restore().state == state);
+        assert_eq!(verify(&self.place.dir, None, |_, _| {}).unwrap().total.to_string(), usd);
+    }
+}
+
+#[test]
+fn an_authoritative_event_supersedes_its_estimate_once() {
+    let mut it = Told::new();
+    let of = it.accepted(told("e1", "a", 1_000, estimated));
+    it.check("0.002", 1_000, 1);
+    let known = told("e1", "a", 4_000, |_| {});
+    assert!(it.accepted(known.clone()) > of);
+    it.check("0.008", 4_000, 1);
+    assert_eq!(it.book(known), Booked::Duplicate { seq: of }, "sent again");
+    assert_eq!(it.book(told("e1", "a", 1_000, estimated)), Booked::Conflict { seq: of }, "the estimate again");
+    assert_eq!(it.book(told("e1", "a", 5_000, |_| {})), Booked::Conflict { seq: of }, "once");
+    it.check("0.008", 4_000, 1);
+    it.proved("0.008");
+}
+
+#[test]
+fn a_lower_truth_takes_back_and_a_restart_remembers_it() {
+    let mut it = Told::new();
+    let of = it.accepted(told("e1", "a", 4_000, |event| event.outcome = CallOutcome::Aborted));
+    let known = told("e1", "a", 1_000, |_| {});
+    it.accepted(known.clone());
+    it.check("0.002", 1_000, 1);
+    let Told { place, core } = it;
+    drop(core);
+    place.spill();
+    let rules = Rules { queue_events_max: 64, dedup_horizon: HORIZON };
+    let core = Core::new(place.dir.clone(), place.restore(), place.clock.clone(), &rules, Box::new(|_| {}), false);
+    let mut it = Told { place, core };
+    assert_eq!(it.book(known), Booked::Duplicate { seq: of });
+    it.proved("0.002");
+}
+
+#[test]
+fn another_source_supersedes_by_the_response_and_by_the_reservation() {
+    let mut it = Told::new();
+    it.accepted(told("e1", "a", 1_000, |event| {
+        estimated(event);
+        answer_to(event, "resp-1");
+    }));
+    it.accepted(told("span-9", "b", 2_000, |event| answer_to(event, "resp-1")));
+    it.check("0.004", 2_000, 1);
+    let wish = Reserve {
+        id: "r-1".into(),
+        body: 0,
+        execution: Ref::new("ns", "run-1"),
+        subject: Subject::default(),
+        parent: None,
+        estimate: Estimate { usd: "0.01".parse::<Money>().ok(), model_calls: 1, ..Estimate::default() },
+        ceiling: None,
+        ttl_ms: 60_000,
+    };
+    it.core.batch(vec![Ask::Reserve(Box::new(wish))]).unwrap();
+    let of = it.accepted(told("e2", "a", 1_000, |event| {
+        estimated(event);
+        settles(event);
+    }));
+    assert_eq!(it.core.state().reservation("r-1").unwrap().standing, Standing::Settled);
+    it.accepted(told("span-10", "b", 3_000, settles));
+    it.check("0.01", 5_000, 2);
+    // A third teller of the same reservation, and the second once more: it counts once.
+    assert_eq!(it.book(told("line-1", "c", 3_000, settles)), Booked::Duplicate { seq: of });
+    assert_eq!(it.book(told("span-10", "b", 3_000, settles)), Booked::Duplicate { seq: of });
+    // The first source has one more call for it: late, and booked.
+    it.accepted(told("e3", "a", 500, settles));
+    it.check("0.011", 5_500, 3);
+    it.proved("0.011");
+}
+
+#[test]
+fn what_comes_after_a_reservation_expired_is_late_and_counts_once() {
+    let mut it = Told::new();
+    let wish = Reserve {
+        id: "r-1".into(),
+        body: 0,
+        execution: Ref::new("ns", "run-1"),
+        subject: Subject::default(),
+        parent: None,
+        estimate: Estimate { usd: "0.01".parse::<Money>().ok(), model_calls: 1, ..Estimate::default() },
+        ceiling: None,
+        ttl_ms: 1_000,
+    };
+    it.core.batch(vec![Ask::Reserve(Box::new(wish))]).unwrap();
+    it.place.clock.set(crate::event::charge::tests::sample::later(2_000_000_000));
+    it.core.batch(vec![Ask::Command(Box::new(budget::Command::Expire))]).unwrap();
+    assert_eq!(it.core.state().reservation("r-1").unwrap().standing, Standing::Expired);
+    let of = it.accepted(told("e1", "a", 1_000, settles));
+    assert_eq!(it.book(told("span-1", "b", 1_000, settles)), Booked::Duplicate { seq: of });
+    it.check("0.002", 1_000, 1);
+    let late = it.core.state().execution(&Ref::new("ns", "run-1")).unwrap().overshoot.late;
+    assert_eq!(late.to_string(), "0.002");
+    it.proved("0.002");
+}
