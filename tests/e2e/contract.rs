@@ -79,6 +79,22 @@ fn disturb(demo: &Demo, round: usize) {
     let _ = http::request(&demo.api, "GET", "/v1/namespaces/demo/executions/odd/allowance", &[], &[]);
 }
 
+/// A run that nobody hears: its kill goes from channel to channel until a person is called.
+fn forsake(demo: &Demo) {
+    let call = json!({
+        "id": "forsaken", "source": "contract", "time": now(), "namespace": "demo", "execution": "forsaken", "kind": "model",
+        "provider": "openai", "model": "gpt-4o", "usage": { "input_tokens": 10, "output_tokens": 1 },
+    });
+    let headers = [("content-type", "application/json")];
+    for (path, body) in
+        [("/v1/usage", call), ("/v1/namespaces/demo/executions/forsaken/kill", json!({ "reason": "nobody is there" }))]
+    {
+        let answer = http::request(&demo.api, "POST", path, &headers, body.to_string().as_bytes());
+        let answer = answer.expect("the demo answers");
+        assert!(answer.status < 300, "{path}: {}", answer.status);
+    }
+}
+
 /// The panels about bills show the newest comparison.
 fn compare_with_a_bill(demo: &Demo) {
     let headers = [("content-type", "application/json")];
@@ -155,6 +171,7 @@ fn panels_and_recorded_series_have_data_and_an_overrun_reaches_the_webhook() {
     let (_alertmanager, alerts) = alertmanager(&receiver, directory.path());
     let warehouse = Warehouse::start();
     compare_with_a_bill(&demo);
+    forsake(&demo);
     let (_prometheus, prometheus) = observed(&[&demo.metrics, warehouse.scraped_at()], &alerts, directory.path());
 
     let queries: Vec<Query> = dashboards().iter().flat_map(|dashboard| dashboard.queries()).collect();
