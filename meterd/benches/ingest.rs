@@ -144,5 +144,9 @@ fn decode(c: &mut Criterion) {
     group.finish();
 }
 
+/// The daemon's own allocator: what is measured is what it does.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 criterion_group!(benches, decode);
 criterion_main!(benches);
