@@ -52,37 +52,34 @@ pub(super) const OPERATIONS: &[Operation] = &[
             BODY_FAILS[2],
         ],
     },
-    Operation {
-        method: "post",
-        path: "/v1/logs",
-        id: "postLogs",
-        summary: "Book the usage events of coding agents in OTLP logs; other records are taken and ignored.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/metrics",
-        id: "postMetrics",
-        summary: "Book token counters in OTLP metrics of sources with `metrics: only`; others are taken and ignored.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
-    Operation {
-        method: "post",
-        path: "/v1/traces",
-        id: "postTraces",
-        summary: "Book the model and tool calls of OTLP spans. The answer has the request's content type.",
-        takes: &[PROTOBUF, JSON],
-        gives: &[PROTOBUF, JSON],
-        query: &[],
-        fails: &BODY_FAILS,
-        ok: 200,
-    },
+    otlp(
+        "/v1/logs",
+        "postLogs",
+        "Book the usage events of coding agents in OTLP logs; other records are taken and ignored.",
+    ),
+    otlp(
+        "/v1/metrics",
+        "postMetrics",
+        "Book token counters in OTLP metrics of sources with `metrics: only`; others are taken and ignored.",
+    ),
+    otlp(
+        "/v1/traces",
+        "postTraces",
+        "Book the model and tool calls of OTLP spans. The answer has the request's content type.",
+    ),
 ];
+
+/// What exporters of OpenTelemetry post: its signals differ in nothing but what is in them.
+const fn otlp(path: &'static str, id: &'static str, summary: &'static str) -> Operation {
+    Operation {
+        method: "post",
+        path,
+        id,
+        summary,
+        takes: &[PROTOBUF, JSON],
+        gives: &[PROTOBUF, JSON],
+        query: &[],
+        fails: &BODY_FAILS,
+        ok: 200,
+    }
+}
