@@ -67,6 +67,8 @@ pub struct Paper {
     /// The time that picked its windows.
     pub time: i64,
     pub price: Option<i128>,
+    /// It has no price; what its estimate had stands for it.
+    pub open: bool,
     pub table: Option<u8>,
     pub tokens: u64,
     pub kind: Kind,
