@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::events::model_call;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::Process;
+use crate::harness::tls::TlsFront;
 use crate::harness::wait::{SOON, until};
 
 const NS: &str = "default";
@@ -217,6 +218,46 @@ fn a_webhook_is_verified_and_a_receiver_that_was_down_gets_it_later_once() {
     });
     daemon.wait_for_metric("meterd_kill_signals_sent_total", &[("channel", "webhook")], "1");
     assert!(!daemon.log().contains(SECRET), "a secret is in the log");
+}
+
+/// A receiver behind TLS: the authority that `caFile` names is trusted, the kill comes signed and is verified; where nobody vouches
+/// for the certificate nothing is sent, over TLS or without, and the record says why.
+#[test]
+fn a_webhook_over_tls_is_trusted_by_its_authority_or_gets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Process::start(&mut python("receiver.py", &["0", SECRET, "confirmed"]), "receiver", folder.path());
+    let port = until("the receiver's port", SOON, || {
+        receiver.stdout().lines().find_map(|line| line.strip_prefix("listening ")?.parse::<u16>().ok())
+    });
+    let front = TlsFront::start(format!("127.0.0.1:{port}"));
+    let daemon = |more: &str| {
+        let daemon = Daemon::start_with(|folder| {
+            fs::write(folder.join("secret"), SECRET).unwrap();
+            fs::copy(front.ca_file(), folder.join("ca.pem")).unwrap();
+            let url = front.url();
+            format!("signals:\n  webhooks: [{{ url: '{url}/kill', secretFile: secret, allowPrivate: true{more} }}]\n")
+        });
+        daemon.apply(&budget("  kill: { plan: [webhook] }\n"));
+        crossing(&daemon, "exec-1");
+        daemon
+    };
+    let untrusting = daemon("");
+    let kill = until("a failed attempt", SOON, || {
+        let kill = kills(&untrusting).pop()?;
+        attempts(&kill).contains(&"webhook failed".to_owned()).then_some(kill)
+    });
+    let reason = kill["attempts"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("refused: localhost:") && reason.contains("certificate is not trusted"), "{reason}");
+    assert_ne!(kill["state"], "confirmed", "{kill}");
+    drop(untrusting);
+    assert_eq!(receiver.stdout().lines().count(), 1, "nothing came: {}", receiver.stdout());
+
+    let trusting = daemon(", caFile: ca.pem");
+    let kill = kill_in(&trusting, "exec-1", &["confirmed"]);
+    assert_eq!((&kill["proof"], attempts(&kill)), (&json!("target"), vec!["webhook delivered".to_owned()]));
+    let text = receiver.stdout();
+    let verified = format!("verified {} kill", kill["id"].as_str().unwrap());
+    assert!(text.lines().any(|line| line == verified) && !text.contains("refused"), "{text}");
 }
 
 /// What an operator did not permit is not reached, whatever answers there.
