@@ -119,7 +119,7 @@ pub struct Execution {
     pub hard_limit: Option<(Ref, Timestamp)>,
     /// Sequence number of its newest entry.
     pub last_seq: u64,
-    /// Rises with each entry after completion.
+    /// How many entries came to its sum after it had ended.
     pub revision: u64,
     /// Live reservations.
     pub holds: u32,

@@ -35,6 +35,9 @@ pub struct Run {
     pub tool_calls: u64,
     pub approvals: u64,
     pub unpriced: u64,
+    /// When it ended, and how many entries came to its sum since.
+    pub ended_at: Option<i64>,
+    pub revision: u64,
     pub kill: Option<u64>,
     /// The kill that follows its last turn.
     pub winding: Option<u64>,
@@ -134,6 +137,11 @@ impl Oracle {
             _ => {
                 let now = self.now(clock);
                 let (said, seen) = self.command(now, act);
+                for (at, seen) in (now..).zip(&seen) {
+                    if let Seen::Ended { run, .. } = seen {
+                        self.runs.get_mut(run).unwrap().ended_at = Some(at);
+                    }
+                }
                 self.advance(now, seen.len());
                 Expected { said: vec![said], seen }
             }

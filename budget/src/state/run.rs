@@ -241,6 +241,7 @@ impl Run {
 
     /// Adds a charge to the run's own totals.
     pub(crate) fn book(&mut self, moved: &Moved, time: Timestamp) {
+        self.revise();
         let started_at = self.started_with(time);
         let execution = &mut self.execution;
         execution.started_at = started_at;
@@ -260,6 +261,7 @@ impl Run {
 
     /// Adds the difference to a charge to the run's own totals.
     pub(crate) fn adjust(&mut self, moved: &Moved, turns: Turns, after_fence: bool) {
+        self.revise();
         let execution = &mut self.execution;
         execution.cost = plus(execution.cost, moved.cost);
         execution.tokens.add(&Tokens::difference(&moved.tokens, &moved.fewer));
@@ -279,6 +281,10 @@ impl Run {
     /// Notes that an entry named this run.
     pub(crate) fn touch(&mut self, seq: u64) {
         self.execution.last_seq = seq;
+    }
+
+    /// Counts one more entry that came to the sum of a run which had ended.
+    fn revise(&mut self) {
         if self.execution.completed_at.is_some() {
             self.execution.revision = self.execution.revision.saturating_add(1);
         }

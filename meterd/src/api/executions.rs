@@ -101,7 +101,7 @@ async fn answer_one(app: &App, id: &Ref, form: Form) -> Result<Response, Problem
     let document = app.view.read_fresh(|state| {
         let run = state.execution(id)?;
         let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
-        Some(execution_document_with_kill(run, kill, now))
+        Some(execution_document_with_kill(run, kill, now, app.budgets.settle_grace))
     });
     document.await.map(|document| form.answer(&document)).ok_or_else(|| unknown(id))
 }
@@ -179,7 +179,7 @@ async fn page(
                 break;
             }
             let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
-            items.push(execution_document_with_kill(run, kill, now));
+            items.push(execution_document_with_kill(run, kill, now, app.budgets.settle_grace));
         }
         (items, next)
     });

@@ -252,6 +252,7 @@ impl From<&super::ClickHouse> for ClickHouse {
 struct Budgets {
     default_ttl: String,
     estimate_ceiling_usd: Option<String>,
+    settle_grace: String,
 }
 
 #[derive(Serialize)]
@@ -383,6 +384,7 @@ impl Config {
             budgets: Budgets {
                 default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
                 estimate_ceiling_usd: self.budgets.estimate_ceiling.map(|amount| amount.to_string()),
+                settle_grace: text(self.budgets.settle_grace),
             },
             sinks: Sinks { clickhouse: self.sinks.clickhouse.as_ref().map(ClickHouse::from) },
             metrics: Metrics {

@@ -117,6 +117,7 @@ impl Oracle {
         let after_fence = fence.is_some_and(|fence| of > fence);
         let stopped = self.book(&booking, &mut seen);
         let run = self.runs.get_mut(&paper.run).unwrap();
+        run.revision += u64::from(!run.live());
         run.cost += delta;
         run.tokens = run.tokens + moved.tokens - moved.fewer;
         if after_fence {
@@ -143,6 +144,7 @@ impl Oracle {
         if run.phase == budget::entry::Phase::Pending {
             run.phase = budget::entry::Phase::Running;
         }
+        run.revision += u64::from(!run.live());
         run.cost += call.price.unwrap_or(0);
         run.tokens += call.tokens;
         match call.kind {

@@ -9,6 +9,7 @@ use budget::reservation::Standing;
 use budget::signal::CounterAt;
 use budget::state::Execution;
 use budget::{Action, Fact, State, allowance};
+use meterd::resource::{SETTLE_GRACE, execution_document};
 use pricing::Timestamp;
 
 use super::{Fallible, World};
@@ -90,10 +91,23 @@ impl World {
         same("calls", calls, (run.model_calls, run.tool_calls, run.approvals))?;
         same("tokens", found.tokens.total(), i128::from(run.tokens))?;
         same("calls without a price", found.unpriced_calls, run.unpriced)?;
+        same("revision", found.revision, run.revision)?;
+        self.check_final(number, run, found)?;
         same("kill", found.kill.as_deref().map(kill_of), run.kill)?;
         same("parent", found.parent.as_ref().map(run_of), run.parent)?;
         let after = (found.calls_after_fence, found.cost_after_fence.scaled());
         same("after the fence", after, (run.calls_after_fence, run.cost_after_fence))
+    }
+
+    /// The cost is final once the run is over, nothing of it is reserved or without a price, and the settle grace has passed.
+    fn check_final(&self, number: RunNo, run: &Run, found: &Execution) -> Fallible {
+        let now = self.now_of_log();
+        let document = execution_document(found, now).to_json();
+        let says = document.contains(r#""type":"CostFinal","status":"True""#);
+        let open = self.oracle.holds.values().any(|hold| hold.run == number && hold.standing == Standing::Held);
+        let grace = i64::try_from(SETTLE_GRACE.as_nanos()).unwrap();
+        let over = run.ended_at.is_some_and(|ended| now.nanos() >= ended + grace);
+        same("the cost is final", says, over && !open && run.unpriced == 0)
     }
 
     /// A fence denies, a denial names a counter without headroom, and every counter that binds says its sum.
