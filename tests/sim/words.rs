@@ -51,6 +51,13 @@ pub struct Spec {
     pub plan: bool,
 }
 
+impl Spec {
+    /// Does it kill, after a last turn that may pass its limits?
+    pub fn grants_a_turn(&self) -> bool {
+        self.action == Action::Terminate && self.turn.is_some()
+    }
+}
+
 /// What was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

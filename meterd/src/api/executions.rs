@@ -268,15 +268,10 @@ pub(super) async fn allowance(
     let allowance =
         app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
     app.metrics.decided(allowance.denial.as_ref(), &allowance.counters);
-    let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
-    let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
-    let tightest = tightest.and_then(Money::from_scaled);
-    // In the last turn before a kill the turn's allowance is the limit.
-    let remaining = allowance.turn.as_ref().map(|turn| turn.left).or(tightest).map(|money| money.to_string());
     let mut answer = json!({
         "execution": name, "namespace": namespace,
         "decision": if allowance.denial.is_none() { "allow" } else { "deny" },
-        "remainingUsd": remaining,
+        "remainingUsd": allowance.remaining,
         "budgets": allowance.counters.iter().map(counter_json).collect::<Vec<Value>>(),
     });
     if let (Some(answer), Some(turn)) = (answer.as_object_mut(), &allowance.turn) {

@@ -16,7 +16,7 @@ use super::{Fallible, World};
 use crate::oracle::counters::Bound;
 use crate::oracle::{Hold, Run};
 use crate::translate::{held, key, kill_of, reservation_of, run_of, run_ref};
-use crate::words::{Held, RunNo};
+use crate::words::{Held, Key, RunNo};
 
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Fallible {
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, expected {expected:?}")) }
@@ -123,13 +123,18 @@ impl World {
             allowance.counters.iter().map(|at| (key(at, number), (at.limit, at.spent, at.held))).collect();
         same("counters that bind", found, expected)?;
         let full = |at: &CounterAt| at.spent + at.held >= at.limit;
-        let denies = |at: &CounterAt| self.oracle.counters.specs[&key(at, number).budget].action >= Action::Deny;
-        let strict = |bound: &Bound| self.oracle.counters.specs[&bound.key.budget].unpriced == OnUnpriced::Deny;
-        let unpriced = run.unpriced > 0 && bound.iter().any(strict);
-        // In the last turn its allowance is the limit that counts.
-        if run.kill.is_none() && run.live() && self.oracle.turn_left(run).is_some_and(|left| left > 0) {
-            return same("denial in the last turn", allowance.denial, None);
+        let turn = run.winding.filter(|_| run.kill.is_none() && run.live());
+        let left = self.oracle.turn_left(run, now.nanos()).filter(|_| turn.is_some());
+        if let (Some(kill), Some((0, _) | (_, true))) = (turn, left) {
+            let by = if let Some(Denial::Fenced(by)) = &allowance.denial { Some(kill_of(by)) } else { None };
+            return same("denial once a turn is over", by, Some(kill));
         }
+        // In the last turn its allowance is the limit that counts, for the budgets that grant one.
+        let spec = |key: Key| &self.oracle.counters.specs[&key.budget];
+        let counts = |key: Key| left.is_none() || !spec(key).grants_a_turn();
+        let denies = |at: &CounterAt| counts(key(at, number)) && spec(key(at, number)).action >= Action::Deny;
+        let strict = |bound: &Bound| counts(bound.key) && spec(bound.key).unpriced == OnUnpriced::Deny;
+        let unpriced = run.unpriced > 0 && bound.iter().any(strict);
         match (run.kill, run.live(), &allowance.denial) {
             (Some(kill), _, Some(Denial::Fenced(by))) if kill_of(by) == kill => Ok(()),
             (None, false, Some(Denial::Ended(phase))) if *phase == run.phase => Ok(()),
