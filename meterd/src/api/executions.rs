@@ -9,7 +9,7 @@ use axum::response::Response;
 use budget::decide::Denial;
 use budget::entry::Phase;
 use budget::state::Execution;
-use budget::{Command, Entry, Ref, Unit, Verdict};
+use budget::{Command, Entry, Ref, Verdict};
 use pricing::{Money, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
