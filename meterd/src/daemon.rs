@@ -103,6 +103,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
     let restored = restore(config, &dir)?;
+    expire::resume(&clock, &dir);
     listeners.socket = kills::socket(config, &dir).await?;
     let (reader, metrics) = (restored.writer.reader(), own_metrics(&restored)?);
     let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
@@ -183,7 +184,7 @@ async fn begin(
     pricer.begin(book).await?.map_err(StartError::Files)?;
     followers.spawn(pricer.clone().serve(orders, app.stop.clone()));
     followers.spawn(app.settler.clone().run(app.stop.clone()));
-    followers.spawn(expire::expire(app.clone(), app.stop.clone()));
+    followers.spawn(expire::expire(app.clone(), dir.clone(), app.stop.clone()));
     followers.spawn(selectors::watch(app.clone(), app.stop.clone()));
     kills::drive(config, app, dir, cursor, followers, following)?;
     Ok(pricer)
