@@ -8,6 +8,7 @@ mod full;
 mod identity;
 mod laws;
 mod queue;
+mod slices;
 mod stopping;
 
 use std::fs;
