@@ -19,7 +19,7 @@ fn core_of(place: &Place) -> Core {
 }
 
 fn open(core: &mut Core, all: Vec<Opened>) {
-    let asks = all.into_iter().map(|opened| Ask::Command(Box::new(Command::Open(opened)))).collect();
+    let asks = all.into_iter().map(|opened| Ask::Command(Box::new(Command::Open(Box::new(opened))))).collect();
     core.batch(asks).unwrap();
 }
 
