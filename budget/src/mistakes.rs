@@ -76,6 +76,14 @@ mistakes! {
     ClockFollowed: "a clock that jumps is believed at once",
     TurnNeverUsedUp: "the last turn of a run has no allowance",
     BoundsNotKept: "a delivery that is repeated takes along what came since",
+    DamagedIndexLeftOut: "a damaged file of the index is dropped instead of being made again",
+    ForgottenEarly: "a run is forgotten after half of its time",
+    ForgottenWithItsKill: "a run is forgotten although its kill is open",
+    ForgottenInTheTree: "a run is forgotten although there are runs below it",
+    ForgottenNotRestored: "a snapshot brings back runs that were forgotten",
+    PackedCutShort: "the packed copy of a segment lacks its end",
+    RemovedBeforePacked: "a segment is removed before its packed copy has its name for good",
+    PackedAheadOfFollower: "the newest segments are packed although a follower, or a start, still needs them",
 }
 
 thread_local! {

@@ -51,7 +51,10 @@ pub enum LedgerError {
         what: String,
     },
     /// A file of the dedup index is not what was written.
-    #[error("{}: damaged at byte {offset}; it is removed, and the next start makes it again from the ledger", path.display())]
+    #[error(
+        "{}: damaged at byte {offset} although it was just made again from the ledger: nothing is lost, but the disk keeps \
+         nothing; look at it, then start again", path.display()
+    )]
     Index {
         /// The file.
         path: PathBuf,
