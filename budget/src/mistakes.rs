@@ -80,10 +80,10 @@ mistakes! {
     ForgottenEarly: "a run is forgotten after half of its time",
     ForgottenWithItsKill: "a run is forgotten although its kill is open",
     ForgottenInTheTree: "a run is forgotten although there are runs below it",
-    ForgottenNotRestored: "a snapshot brings back runs that were forgotten",
     PackedCutShort: "the packed copy of a segment lacks its end",
     RemovedBeforePacked: "a segment is removed before its packed copy has its name for good",
-    PackedAheadOfFollower: "the newest segments are packed although a follower, or a start, still needs them",
+    PackedUnsaid: "readers go on with a segment that was packed and removed",
+    RestedAwake: "a run that rests is not woken by what comes next",
 }
 
 thread_local! {

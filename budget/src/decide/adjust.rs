@@ -24,7 +24,9 @@ struct Newest {
 
 /// Books the difference. `Unchanged` when the charge has that price already, or has a price of that table.
 pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut Vec<Fact>) -> Verdict {
-    let Some((number, run)) = state.find(&adjust.charge.execution) else { return Verdict::UnknownExecution };
+    // A run of that name which is younger than the charge is another one: the charge's own was forgotten.
+    let found = state.find(&adjust.charge.execution).filter(|(_, run)| run.opened_seq <= adjust.of);
+    let Some((number, run)) = found else { return Verdict::UnknownExecution };
     let Some(newest) = newest(state, &adjust) else { return Verdict::Stale };
     let Some(total) = adjust.priced.total() else { return Verdict::Unchanged };
     #[cfg(feature = "mistakes")]

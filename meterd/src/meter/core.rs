@@ -58,6 +58,7 @@ pub struct Core {
     saver: Saver,
     packer: Packer,
     forget_after: Option<Duration>,
+    rest_after: Option<Duration>,
     forgot_at: Option<Timestamp>,
     writer: Writer,
     state: State,
@@ -98,6 +99,7 @@ impl Core {
             dir,
             saver: Saver::new(beside),
             forget_after: restored.upkeep.forget_after,
+            rest_after: restored.upkeep.rest_after,
             forgot_at: None,
             packer: Packer::new(restored.upkeep.pack_after, beside),
             writer,
@@ -204,10 +206,7 @@ impl Core {
     }
 
     /// Asks the index. What is damaged of it is made again from the ledger before it is asked once more.
-    fn index<T>(
-        &mut self,
-        mut ask: impl FnMut(&mut Dedup) -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
+    fn index<T>(&mut self, mut ask: impl FnMut(&mut Dedup) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
         for _ in 0..MENDED_AT_ONCE_MAX {
             match ask(&mut self.dedup) {
                 Err(LedgerError::Index { path, offset }) => self.dedup.mend(&path, offset, &self.writer.reader())?,
@@ -218,16 +217,26 @@ impl Core {
         ask(&mut self.dedup)
     }
 
-    /// Now and then, runs that ended long ago leave the state: an entry says which.
+    /// Now and then, runs that nothing has named for long are put to rest, and those that ended, or rested, long ago leave the
+    /// state: entries say which.
     fn forget_runs(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         const LOOK_EVERY_NANOS: i64 = 60_000_000_000;
-        let Some(after) = self.forget_after else { return Ok(()) };
         if self.forgot_at.is_some_and(|at| now < at.saturating_add(LOOK_EVERY_NANOS)) {
             return Ok(());
         }
         self.forgot_at = Some(now);
-        let after = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
-        self.command(Command::Forget { before: now.saturating_add(after.saturating_neg()) });
+        let ago = |after: Duration| {
+            let nanos = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+            #[cfg(feature = "mistakes")]
+            let nanos = if made(Mistake::ForgottenEarly) { nanos / 2 } else { nanos };
+            now.saturating_add(nanos.saturating_neg())
+        };
+        if let Some(before) = self.rest_after.map(ago) {
+            self.command(Command::Rest { before });
+        }
+        if let Some(before) = self.forget_after.map(ago) {
+            self.command(Command::Forget { before });
+        }
         self.commit()
     }
 

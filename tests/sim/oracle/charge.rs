@@ -32,7 +32,7 @@ impl Oracle {
         let new = !self.runs.contains_key(&call.run);
         if new {
             seen.push(Seen::Opened { run: call.run });
-            let run = self.new_run(said, call.parent, true);
+            let run = self.new_run(now, said, call.parent, true);
             self.runs.insert(call.run, run);
         }
         let seq = self.seq + seen.len() as u64 + 1;
@@ -67,7 +67,8 @@ impl Oracle {
             self.estimates.insert(seq);
         }
         let (table, source) = (price.map(|_| 0), call.source);
-        let paper = Paper { run: call.run, who, time, price, table, tokens: call.tokens, kind: call.kind, source };
+        let paper =
+            Paper { run: call.run, who, time, price, table, gone: false, tokens: call.tokens, kind: call.kind, source };
         self.papers.insert(seq, paper);
         if call.price.is_none() {
             self.unpriced.insert(seq);
@@ -84,6 +85,9 @@ impl Oracle {
 
     pub(super) fn price(&mut self, now: i64, of: u64, price: i128, table: u8) -> (Said, Vec<Seen>) {
         let paper = self.papers[&of].clone();
+        if paper.gone {
+            return (Said::UnknownRun, Vec::new());
+        }
         if paper.price == Some(price) || paper.table == Some(table) {
             return (Said::Unchanged, Vec::new());
         }

@@ -23,7 +23,7 @@ impl Oracle {
     fn same_call(&self, call: &Call) -> Option<u64> {
         let hold = self.holds.get(&call.claim?.0)?;
         let over = !matches!(hold.standing, Standing::Held | Standing::Denied);
-        let of = hold.settled_by.filter(|_| over && hold.run == call.run)?;
+        let of = hold.settled_by.filter(|_| over && hold.run == call.run && !hold.gone)?;
         let first = &self.papers[&of];
         let kind = |kind: Kind| match kind {
             Kind::Model => 0,
@@ -38,7 +38,7 @@ impl Oracle {
     fn supersede(&mut self, now: i64, of: u64, call: &Call) -> Option<(Said, Vec<Seen>)> {
         let price = call.price.filter(|_| !call.estimated && self.estimates.contains(&of))?;
         let paper = self.papers[&of].clone();
-        if paper.run != call.run {
+        if paper.run != call.run || paper.gone {
             return None;
         }
         let moved = Moved {

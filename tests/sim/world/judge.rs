@@ -76,6 +76,11 @@ impl World {
             ));
         }
         self.check_order(clock, first, before, own)?;
+        for entry in own {
+            let word = seen(&entry.fact);
+            self.count_fact(&word);
+            self.oracle.note(&word, entry.at.nanos());
+        }
         if let Some(answer) = answer {
             self.answer(act, answer, &expected.said)?;
         }
@@ -192,24 +197,41 @@ impl World {
         let refused = match answer {
             Some(Answer::Charges(answers)) => answers.iter().all(|answer| match answer {
                 Booked::TooOld => true,
-                // Its own id is forgotten, and its response was booked again since.
+                // Its own id is forgotten, and its response was booked again since, or is known by what took the place of an estimate.
                 Booked::Duplicate { seq } => {
                     let first = call.response.and_then(|response| self.oracle.by_response.get(&response));
                     let own = self.oracle.by_id.get(&call.id);
-                    own.is_some_and(|own| own.at < before && own.seq != *seq)
-                        && first.is_some_and(|first| first.seq == *seq)
+                    own.is_some_and(|own| own.at < before) && first.is_some_and(|first| first.seq == *seq)
                 }
                 _ => false,
             }),
             _ => {
                 let superseded = entries.first().is_some_and(|entry| is_call_of(entry, call.id));
-                call.time < before && !booked && !superseded && !self.oracle.by_id.contains_key(&call.id)
+                let forgotten = self.oracle.by_id.get(&call.id).is_none_or(|own| own.at < before);
+                call.time < before && !booked && !superseded && forgotten
             }
         };
         if refused && call.time >= before {
             return Err(format!("refused as too old although its time is remembered: {call:?}"));
         }
         Ok(refused)
+    }
+
+    fn count_fact(&mut self, word: &Seen) {
+        match word {
+            Seen::Rested { runs } => self.tally.add("runs put to rest", runs.len() as u64),
+            Seen::Forgotten { runs } => {
+                let killed = runs.iter().filter(|run| self.killed_once.contains(run)).count();
+                self.tally.add("runs forgotten", runs.len() as u64);
+                self.tally.add("runs forgotten with their kill", killed as u64);
+            }
+            Seen::Killed { run, .. } => drop(self.killed_once.insert(*run)),
+            Seen::Opened { run } if self.oracle.forgotten.remove(run) => {
+                self.killed_once.remove(run);
+                self.tally.count("forgotten names that came back");
+            }
+            _ => {}
+        }
     }
 
     fn count_answers(&mut self, said: &[Said]) {

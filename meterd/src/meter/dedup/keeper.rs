@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-
 use super::run::{Record, Records, Run, RunWriter};
 use super::{FRESH_KEYS_MAX, Floor, Table, run_path};
 use crate::ledger::{DataDir, LedgerError};
