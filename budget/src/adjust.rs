@@ -1,8 +1,7 @@
 //! Adjustments: a booked charge gets another price. What was booked stays; the difference is an entry of its own.
 //!
-//! An unpriced charge settles that way when its price arrives, and a corrected table books its difference that way. A
-//! budget's `onUnpriced` policy (hold a ceiling, deny) is no concern of this: it would act when the charge is booked,
-//! in `decide::settle`, and give back what it held when the adjustment of that charge is booked.
+//! An unpriced charge settles that way when its price arrives, a corrected table books its difference that way, and a call takes
+//! the place of its estimate. What a budget holds for a missing price is given back by the adjustment that brings the price.
 
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use pricing::usage::TokenTotals;
 use pricing::{Attrs, Money, Quantity, Timestamp, Usage, UsageKey};
 use serde::{Deserialize, Serialize};
 
-use crate::charge::{CallOutcome, Called, Charge, Moved, Priced, Subject};
+use crate::charge::{CallOutcome, Called, Charge, Moved, Priced, Subject, Zero};
 use crate::counter::AHEAD_MAX_NANOS;
 use crate::scope::Ref;
 
@@ -35,18 +34,36 @@ pub struct Adjustment {
     pub subject: Subject,
     /// What was called.
     pub called: Called,
-    /// The charge's own time, as its windows took it: it picks the windows of the adjustment.
+    /// The time that picked the charge's windows, and picks those of the adjustment.
     pub time: Timestamp,
+    /// The charge's own time, kept from running ahead of the log: what sums by time count both in.
+    pub event_time: Timestamp,
     /// Why.
     pub reason: AdjustReason,
     /// The price until now; `None` while there was none.
     pub before: Option<Money>,
     /// The new price.
     pub priced: Priced,
-    /// New price less the one before: what is booked.
+    /// New price less the one before: what is booked. Zero where it has no price: what was booked stands for it.
     pub delta: Money,
+    /// Whether the call is one without a price now, or no more.
+    pub turns: Turns,
+    /// Held beside what stands for its price, until it has one.
+    pub ceiling: Option<Money>,
     /// The re-pricing that it belongs to.
     pub run: Option<Arc<str>>,
+}
+
+/// What an adjustment makes of a call, as far as it has a price.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Turns {
+    /// It had one and has one, or had none and has none.
+    #[default]
+    Not,
+    /// It had none, and has one now.
+    Priced,
+    /// An estimate had one; the call itself has none yet.
+    Unpriced,
 }
 
 /// Why a price changed.
@@ -96,6 +113,10 @@ pub struct Superseded {
     pub tokens_before: TokenTotals,
     /// Tokens that count instead.
     pub tokens: TokenTotals,
+    /// Tool calls of the estimate, which no longer count.
+    pub tool_calls_before: u64,
+    /// Tool calls that count instead.
+    pub tool_calls: u64,
 }
 
 impl Superseded {
@@ -115,7 +136,20 @@ impl Superseded {
             outcome: event.outcome,
             tokens_before: estimate.usage.tokens().unwrap_or_default(),
             tokens: event.usage.tokens().unwrap_or_default(),
+            tool_calls_before: estimate.tool_calls(),
+            tool_calls: event.tool_calls(),
         }
+    }
+
+    /// Does an event know more of a call than an estimate? One that states no usage, or usage that cannot be, does not.
+    #[must_use]
+    pub const fn knows_more(event: &Charge) -> bool {
+        !event.estimated
+            && !matches!(
+                event.priced,
+                Priced::Zero(Zero::FailedWithoutUsage)
+                    | Priced::Unpriced(Unpriced::MissingUsage | Unpriced::InvalidUsage(_) | Unpriced::OutOfRange)
+            )
     }
 
     /// The charge with what is known of its call now: what prices it from here on.
@@ -182,7 +216,7 @@ pub struct Adjust {
     pub standing: Option<Standing>,
     /// The ledger was read up to this entry: a newer adjustment of the same charge is not overlooked.
     pub read_to: u64,
-    /// The new price, which must be one.
+    /// The new price. It must be one, but for a call that supersedes its estimate.
     pub priced: Priced,
     /// Why.
     pub reason: AdjustReason,
@@ -205,6 +239,8 @@ pub struct Quarantined {
     pub name: Option<Arc<str>>,
     /// Why it has no price.
     pub reason: Unpriced,
+    /// The entry that says what the call was, where an estimate was booked first.
+    pub known_by: Option<u64>,
 }
 
 /// Unpriced charges that are not listed one by one: the ledger from `from` on holds them.
@@ -247,9 +283,13 @@ impl Adjustment {
 impl AdjustReason {
     pub(crate) fn moved(&self, delta: Money) -> Moved {
         match self {
-            Self::Superseded(known) => {
-                Moved { tokens: known.tokens, fewer: known.tokens_before, ..Moved::money(delta) }
-            }
+            Self::Superseded(known) => Moved {
+                tokens: known.tokens,
+                fewer: known.tokens_before,
+                tool_calls: known.tool_calls,
+                fewer_tool_calls: known.tool_calls_before,
+                ..Moved::money(delta)
+            },
             _ => Moved::money(delta),
         }
     }
@@ -260,6 +300,11 @@ impl Adjust {
     pub(crate) fn effective_time(&self) -> Timestamp {
         self.charge.window_time().min(self.logged.saturating_add(AHEAD_MAX_NANOS))
     }
+
+    /// The time of the charge itself, as sums by time take it.
+    pub(crate) fn event_time(&self) -> Timestamp {
+        self.charge.time.min(self.logged.saturating_add(AHEAD_MAX_NANOS))
+    }
 }
 
 impl Quarantined {
@@ -267,18 +312,26 @@ impl Quarantined {
     #[must_use]
     pub fn of(charge: &Charge) -> Option<Self> {
         let Priced::Unpriced(reason) = &charge.priced else { return None };
-        let (provider, name) = match &charge.called {
+        Some(Self::new(&charge.event_id, &charge.execution, charge.time, &charge.called, reason))
+    }
+
+    /// The listing of a call that superseded its estimate and has no price; `seq` is the entry that says so.
+    pub(crate) fn of_superseding(seq: u64, adjustment: &Adjustment) -> Option<Self> {
+        let (Priced::Unpriced(reason), AdjustReason::Superseded(known)) = (&adjustment.priced, &adjustment.reason)
+        else {
+            return None;
+        };
+        let listed = Self::new(&known.event_id, &adjustment.execution, known.time, &known.called, reason);
+        Some(Self { known_by: Some(seq), ..listed })
+    }
+
+    fn new(event_id: &Arc<str>, execution: &Ref, time: Timestamp, called: &Called, reason: &Unpriced) -> Self {
+        let (provider, name) = match called {
             Called::Model { provider, model, .. } => (Some(provider.clone()), Some(model.clone())),
             Called::Tool { tool, .. } => (None, Some(tool.clone())),
             Called::Approval => (None, None),
         };
-        Some(Self {
-            event_id: charge.event_id.clone(),
-            execution: charge.execution.clone(),
-            time: charge.time,
-            provider,
-            name,
-            reason: reason.clone(),
-        })
+        let (event_id, execution, reason) = (event_id.clone(), execution.clone(), reason.clone());
+        Self { event_id, execution, time, provider, name, reason, known_by: None }
     }
 }

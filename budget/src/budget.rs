@@ -127,6 +127,12 @@ impl Fraction {
 const PER_ONE: i128 = 1_000_000;
 
 impl Budget {
+    /// Does it kill, after a last turn that may pass its limits?
+    #[must_use]
+    pub fn grants_a_turn(&self) -> bool {
+        self.on_hard_limit == Action::Terminate && self.policy.turn().is_some()
+    }
+
     /// How it cuts time.
     #[must_use]
     pub fn calendar(&self) -> Calendar {

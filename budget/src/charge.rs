@@ -195,6 +195,8 @@ pub(crate) struct Moved {
     /// Tokens that no longer count: those of an estimate.
     pub(crate) fewer: TokenTotals,
     pub(crate) tool_calls: u64,
+    /// Tool calls that no longer count: those of an estimate.
+    pub(crate) fewer_tool_calls: u64,
     pub(crate) model_calls: u64,
     pub(crate) approvals: u64,
 }
@@ -207,6 +209,7 @@ impl Moved {
             tokens: TokenTotals::default(),
             fewer: TokenTotals::default(),
             tool_calls: 0,
+            fewer_tool_calls: 0,
             model_calls: 0,
             approvals: 0,
         }
@@ -216,7 +219,7 @@ impl Moved {
         match unit {
             Unit::Usd => self.cost.scaled(),
             Unit::Tokens => i128::from(self.tokens.total()).saturating_sub(i128::from(self.fewer.total())),
-            Unit::ToolCalls => i128::from(self.tool_calls),
+            Unit::ToolCalls => i128::from(self.tool_calls).saturating_sub(i128::from(self.fewer_tool_calls)),
             Unit::ModelCalls => i128::from(self.model_calls),
         }
     }
@@ -265,16 +268,22 @@ impl Charge {
 
     /// What it adds to each unit. A tool event may stand for several calls; usage that cannot be has no tokens.
     pub(crate) fn moved(&self) -> Moved {
-        let (mut tool_calls, mut model_calls, mut approvals) = (0, 0, 0);
-        match self.called {
-            Called::Tool { .. } => {
-                tool_calls = self.usage.get(UsageKey::Calls).and_then(|calls| calls.as_u64()).unwrap_or(1);
-            }
-            Called::Model { .. } => model_calls = 1,
-            Called::Approval => approvals = 1,
-        }
+        let (model_calls, approvals) = match self.called {
+            Called::Tool { .. } => (0, 0),
+            Called::Model { .. } => (1, 0),
+            Called::Approval => (0, 1),
+        };
         let tokens = self.usage.tokens().unwrap_or_default();
-        Moved { cost: self.amount(), tokens, fewer: TokenTotals::default(), tool_calls, model_calls, approvals }
+        Moved { tokens, tool_calls: self.tool_calls(), model_calls, approvals, ..Moved::money(self.amount()) }
+    }
+
+    /// Tool calls that it stands for: a tool event may stand for several.
+    #[must_use]
+    pub fn tool_calls(&self) -> u64 {
+        match self.called {
+            Called::Tool { .. } => self.usage.get(UsageKey::Calls).and_then(|calls| calls.as_u64()).unwrap_or(1),
+            Called::Model { .. } | Called::Approval => 0,
+        }
     }
 
     /// Money to book: zero while unpriced. Credits are entries of their own.

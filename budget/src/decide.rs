@@ -17,7 +17,7 @@ use pricing::{Money, Timestamp};
 
 pub use self::kill::KILLS_PER_DECISION_MAX;
 use crate::adjust::Adjust;
-use crate::budget::Action;
+use crate::budget::{Action, Unit};
 use crate::charge::Charge;
 use crate::entry::{Applied, Audit, Fact, Opened, Phase};
 pub use crate::reservation::Denial;
@@ -217,6 +217,8 @@ pub struct Allowance {
     pub denial: Option<Denial>,
     /// The last turn of a run that is winding down: what is left of its allowance, and until when.
     pub turn: Option<TurnLeft>,
+    /// Dollars that may still be spent, by the tightest limit; `None` where nothing limits them. None are left behind a fence.
+    pub remaining: Option<Money>,
     /// Every counter that binds the run, at this moment.
     pub counters: Vec<CounterAt>,
 }
@@ -230,6 +232,14 @@ pub struct TurnLeft {
     pub left: Money,
     /// The fence comes then at the latest.
     pub until: Timestamp,
+}
+
+impl TurnLeft {
+    /// May a call of so much be made in it at `now`?
+    #[must_use]
+    pub fn has_room(&self, now: Timestamp, usd: Money) -> bool {
+        usd <= self.left && now < self.until
+    }
 }
 
 /// Decides one command: appends the facts that make it true to `facts` and answers. Pure.
@@ -285,23 +295,33 @@ pub fn allowance(state: &State, now: Timestamp, execution: &Ref) -> Option<Allow
     let ended = (!run.is_live()).then_some(Denial::Ended(run.execution.phase));
     let mut denial = run.execution.kill.clone().map(Denial::Fenced).or(ended);
     let turn = state.turn_left(&run.execution);
-    let mut counters = Vec::new();
+    let (mut counters, mut tightest) = (Vec::new(), None);
+    let in_turn = turn.as_ref().is_some_and(|turn| turn.left > Money::ZERO && turn.has_room(now, Money::ZERO));
+    if let Some(turn) = turn.as_ref().filter(|_| denial.is_none() && !in_turn) {
+        denial = Some(Denial::Fenced(turn.kill.clone()));
+    }
     state.each_bound(Who::run(number, run), |bound| {
-        if denial.is_none() {
+        // In the last turn the allowance is the limit that counts, for the budgets that grant one.
+        let counts = !in_turn || !bound.slot.budget.grants_a_turn();
+        if counts && denial.is_none() {
             denial = unpriced::denial(&bound, run.execution.unpriced_calls > 0);
         }
         let (window, tally, _) = state.judged(&bound, now, now);
         let Some(counter) = bound.slot.counter_at(bound.row, window, tally) else { return };
         let used_up = counter.spent.saturating_add(counter.held) >= counter.limit;
-        if denial.is_none() && used_up && bound.slot.budget.on_hard_limit >= Action::Deny {
+        if counts && denial.is_none() && used_up && bound.slot.budget.on_hard_limit >= Action::Deny {
             denial = Some(Denial::Limit(counter.clone()));
+        }
+        if counts && counter.unit == Unit::Usd {
+            let left = counter.limit.saturating_sub(counter.spent).saturating_sub(counter.held);
+            tightest = Some(tightest.map_or(left, |tightest: i128| tightest.min(left)));
         }
         counters.push(counter);
     });
-    // In the last turn the allowance is the limit that counts.
-    let by_budget = matches!(denial, Some(Denial::Limit(_) | Denial::Unpriced(_)));
-    if turn.as_ref().is_some_and(|turn| turn.left > Money::ZERO) && by_budget {
-        denial = None;
-    }
-    Some(Allowance { denial, turn, counters })
+    let of_turn = turn.as_ref().map(|turn| turn.left.scaled());
+    let remaining = match denial {
+        Some(Denial::Fenced(_) | Denial::Ended(_)) => Some(Money::ZERO),
+        _ => tightest.into_iter().chain(of_turn).min().and_then(|left| Money::from_scaled(left.max(0))),
+    };
+    Some(Allowance { denial, turn, remaining, counters })
 }

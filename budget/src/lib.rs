@@ -26,7 +26,7 @@ pub mod signal;
 pub mod state;
 pub mod window;
 
-pub use crate::adjust::{Adjust, AdjustReason, Adjustment};
+pub use crate::adjust::{Adjust, AdjustReason, Adjustment, Turns};
 pub use crate::budget::{Action, Budget, Fraction, Limit, Source, Unit};
 pub use crate::charge::{Basis, Charge, Priced, Subject};
 pub use crate::decide::{Command, Verdict, allowance, decide};

@@ -69,6 +69,14 @@ pub struct WindDown {
     pub grace_ms: u64,
 }
 
+impl Policy {
+    /// The last turn that the budget grants before a kill: its own limits may be passed by what that allows.
+    #[must_use]
+    pub fn turn(&self) -> Option<WindDown> {
+        self.wind_down.filter(|wind_down| wind_down.grace_ms > 0)
+    }
+}
+
 /// One step of a kill plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KillStep {

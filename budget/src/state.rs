@@ -121,7 +121,7 @@ pub struct Execution {
     pub hard_limit: Option<(Ref, Timestamp)>,
     /// Sequence number of its newest entry.
     pub last_seq: u64,
-    /// Rises with each entry after completion.
+    /// How many entries came to its sum after it had ended.
     pub revision: u64,
     /// Live reservations.
     pub holds: u32,
@@ -141,19 +141,19 @@ pub struct Overshoot {
     pub unreserved: Money,
 }
 
-/// Token totals by disjoint type, so that their sum is right.
+/// Token totals by disjoint type, so that their sum is right; signed, for differences.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tokens {
     /// Uncached input.
-    pub input: u64,
+    pub input: i64,
     /// Read from a cache.
-    pub cache_read: u64,
+    pub cache_read: i64,
     /// Written to a cache.
-    pub cache_write: u64,
+    pub cache_write: i64,
     /// Output without reasoning.
-    pub output: u64,
+    pub output: i64,
     /// Reasoning.
-    pub reasoning: u64,
+    pub reasoning: i64,
 }
 
 impl Overshoot {
@@ -186,20 +186,35 @@ impl Tokens {
         parts.into_iter().fold(0, |sum, part| sum.saturating_add(i128::from(part)))
     }
 
-    fn less(&mut self, fewer: &TokenTotals) {
-        self.input = self.input.saturating_sub(fewer.input);
-        self.cache_read = self.cache_read.saturating_sub(fewer.cache_read);
-        self.cache_write = self.cache_write.saturating_sub(fewer.cache_write);
-        self.output = self.output.saturating_sub(fewer.output);
-        self.reasoning = self.reasoning.saturating_sub(fewer.reasoning);
-    }
-
-    fn add(&mut self, more: &TokenTotals) {
+    /// Adds the sums of others.
+    pub fn add(&mut self, more: &Self) {
         self.input = self.input.saturating_add(more.input);
         self.cache_read = self.cache_read.saturating_add(more.cache_read);
         self.cache_write = self.cache_write.saturating_add(more.cache_write);
         self.output = self.output.saturating_add(more.output);
         self.reasoning = self.reasoning.saturating_add(more.reasoning);
+    }
+
+    /// What takes the place of `before`, as a difference to it.
+    #[must_use]
+    pub fn difference(now: &TokenTotals, before: &TokenTotals) -> Self {
+        let difference = |now: u64, before: u64| {
+            let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
+            signed(now).saturating_sub(signed(before))
+        };
+        Self {
+            input: difference(now.input, before.input),
+            cache_read: difference(now.cache_read, before.cache_read),
+            cache_write: difference(now.cache_write, before.cache_write),
+            output: difference(now.output, before.output),
+            reasoning: difference(now.reasoning, before.reasoning),
+        }
+    }
+}
+
+impl From<TokenTotals> for Tokens {
+    fn from(totals: TokenTotals) -> Self {
+        Self::difference(&totals, &TokenTotals::default())
     }
 }
 

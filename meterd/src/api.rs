@@ -100,7 +100,7 @@ pub struct Rooms {
     pub late: Late,
     /// Time.
     pub clock: Clock,
-    /// What reservations have where they say nothing.
+    /// What reservations have where they say nothing, and when a cost is final.
     pub budgets: ReservationDefaults,
     /// Bounds of bodies.
     pub body: BodyLimits,
@@ -147,6 +147,8 @@ pub struct ReservationDefaults {
     pub default_ttl_ms: u64,
     /// Held for a call without an estimate or without a price, where no budget names a ceiling of its own.
     pub estimate_ceiling: Option<pricing::Money>,
+    /// How long after its end a run's cost may still move before it is called final.
+    pub settle_grace: Duration,
 }
 
 /// Every route of the API listener.

@@ -149,6 +149,8 @@ pub struct Budgets {
     pub default_ttl_ms: u64,
     /// Held for a call without an estimate or without a price, where no budget names a ceiling of its own.
     pub estimate_ceiling: Option<pricing::Money>,
+    /// How long after its end a run's cost may still move before it is called final.
+    pub settle_grace: Duration,
 }
 
 /// `metrics`.
@@ -206,7 +208,11 @@ impl Default for Config {
                 future_skew_max: Duration::from_secs(300),
                 sources: Vec::new(),
             },
-            budgets: Budgets { default_ttl_ms: 600_000, estimate_ceiling: None },
+            budgets: Budgets {
+                default_ttl_ms: 600_000,
+                estimate_ceiling: None,
+                settle_grace: crate::resource::SETTLE_GRACE,
+            },
             signals: Signals::default(),
             sinks: Sinks::default(),
             metrics: Metrics { series_max: 10_000, agents_max: 500, models_per_provider_max: 200 },

@@ -292,8 +292,8 @@ fn own_metrics(restored: &meter::Restored) -> Result<DaemonMetrics, StartError> 
 }
 
 fn reservation_defaults(config: &Config) -> ReservationDefaults {
-    let config::Budgets { default_ttl_ms, estimate_ceiling } = config.budgets;
-    ReservationDefaults { default_ttl_ms, estimate_ceiling }
+    let config::Budgets { default_ttl_ms, estimate_ceiling, settle_grace } = config.budgets;
+    ReservationDefaults { default_ttl_ms, estimate_ceiling, settle_grace }
 }
 
 fn rules(config: &Config) -> Rules {

@@ -166,7 +166,7 @@ pub fn entry_json(entry: &Entry) -> Option<Value> {
 /// A charge without a price as the API shows it; `held` is what budgets hold until it has one.
 #[must_use]
 pub fn quarantined_json(seq: u64, quarantined: &Quarantined, held: Option<Money>) -> Value {
-    let Quarantined { event_id, execution, time, provider, name, reason } = quarantined;
+    let Quarantined { event_id, execution, time, provider, name, reason, .. } = quarantined;
     json!({
         "seq": seq, "event_id": event_id, "namespace": execution.namespace, "execution": execution.name, "time": time,
         "provider": provider, "name": name, "reason": reason.code(), "message": reason.to_string(), "held_usd": held,
@@ -191,6 +191,10 @@ fn adjustment_json(entry: &Entry, adjustment: &Adjustment) -> Value {
         Priced::Cost(cost) => (json!(cost.lines), json!(cost.table)),
         Priced::Zero(_) | Priced::Reported(_) | Priced::Unpriced(_) => (json!([]), Value::Null),
     };
+    let flags: Vec<&str> = match &adjustment.priced {
+        Priced::Unpriced(reason) => vec!["unpriced", reason.code()],
+        _ => Vec::new(),
+    };
     let (reason, by) = match &adjustment.reason {
         AdjustReason::Operator { reason, by } => (Some(reason), Some(by)),
         AdjustReason::Superseded(known) => (None, Some(&known.source)),
@@ -201,7 +205,7 @@ fn adjustment_json(entry: &Entry, adjustment: &Adjustment) -> Value {
         "recorded_at": entry.at, "kind": "adjustment", "called": called_kind, "agent": adjustment.subject.agent,
         "team": adjustment.subject.team, "status": adjustment.reason.as_str(), "cost_usd": adjustment.delta,
         "before_usd": adjustment.before, "price_usd": adjustment.priced.total(), "lines": lines, "price_table": table,
-        "flags": [], "run": adjustment.run, "reason": reason, "by": by,
+        "flags": flags, "run": adjustment.run, "reason": reason, "by": by,
     });
     if let (Some(value), Value::Object(called)) = (value.as_object_mut(), called) {
         value.extend(called);

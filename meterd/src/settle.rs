@@ -37,7 +37,7 @@ use crate::meter;
 use crate::reconcile::View;
 use book::book;
 pub use walk::first_logged;
-use walk::{Walk, charges_at};
+use walk::{Paper, Walk, calls_at};
 
 /// Quarantined charges looked at together.
 const PAGE_MAX: usize = 1_024;
@@ -155,23 +155,22 @@ impl Settler {
         let mut next = from;
         let mut settled = 0;
         loop {
-            let page: Vec<u64> = view
+            let page: Vec<(u64, Option<u64>)> = view
                 .read_fresh(|state| {
                     let open = state.quarantine(next).filter(|(_, quarantined)| may_settle(&quarantined.reason));
-                    open.map(|(seq, _)| seq).take(PAGE_MAX).collect()
+                    open.map(|(seq, quarantined)| (seq, quarantined.known_by)).take(PAGE_MAX).collect()
                 })
                 .await;
-            let Some(last) = page.last() else { break };
+            let Some((last, _)) = page.last() else { break };
             next = last + 1;
             let (reader, prices) = (view.ledger().clone(), Arc::clone(&prices));
             let read_to = reader.committed();
             let wishes = blocking(move || {
-                let charges = charges_at(&reader, &page)?;
-                let wish = |(of, logged, charge): (_, _, Charge)| {
-                    let cost = price_of(&prices, &charge)?;
-                    Some(settlement(of, logged, charge, cost, read_to))
+                let wish = |paper: Paper| {
+                    let cost = price_of(&prices, &paper.charge)?;
+                    Some(settlement(paper, cost, read_to))
                 };
-                Ok(charges.into_iter().filter_map(wish).collect::<Vec<Adjust>>())
+                Ok(calls_at(&reader, &page)?.into_iter().filter_map(wish).collect::<Vec<Adjust>>())
             });
             settled += book(meter, wishes.await?).await?.booked;
         }
@@ -199,9 +198,9 @@ impl Settler {
                 let read_to = walk.read_to();
                 let open =
                     papers.into_iter().filter(|paper| paper.standing.is_none() && paper.charge.price().is_none());
-                let wish = |paper: walk::Paper| {
+                let wish = |paper: Paper| {
                     let cost = price_of(&prices, &paper.charge)?;
-                    Some(settlement(paper.seq, paper.logged, paper.charge, cost, read_to))
+                    Some(settlement(paper, cost, read_to))
                 };
                 Ok((walk, Some(open.filter_map(wish).collect::<Vec<Adjust>>())))
             })
@@ -225,9 +224,10 @@ pub fn pin(dir: &DataDir, book: &PriceBook) -> Result<(), LedgerError> {
     Ok(())
 }
 
-fn settlement(of: u64, logged: pricing::Timestamp, charge: Charge, cost: Cost, read_to: u64) -> Adjust {
+fn settlement(paper: Paper, cost: Cost, read_to: u64) -> Adjust {
+    let Paper { seq: of, logged, charge, standing, .. } = paper;
     let (priced, reason) = (Priced::Cost(cost), AdjustReason::Settled);
-    Adjust { of, logged, charge, standing: None, read_to, priced, reason, run: None }
+    Adjust { of, logged, charge, standing, read_to, priced, reason, run: None }
 }
 
 /// Can a price table change that?

@@ -8,9 +8,11 @@
 mod rehearsal;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
+use budget::adjust::Superseded;
 use budget::entry::Applied;
-use budget::{Fact, Ref, Source};
+use budget::{AdjustReason, Fact, Ref, Source};
 use pricing::{Money, Timestamp};
 use serde::Serialize;
 
@@ -130,8 +132,7 @@ pub enum NotSimulated {
 /// Reads the ledger twice: for what its calls cost by now, and for the rehearsal.
 pub fn simulate(reader: &Reader, asked: &Asked) -> Result<Report, NotSimulated> {
     let end = reader.committed();
-    let prices = prices_now(reader, end)?;
-    let mut rehearsal = Rehearsal::new(asked, prices);
+    let mut rehearsal = Rehearsal::new(asked, known_since(reader, end)?);
     let mut in_range = true;
     reader.scan(1, |entry| {
         let over = entry.seq > end || asked.until.is_some_and(|until| entry.at >= until);
@@ -141,19 +142,28 @@ pub fn simulate(reader: &Reader, asked: &Asked) -> Result<Report, NotSimulated> 
     if in_range { rehearsal.report().ok_or(NotSimulated::OutOfRange) } else { Err(NotSimulated::OutOfRange) }
 }
 
-/// What charges cost since they were adjusted.
-fn prices_now(reader: &Reader, end: u64) -> Result<HashMap<u64, Money>, LedgerError> {
-    let mut prices = HashMap::new();
+/// What is known by now of charges that were adjusted.
+#[derive(Debug, Default)]
+struct Since {
+    prices: HashMap<u64, Money>,
+    /// Of estimates, the calls that took their places.
+    calls: HashMap<u64, Arc<Superseded>>,
+}
+
+fn known_since(reader: &Reader, end: u64) -> Result<Since, LedgerError> {
+    let mut since = Since::default();
     reader.scan(1, |entry| {
         if let Fact::Adjusted(adjustment) = &entry.fact {
-            match adjustment.priced.total() {
-                Some(total) => prices.insert(adjustment.of, total),
-                None => prices.remove(&adjustment.of),
-            };
+            if let Some(total) = adjustment.priced.total() {
+                since.prices.insert(adjustment.of, total);
+            }
+            if let AdjustReason::Superseded(known) = &adjustment.reason {
+                since.calls.insert(adjustment.of, Arc::clone(known));
+            }
         }
         entry.seq < end
     })?;
-    Ok(prices)
+    Ok(since)
 }
 
 impl Report {

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::events::{CALL_USD, NS, cost_of, literal, model_call, tool_call};
 use crate::harness::daemon::Daemon;
+use crate::harness::wait::{SOON, until};
 
 fn document(name: &str, agent: &str) -> Value {
     json!({
@@ -128,6 +129,43 @@ fn a_completed_execution_is_final_and_stays_so() {
     let text = daemon.get(&path("exec-1")).expect(200).text();
     assert_eq!(literal(&text, "costUsd"), "0.000846");
     assert_eq!(daemon.execution(NS, "exec-1")["status"]["phase"], "Failed");
+}
+
+/// The cost is final once the run is over, nothing of it is reserved, and the settle grace has passed. What comes to it later makes a
+/// new revision; what is refused, warned of or given back makes none.
+#[test]
+fn a_cost_is_final_when_nothing_more_is_awaited_and_revised_by_what_comes() {
+    let daemon = Daemon::start_with(|_| "budgets: { settleGrace: 300ms }\n".to_owned());
+    daemon.apply(&format!(
+        "apiVersion: joch.dev/v1alpha1\nkind: Budget\nmetadata: {{ name: cap, namespace: {NS} }}\nspec:\n  \
+         limits: {{ perRunUsd: 0.001 }}\n  enforcement: {{ onHardLimit: alert }}\n"
+    ));
+    let final_now = || {
+        let status = daemon.execution(NS, "exec-1")["status"].clone();
+        let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
+        let last = conditions.into_iter().find(|one| one["type"] == "CostFinal").unwrap();
+        (
+            last["reason"].as_str().unwrap().to_owned(),
+            status["revision"].as_u64().unwrap(),
+            status["costUsd"].to_string(),
+        )
+    };
+    let is = |reason: &str, revision: u64, usd: &str| (reason.to_owned(), revision, usd.to_owned());
+    let hold = |id: &str| json!({"id": id, "namespace": NS, "execution": "exec-1", "estimate_usd": "0.0005"});
+    daemon.usage(&model_call("a-1", "exec-1"));
+    daemon.post("/v1/reservations", &hold("r-1")).expect(201);
+    assert_eq!(final_now(), is("Running", 0, "0.000423"));
+    daemon.post(&format!("{}/complete", path("exec-1")), &json!({"phase": "Succeeded"})).expect(200);
+    until("the end of the grace", SOON, || (final_now() == is("Reserved", 0, "0.000423")).then_some(()));
+    let mut last = model_call("a-2", "exec-1");
+    (last["reservation"], last["final"]) = (json!("r-1"), json!(true));
+    daemon.usage(&last);
+    assert_eq!(final_now(), is("Settled", 1, "0.000846"));
+    daemon.post("/v1/reservations", &hold("r-2")).expect(402);
+    assert_eq!(final_now(), is("Settled", 1, "0.000846"), "what is refused revises nothing");
+    // Two soft levels' worth of warnings and the limit itself come with this one: one entry of cost, one revision.
+    daemon.usage(&model_call("a-3", "exec-1"));
+    assert_eq!(final_now(), is("Settled", 2, "0.001269"));
 }
 
 /// The entries are the cost: their sum is the status.

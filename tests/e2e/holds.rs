@@ -139,3 +139,38 @@ fn an_estimate_gives_way_to_the_call_itself() {
     let superseded = (&entries[1]["status"], &entries[1]["cost_usd"], &entries[1]["by"]);
     assert_eq!(superseded, (&json!("superseded"), &json!("0.0003"), &json!("gateway")));
 }
+
+/// The call itself is of a model without a price. What it used counts at once; the estimate's money stands for its price, and a
+/// ceiling is held beside it; then the price is the difference. 1,000,000 tokens in of gpt-4o-mini are 0.15 USD.
+#[test]
+fn a_call_without_a_price_takes_its_estimates_place() {
+    let mut daemon = start("budgets: { estimateCeilingUsd: \"4\" }\n");
+    daemon.apply(&budget("cap", "support", ""));
+    let mut estimate = call_of("a", "openai", "gpt-4o-mini", json!({"input_tokens": 1_000_000}));
+    (estimate["execution"], estimate["team"], estimate["estimated"]) = (json!("run-1"), json!("support"), json!(true));
+    assert_eq!(daemon.usage(&estimate)[0]["status"], "accepted");
+    let truth = thinker("a", "run-1", "support");
+    assert_eq!(daemon.usage(&truth)[0]["status"], "quarantined");
+    assert_eq!(counter(&daemon, "cap"), ("0.15".to_owned(), "3.85".to_owned()));
+    let status = daemon.execution(NS, "run-1")["status"].clone();
+    assert_eq!((&status["tokens"]["output"], &status["modelCalls"]), (&json!(100_000), &json!(1)), "{status}");
+    let item = daemon.get("/v1/quarantine").expect(200).json()["items"][0].clone();
+    assert_eq!((&item["name"], &item["held_usd"]), (&json!("thinker-1"), &json!("3.85")), "{item}");
+    let seq = item["seq"].clone();
+    daemon.post("/v1/usage", &estimate).expect(409);
+    let case = daemon.get(&format!("/v1/quarantine/{seq}")).expect(200).json();
+    assert_eq!((&case["status"], &case["entry"]["usage"]["output_tokens"]), (&json!("quarantined"), &json!(100_000)));
+    daemon.kill();
+    daemon.start_again();
+    assert_eq!(counter(&daemon, "cap"), ("0.15".to_owned(), "3.85".to_owned()));
+    price_comes(&daemon);
+    assert_eq!(counter(&daemon, "cap"), ("3".to_owned(), "0".to_owned()));
+    assert_eq!(daemon.usage(&truth)[0]["status"], "duplicate");
+    let entries = daemon.entries(NS, "run-1");
+    let statuses: Vec<&Value> = entries.iter().map(|entry| &entry["status"]).collect();
+    assert_eq!(statuses, [&json!("priced"), &json!("superseded"), &json!("settled")]);
+    assert_eq!(entries[1]["flags"], json!(["unpriced", "unknown_provider"]));
+    assert!(daemon.stop().success());
+    let data_dir = daemon.data_dir().display().to_string();
+    cli::run(&["verify", "--data-dir", &data_dir], daemon.folder()).expect_code(0);
+}

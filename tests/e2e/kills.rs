@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::events::model_call;
 use crate::harness::daemon::Daemon;
 use crate::harness::process::Process;
+use crate::harness::tls::TlsFront;
 use crate::harness::wait::{SOON, until};
 
 const NS: &str = "default";
@@ -219,6 +220,46 @@ fn a_webhook_is_verified_and_a_receiver_that_was_down_gets_it_later_once() {
     assert!(!daemon.log().contains(SECRET), "a secret is in the log");
 }
 
+/// A receiver behind TLS: the authority that `caFile` names is trusted, the kill comes signed and is verified; where nobody vouches
+/// for the certificate nothing is sent, over TLS or without, and the record says why.
+#[test]
+fn a_webhook_over_tls_is_trusted_by_its_authority_or_gets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Process::start(&mut python("receiver.py", &["0", SECRET, "confirmed"]), "receiver", folder.path());
+    let port = until("the receiver's port", SOON, || {
+        receiver.stdout().lines().find_map(|line| line.strip_prefix("listening ")?.parse::<u16>().ok())
+    });
+    let front = TlsFront::start(format!("127.0.0.1:{port}"));
+    let daemon = |more: &str| {
+        let daemon = Daemon::start_with(|folder| {
+            fs::write(folder.join("secret"), SECRET).unwrap();
+            fs::copy(front.ca_file(), folder.join("ca.pem")).unwrap();
+            let url = front.url();
+            format!("signals:\n  webhooks: [{{ url: '{url}/kill', secretFile: secret, allowPrivate: true{more} }}]\n")
+        });
+        daemon.apply(&budget("  kill: { plan: [webhook] }\n"));
+        crossing(&daemon, "exec-1");
+        daemon
+    };
+    let untrusting = daemon("");
+    let kill = until("a failed attempt", SOON, || {
+        let kill = kills(&untrusting).pop()?;
+        attempts(&kill).contains(&"webhook failed".to_owned()).then_some(kill)
+    });
+    let reason = kill["attempts"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("refused: localhost:") && reason.contains("certificate is not trusted"), "{reason}");
+    assert_ne!(kill["state"], "confirmed", "{kill}");
+    drop(untrusting);
+    assert_eq!(receiver.stdout().lines().count(), 1, "nothing came: {}", receiver.stdout());
+
+    let trusting = daemon(", caFile: ca.pem");
+    let kill = kill_in(&trusting, "exec-1", &["confirmed"]);
+    assert_eq!((&kill["proof"], attempts(&kill)), (&json!("target"), vec!["webhook delivered".to_owned()]));
+    let text = receiver.stdout();
+    let verified = format!("verified {} kill", kill["id"].as_str().unwrap());
+    assert!(text.lines().any(|line| line == verified) && !text.contains("refused"), "{text}");
+}
+
 /// What an operator did not permit is not reached, whatever answers there.
 #[test]
 fn a_webhook_to_a_loopback_address_needs_permission() {
@@ -257,28 +298,37 @@ fn joch_cancels_and_its_phase_proves_it() {
     assert!(text.contains("cancel /v1/namespaces/default/executions/exec-1/cancel"), "{text}");
 }
 
-/// A wind-down: the agent is told, one call within the allowance is granted, and the call that uses it up fences.
+/// A wind-down: the agent is told, makes one call within its allowance, which it reserves, and is fenced by it. 0.000423 USD reach
+/// the limit of 0.0004; all that comes after that is the allowance.
 #[test]
 fn a_wind_down_grants_one_bounded_turn() {
     let daemon = Daemon::start();
-    daemon.apply(&budget("  windDown: { allowanceUsd: 0.0004, grace: 1h }\n"));
+    daemon.apply(&budget("  windDown: { allowanceUsd: 0.0005, grace: 1h }\n"));
     daemon.put(&format!("/v1/namespaces/{NS}/executions/exec-1"), &json!({})).expect(200);
     let mut stream = daemon.signals(NS, "exec-1", None);
     crossing(&daemon, "exec-1");
     let turn = stream.next_named("wind_down", Duration::from_secs(5)).json();
-    assert_eq!(turn["allowanceUsd"], "0.0004");
+    assert_eq!(turn["allowanceUsd"], "0.0005");
     let allowance = || daemon.get(&format!("/v1/namespaces/{NS}/executions/exec-1/allowance")).expect(200).json();
     let granted = allowance();
-    assert_eq!((&granted["decision"], &granted["remainingUsd"]), (&json!("allow"), &json!("0.0004")), "{granted}");
+    assert_eq!((&granted["decision"], &granted["remainingUsd"]), (&json!("allow"), &json!("0.0005")), "{granted}");
     assert_eq!(granted["windDown"]["kill"], turn["id"]);
-    let mut last = model_call("last", "exec-1");
-    last["namespace"] = json!(NS);
-    daemon.usage(&last);
+    let reserve = |id: &str, usd: &str| {
+        let wish = json!({"id": id, "namespace": NS, "execution": "exec-1", "estimate_usd": usd});
+        daemon.post("/v1/reservations", &wish)
+    };
+    assert_eq!(reserve("too-much", "0.00050001").expect(402).json()["code"], "fenced");
+    reserve("hand-back", "0.0005").expect(201);
+    assert_eq!(reserve("beside", "0.00001").expect(402).json()["code"], "fenced", "one call at a time");
+    daemon.post("/v1/reservations/hand-back/settle", &json!({"id": "hand-back", "cost_usd": "0.0005"})).expect(200);
     let kill = stream.next_named("kill", Duration::from_secs(5)).json();
     assert_eq!(kill["id"], turn["id"], "one kill, one id");
-    assert_eq!(allowance()["code"], "fenced");
+    assert_eq!((&allowance()["code"], &allowance()["remainingUsd"]), (&json!("fenced"), &json!("0")));
+    assert_eq!(reserve("after", "0.00001").expect(402).json()["code"], "fenced");
+    let status = daemon.execution(NS, "exec-1")["status"].clone();
+    assert_eq!(status["costUsd"].to_string(), "0.000923", "0.000423 and the allowance: {status}");
     daemon.post(&format!("/v1/namespaces/{NS}/executions/exec-1/complete"), &json!({"phase": "Succeeded"})).expect(200);
-    assert_eq!(kill_in(&daemon, "exec-1", &["confirmed"])["turn"]["allowanceUsd"], "0.0004");
+    assert_eq!(kill_in(&daemon, "exec-1", &["confirmed"])["turn"]["allowanceUsd"], "0.0005");
 }
 
 /// The grace ends a turn as well, also when the daemon was down meanwhile.

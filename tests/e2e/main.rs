@@ -49,6 +49,7 @@ mod series;
 mod settle;
 mod simulate;
 mod startup;
+mod supersede;
 mod tables;
 mod terminal;
 mod tls;

@@ -37,6 +37,9 @@ pub struct Run {
     pub tool_calls: u64,
     pub approvals: u64,
     pub unpriced: u64,
+    /// When it ended, and how many entries came to its sum since.
+    pub ended_at: Option<i64>,
+    pub revision: u64,
     pub kill: Option<u64>,
     /// The kill that follows its last turn.
     pub winding: Option<u64>,
@@ -66,6 +69,8 @@ pub struct Kill {
     /// What the run had cost, and what its turn may cost beyond.
     cost: i128,
     turn: Option<i128>,
+    /// When the turn is over.
+    until: i64,
 }
 
 /// A charge as booked, with the price that it has now.
@@ -76,6 +81,8 @@ pub struct Paper {
     /// The time that picked its windows.
     pub time: i64,
     pub price: Option<i128>,
+    /// It has no price; what its estimate had stands for it.
+    pub open: bool,
     pub table: Option<u8>,
     /// Its run was forgotten.
     pub gone: bool,
@@ -146,6 +153,11 @@ impl Oracle {
             _ => {
                 let now = self.now(clock);
                 let (said, seen) = self.command(now, act);
+                for (at, seen) in (now..).zip(&seen) {
+                    if let Seen::Ended { run, .. } = seen {
+                        self.runs.get_mut(run).unwrap().ended_at = Some(at);
+                    }
+                }
                 self.advance(now, seen.len());
                 Expected { said: vec![said], seen }
             }
@@ -153,11 +165,13 @@ impl Oracle {
     }
 
     /// A kill's entry, and with a turn what that may cost.
-    pub fn learn(&mut self, run: RunNo, kill: u64, cost: i128, turn: Option<i128>) -> Result<(), String> {
+    pub fn learn(&mut self, run: RunNo, kill: u64, cost: i128, turn: Option<(i128, i64)>) -> Result<(), String> {
         let place = self.fresh.iter().position(|fresh| *fresh == run);
         self.fresh.remove(place.ok_or_else(|| format!("run {run} was not to be killed by kill-{kill}"))?);
         let fence = turn.is_none().then_some(kill);
-        self.kills.insert(kill, Kill { run, sent: false, acked: false, confirmed: false, fence, cost, turn });
+        let until = turn.map_or(0, |(_, until)| until);
+        let (sent, acked, confirmed, allowance) = (false, false, false, turn.map(|(allowance, _)| allowance));
+        self.kills.insert(kill, Kill { run, sent, acked, confirmed, fence, cost, turn: allowance, until });
         let run = self.runs.get_mut(&run).ok_or("an unknown run was killed")?;
         *(if turn.is_none() { &mut run.kill } else { &mut run.winding }) = Some(kill);
         Ok(())
@@ -172,10 +186,10 @@ impl Oracle {
         Ok(())
     }
 
-    /// What is left to a run of its last turn.
-    pub fn turn_left(&self, run: &Run) -> Option<i128> {
+    /// What is left to a run of its last turn at `now`, and whether its time is over.
+    pub fn turn_left(&self, run: &Run, now: i64) -> Option<(i128, bool)> {
         let kill = &self.kills[&run.winding?];
-        Some((kill.turn? - (run.cost - kill.cost)).max(0))
+        Some(((kill.turn? - (run.cost - kill.cost)).max(0), now >= kill.until))
     }
 
     /// Log time strictly increases, whatever the clock does.

@@ -304,6 +304,7 @@ pub fn seen(fact: &Fact) -> Seen {
             of: adjustment.of,
             delta: adjustment.delta.scaled(),
             supersedes: matches!(adjustment.reason, AdjustReason::Superseded(_)),
+            held: adjustment.ceiling.map(Money::scaled),
         },
         Fact::Warned { execution, counter, level } => {
             let run = run_of(execution);

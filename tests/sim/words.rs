@@ -51,6 +51,13 @@ pub struct Spec {
     pub plan: bool,
 }
 
+impl Spec {
+    /// Does it kill, after a last turn that may pass its limits?
+    pub fn grants_a_turn(&self) -> bool {
+        self.action == Action::Terminate && self.turn.is_some()
+    }
+}
+
 /// What was called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -195,7 +202,7 @@ pub enum Seen {
     Opened { run: RunNo },
     Ended { run: RunNo, phase: Phase },
     Charged { id: u64, run: RunNo, team: Option<u8>, agent: Option<u8>, price: Option<i128>, held: Option<i128> },
-    Adjusted { of: u64, delta: i128, supersedes: bool },
+    Adjusted { of: u64, delta: i128, supersedes: bool, held: Option<i128> },
     Warned { run: RunNo, key: Key, level: u32, spent: i128, limit: i128 },
     Reached { run: RunNo, key: Key, spent: i128, limit: i128 },
     Killed { run: RunNo, cost: i128, by_operator: bool },

@@ -149,6 +149,9 @@ impl Workload {
                 // What the call really was, in its own words.
                 (call.estimated, call.body) = (false, prng.word() & !7);
                 call.tokens = prng.below(300);
+                if let Kind::Tool(calls) = &mut call.kind {
+                    *calls = 1 + prng.below(3);
+                }
                 call.price = (!prng.permille(self.unpriced)).then(|| i128::from(prng.below(2_000_000)) * MICRO_USD);
                 if call.response.is_some() && prng.permille(300) {
                     self.next_id += 1;

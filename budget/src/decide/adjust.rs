@@ -1,16 +1,17 @@
 //! Adjustments: the difference to a charge's newest price, booked once for each table that prices it.
 //!
 //! A positive difference is judged like a charge where the charge's window still runs; it may warn, reach and kill. A
-//! closed window triggers nothing, and a refund neither triggers nor takes back what was triggered.
+//! closed window triggers nothing, and a refund neither triggers nor takes back what was triggered. A call that supersedes
+//! its estimate and has no price counts what it used at once; the estimate's money stands for its price until that is there.
 
 use std::sync::Arc;
 
 use pricing::{Money, Timestamp};
 
 use super::settle::Booking;
-use super::{State, Verdict, allowance};
-use crate::adjust::{Adjust, AdjustReason, Adjustment};
-use crate::charge::Priced;
+use super::{State, Verdict, allowance, unpriced};
+use crate::adjust::{Adjust, AdjustReason, Adjustment, Turns};
+use crate::charge::{Charge, Priced};
 use crate::entry::Fact;
 #[cfg(feature = "mistakes")]
 use crate::mistakes::{Mistake::SettledTwice, made};
@@ -28,16 +29,23 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let found = state.find(&adjust.charge.execution).filter(|(_, run)| run.opened_seq <= adjust.of);
     let Some((number, run)) = found else { return Verdict::UnknownExecution };
     let Some(newest) = newest(state, &adjust) else { return Verdict::Stale };
-    let Some(total) = adjust.priced.total() else { return Verdict::Unchanged };
+    let supersedes = matches!(adjust.reason, AdjustReason::Superseded(_));
+    let total = match adjust.priced.total() {
+        Some(total) => total,
+        None if supersedes && may_stay_open(state, &adjust, &newest) => newest.total.unwrap_or(Money::ZERO),
+        None => return Verdict::Unchanged,
+    };
     #[cfg(feature = "mistakes")]
     let newest = if made(SettledTwice) { Newest { digest: None, ..newest } } else { newest };
-    let supersedes = matches!(adjust.reason, AdjustReason::Superseded(_));
+    let open = newest.total.is_none() || state.is_quarantined(adjust.of);
     if supersedes {
         // Once: what is superseded is an estimate no longer.
         if !state.is_estimate(adjust.of) {
             return Verdict::Unchanged;
         }
-    } else if newest.total == Some(total) || (newest.digest.is_some() && newest.digest.as_ref() == table(&adjust)) {
+    } else if !open
+        && (newest.total == Some(total) || (newest.digest.is_some() && newest.digest.as_ref() == table(&adjust)))
+    {
         return Verdict::Unchanged;
     }
     let Some(delta) = total.checked_sub(newest.total.unwrap_or(Money::ZERO)) else { return Verdict::OutOfRange };
@@ -53,8 +61,15 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let call = &adjust.charge.subject;
     let who = Who { number: Some(number), run, subject: &run.execution.subject, call, above: run.parent };
     let Some(effects) = booking.effects(Some(number), who, None) else { return Verdict::OutOfRange };
+    let turns = match (open, adjust.priced.total()) {
+        (true, Some(_)) => Turns::Priced,
+        (false, None) => Turns::Unpriced,
+        (true, None) | (false, Some(_)) => Turns::Not,
+    };
+    let ceiling = (turns == Turns::Unpriced).then(|| ceiling_beside(state, who, &adjust, total)).flatten();
+    let event_time = adjust.event_time();
     let Adjust { of, charge, priced, reason, run: pricing_run, .. } = adjust;
-    let credits = allowance::facts(of, &charge, time, credits);
+    let credits = allowance::facts(of, &charge, (time, event_time), credits);
     let execution = charge.execution.clone();
     facts.push(Fact::Adjusted(Box::new(Adjustment {
         of,
@@ -63,10 +78,13 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
         subject: charge.subject,
         called: charge.called,
         time,
+        event_time,
         reason,
         before: newest.total,
         priced,
         delta,
+        turns,
+        ceiling,
         run: pricing_run,
     })));
     facts.extend(credits);
@@ -79,7 +97,7 @@ fn newest(state: &State, adjust: &Adjust) -> Option<Newest> {
     if let Some(standing) = state.standing(adjust.of) {
         return Some(Newest { total: Some(standing.total), digest: Some(Arc::clone(&standing.digest)) });
     }
-    if state.is_quarantined(adjust.of) {
+    if state.is_quarantined(adjust.of) && adjust.standing.is_none() && adjust.charge.price().is_none() {
         return Some(Newest { total: None, digest: None });
     }
     if adjust.read_to < state.adjustments_forgotten_to() {
@@ -90,6 +108,18 @@ fn newest(state: &State, adjust: &Adjust) -> Option<Newest> {
         (None, Priced::Cost(cost)) => Newest { total: Some(cost.total), digest: Some(Arc::clone(&cost.table.digest)) },
         (None, priced) => Newest { total: priced.total(), digest: None },
     })
+}
+
+/// A call without a price takes its estimate's place only where it can be listed until it has one.
+fn may_stay_open(state: &State, adjust: &Adjust, newest: &Newest) -> bool {
+    state.is_quarantined(adjust.of) || (newest.total.is_some() && state.may_list())
+}
+
+/// What budgets hold for such a call beyond the money of its estimate, which stays spent.
+fn ceiling_beside(state: &State, who: Who<'_, '_>, adjust: &Adjust, booked: Money) -> Option<Money> {
+    let call = Charge { priced: adjust.priced.clone(), claim: None, ..adjust.charge.clone() };
+    let beside = unpriced::ceiling(state, who, &call)?.checked_sub(booked)?;
+    (beside > Money::ZERO).then_some(beside)
 }
 
 /// The digest of the table that gives the new price; a person's statement has none.

@@ -9,7 +9,7 @@ use pricing::cost::{Cost, Free, Line, without_free};
 use pricing::{Money, Quantity, Timestamp};
 
 use super::State;
-use crate::adjust::{AdjustReason, Adjustment, Drawn};
+use crate::adjust::{AdjustReason, Adjustment, Drawn, Turns};
 use crate::charge::{Charge, Priced};
 use crate::entry::Fact;
 
@@ -57,8 +57,13 @@ fn with_credit(cost: &Cost, index: usize, quantity: Quantity) -> Option<Cost> {
     Some(after)
 }
 
-/// The credits as entries; `of` is the charge's own, `time` the one that its windows took it by.
-pub(super) fn facts(of: u64, charge: &Charge, time: Timestamp, credits: Vec<Credit>) -> Vec<Fact> {
+/// The credits as entries; `of` is the charge's own, `time` the one that its windows took it by, `event_time` its own.
+pub(super) fn facts(
+    of: u64,
+    charge: &Charge,
+    (time, event_time): (Timestamp, Timestamp),
+    credits: Vec<Credit>,
+) -> Vec<Fact> {
     let fact = |Credit { drawn, before, after }: Credit| {
         let delta = after.total.checked_sub(before).unwrap_or(Money::ZERO);
         Fact::Adjusted(Box::new(Adjustment {
@@ -68,10 +73,13 @@ pub(super) fn facts(of: u64, charge: &Charge, time: Timestamp, credits: Vec<Cred
             subject: charge.subject.clone(),
             called: charge.called.clone(),
             time,
+            event_time,
             reason: AdjustReason::Allowance(Arc::new(drawn)),
             before: Some(before),
             priced: Priced::Cost(after),
             delta,
+            turns: Turns::Not,
+            ceiling: None,
             run: None,
         }))
     };

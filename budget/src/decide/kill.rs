@@ -252,8 +252,7 @@ fn decided(
     let kill = kill_id(state, facts);
     let execution = run.execution.id.clone();
     let cause = Cause::Budget(counter);
-    let turn = policy.wind_down.filter(|wind_down| wind_down.grace_ms > 0);
-    facts.push(match turn {
+    facts.push(match policy.turn() {
         None => Fact::Killed { kill: kill.clone(), execution, cause, cost },
         Some(wind_down) => {
             let grace = i64::try_from(wind_down.grace_ms.saturating_mul(1_000_000)).unwrap_or(i64::MAX);

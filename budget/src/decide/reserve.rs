@@ -45,12 +45,13 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     let per_call = state.per_call(who);
     let asked = asked(state, who, &wish, per_call.as_ref().map(|(_, limit)| *limit));
     let denial = fence(run).or_else(|| match (state.turn_left(&run.execution), asked) {
-        // The last turn has its own allowance, which stands above the limits that the run has reached.
-        (Some(turn), Ok(amounts)) => {
-            (amounts.usd > turn.left || run.execution.holds > 0).then_some(Denial::Fenced(turn.kill))
+        // The last turn has its own allowance, which stands above the limits of the budgets that grant one; others hold.
+        (Some(turn), Ok(amounts)) if !turn.has_room(now, amounts.usd) || run.execution.holds > 0 => {
+            Some(Denial::Fenced(turn.kill))
         }
-        (None, Ok(amounts)) => {
-            too_dear(per_call, &amounts).or_else(|| short_of(state, now, who, &amounts, wish.estimate.unpriced))
+        (turn, Ok(amounts)) => {
+            let unpriced = wish.estimate.unpriced;
+            too_dear(per_call, &amounts).or_else(|| short_of(state, now, who, &amounts, unpriced, turn.is_some()))
         }
         (_, Err(_)) => Some(refused_unpriced(state, who, &wish).unwrap_or(Denial::NoEstimate)),
     });
@@ -135,10 +136,20 @@ fn asked(state: &State, who: Who<'_, '_>, wish: &Reserve, per_call: Option<Money
 }
 
 /// The first thing that the call is too much for, if it is.
-fn short_of(state: &State, now: Timestamp, who: Who<'_, '_>, asked: &Amounts, unpriced: bool) -> Option<Denial> {
+fn short_of(
+    state: &State,
+    now: Timestamp,
+    who: Who<'_, '_>,
+    asked: &Amounts,
+    unpriced: bool,
+    in_turn: bool,
+) -> Option<Denial> {
     let mut denial = None;
     let unpriced = unpriced || who.run.execution.unpriced_calls > 0;
     state.each_bound(who, |bound| {
+        if in_turn && bound.slot.budget.grants_a_turn() {
+            return;
+        }
         if denial.is_none() {
             denial = super::unpriced::denial(&bound, unpriced).or_else(|| lacking(state, now, &bound, asked));
         }

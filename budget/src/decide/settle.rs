@@ -81,8 +81,9 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Box<Charge>, fac
     let execution = charge.execution.clone();
     facts.extend(opening.map(|opening| Fact::Opened(Box::new(opening))));
     let of = state.seq().saturating_add(u64::try_from(facts.len()).unwrap_or(u64::MAX)).saturating_add(1);
-    let time = charge.window_time().min(now.saturating_add(AHEAD_MAX_NANOS));
-    let credits = allowance::facts(of, &charge, time, credits);
+    let ahead_max = now.saturating_add(AHEAD_MAX_NANOS);
+    let times = (charge.window_time().min(ahead_max), charge.time.min(ahead_max));
+    let credits = allowance::facts(of, &charge, times, credits);
     facts.push(Fact::Charged(charge));
     facts.extend(credits);
     let fenced = booking.write(number, execution, effects, facts);

@@ -10,7 +10,7 @@ use super::State;
 use super::fold::pin;
 use crate::adjust::{
     ADJUSTMENTS_KEPT_MAX, AdjustReason, Adjustment, Beyond, ESTIMATES_KEPT_MAX, QUARANTINE_LISTED_MAX, Quarantined,
-    Standing,
+    Standing, Turns,
 };
 use crate::charge::{Charge, Priced};
 #[cfg(feature = "mistakes")]
@@ -51,7 +51,8 @@ impl State {
     }
 
     /// What a recent adjustment made of a charge's price.
-    pub(crate) fn standing(&self, charge: u64) -> Option<&Standing> {
+    #[must_use]
+    pub fn standing(&self, charge: u64) -> Option<&Standing> {
         let seq = self.index.adjusted.get(&charge)?;
         self.truth.prices.recent.get(seq).map(|(_, standing)| standing)
     }
@@ -75,6 +76,11 @@ impl State {
 
     pub(crate) fn is_quarantined(&self, charge: u64) -> bool {
         self.truth.prices.quarantine.contains_key(&charge)
+    }
+
+    /// Is there room to list one more call without a price?
+    pub(crate) fn may_list(&self) -> bool {
+        self.truth.prices.quarantine.len() < QUARANTINE_LISTED_MAX
     }
 
     pub(crate) fn adjustments_forgotten_to(&self) -> u64 {
@@ -105,13 +111,16 @@ impl State {
             moved
         };
         let over = self.overshoot_settled(adjustment);
+        if adjustment.turns == Turns::Unpriced {
+            self.cover_superseding(now, number, adjustment);
+        }
         self.count(now, number, &adjustment.subject, adjustment.time, &moved, &over);
         self.add_to_tree(number, &moved);
         let after_fence = self.is_after_fence(number, adjustment.of);
         if let Some(run) = self.run_mut(number) {
             run.touch(seq, now);
             run.execution.overshoot.add(&over);
-            run.adjust(&moved, adjustment.before.is_none(), after_fence);
+            run.adjust(&moved, adjustment.turns, after_fence);
             if let Priced::Cost(cost) = &adjustment.priced {
                 pin(&mut run.execution.tables, &cost.table);
             }
@@ -137,7 +146,10 @@ impl State {
 
     fn remember(&mut self, seq: u64, adjustment: &Adjustment) {
         let Prices { quarantine, beyond, recent, forgotten_to, .. } = &mut self.truth.prices;
-        if adjustment.before.is_none() && quarantine.remove(&adjustment.of).is_none() {
+        if let Some(listed) = Quarantined::of_superseding(seq, adjustment) {
+            quarantine.insert(adjustment.of, listed);
+        }
+        if adjustment.turns == Turns::Priced && quarantine.remove(&adjustment.of).is_none() {
             beyond.count = beyond.count.saturating_sub(1);
             if beyond.count == 0 {
                 beyond.from = 0;

@@ -2,14 +2,15 @@
 //!
 //! A call that has reserved is covered by what its reservation holds, which stays as long as such a call is open; any other
 //! one by a hold of its own, as much as its entry says. Each is given back once: by the adjustment that gives its charge
-//! its first price.
+//! its first price. A call without one that superseded its estimate holds what a ceiling is above that.
 
 use pricing::{Money, Timestamp};
 
+use super::count::filled;
 use super::hold::{Part, place};
 use super::run::plus;
 use super::{Overshoot, State};
-use crate::adjust::{AdjustReason, Adjustment, QUARANTINE_LISTED_MAX};
+use crate::adjust::{Adjustment, QUARANTINE_LISTED_MAX, Turns};
 use crate::charge::{Charge, Subject};
 use crate::counter::Row;
 #[cfg(feature = "mistakes")]
@@ -50,12 +51,28 @@ impl State {
             return;
         }
         // Also where nothing can be held: the price that comes is known to be of a call that had reserved nothing, or was late.
-        let usd = charge.ceiling.unwrap_or(Money::ZERO);
         let late = charge.claim.as_ref().is_some_and(|claim| claim.found == Found::Late);
+        let usd = charge.ceiling.unwrap_or(Money::ZERO);
+        self.hold_alone(seq, run, call, usd, Row::effective(charge.window_time(), now), late);
+    }
+
+    /// Holds for a call that superseded its estimate and has no price. A price that comes then is late.
+    pub(super) fn cover_superseding(&mut self, now: Timestamp, run: u32, adjustment: &Adjustment) {
+        if self.may_cover()
+            && let Some(ceiling) = adjustment.ceiling
+            && let Some(call) =
+                self.run(run).map(|run| filled(&adjustment.subject, &run.execution.subject).into_owned())
+        {
+            self.hold_alone(adjustment.of, run, &call, ceiling, Row::effective(adjustment.time, now), true);
+        }
+    }
+
+    /// A hold of its own for the charge of entry `seq`.
+    fn hold_alone(&mut self, seq: u64, run: u32, call: &Subject, usd: Money, at: Timestamp, late: bool) {
         let own = self.run(run).is_some_and(|run| run.execution.subject == *call);
         let call = (!own).then(|| Box::new(call.clone()));
         let rows = self.rows_for(run, call.as_deref(), Part::Unpriced);
-        let (asked, at) = (Amounts::money(usd), Row::effective(charge.window_time(), now));
+        let asked = Amounts::money(usd);
         let held = Reservation {
             id: "".into(),
             run,
@@ -133,8 +150,8 @@ impl State {
 
     /// What an adjustment adds above what is held for its charge, which is given back by it.
     pub(super) fn overshoot_settled(&mut self, adjustment: &Adjustment) -> Overshoot {
-        let first = adjustment.before.is_none() && !matches!(adjustment.reason, AdjustReason::Allowance(_));
-        let settled = first.then(|| self.uncover(adjustment.of, adjustment.delta)).flatten();
+        let settled =
+            (adjustment.turns == Turns::Priced).then(|| self.uncover(adjustment.of, adjustment.delta)).flatten();
         settled.unwrap_or_else(|| Overshoot { late: above(adjustment.delta, Money::ZERO), ..Overshoot::default() })
     }
 }

@@ -4,6 +4,7 @@ use pricing::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Execution, Overshoot, Tokens};
+use crate::adjust::Turns;
 use crate::budget::{Budget, Unit};
 use crate::charge::Moved;
 use crate::counter::{Row, Share, Tally};
@@ -41,7 +42,7 @@ pub(crate) struct Run {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Below {
     pub(crate) tokens: i128,
-    pub(crate) tool_calls: u64,
+    pub(crate) tool_calls: i64,
     pub(crate) model_calls: u64,
 }
 
@@ -55,7 +56,8 @@ struct RunCounter {
 
 impl Below {
     pub(super) fn of(moved: &Moved) -> Self {
-        Self { tokens: moved.unit(Unit::Tokens), tool_calls: moved.tool_calls, model_calls: moved.model_calls }
+        let tool_calls = i64::try_from(moved.unit(Unit::ToolCalls)).unwrap_or(i64::MAX);
+        Self { tokens: moved.unit(Unit::Tokens), tool_calls, model_calls: moved.model_calls }
     }
 
     pub(super) fn add(&mut self, more: &Self) {
@@ -169,7 +171,8 @@ impl Run {
     pub(super) fn whole(&self) -> Below {
         let mut whole = self.below;
         let Execution { tokens, tool_calls, model_calls, .. } = &self.execution;
-        whole.add(&Below { tokens: tokens.total(), tool_calls: *tool_calls, model_calls: *model_calls });
+        let tool_calls = i64::try_from(*tool_calls).unwrap_or(i64::MAX);
+        whole.add(&Below { tokens: tokens.total(), tool_calls, model_calls: *model_calls });
         whole
     }
 
@@ -245,6 +248,7 @@ impl Run {
 
     /// Adds a charge to the run's own totals.
     pub(crate) fn book(&mut self, moved: &Moved, time: Timestamp) {
+        self.revise();
         let started_at = self.started_with(time);
         let execution = &mut self.execution;
         execution.started_at = started_at;
@@ -255,24 +259,29 @@ impl Run {
         execution.model_calls = execution.model_calls.saturating_add(moved.model_calls);
         execution.tool_calls = execution.tool_calls.saturating_add(moved.tool_calls);
         execution.approvals = execution.approvals.saturating_add(moved.approvals);
-        execution.tokens.add(&moved.tokens);
+        execution.tokens.add(&moved.tokens.into());
         if execution.kill.is_some() {
             execution.calls_after_fence = execution.calls_after_fence.saturating_add(1);
             execution.cost_after_fence = plus(execution.cost_after_fence, moved.cost);
         }
     }
 
-    /// Adds the difference of a charge's price to the run's own totals. `settles`: the charge had no price until now.
-    pub(crate) fn adjust(&mut self, moved: &Moved, settles: bool, after_fence: bool) {
+    /// Adds the difference to a charge to the run's own totals.
+    pub(crate) fn adjust(&mut self, moved: &Moved, turns: Turns, after_fence: bool) {
+        self.revise();
         let execution = &mut self.execution;
         execution.cost = plus(execution.cost, moved.cost);
-        execution.tokens.add(&moved.tokens);
-        execution.tokens.less(&moved.fewer);
+        execution.tokens.add(&Tokens::difference(&moved.tokens, &moved.fewer));
+        let tool_calls = execution.tool_calls.saturating_add(moved.tool_calls);
+        execution.tool_calls = tool_calls.saturating_sub(moved.fewer_tool_calls);
         if after_fence {
             execution.cost_after_fence = plus(execution.cost_after_fence, moved.cost);
         }
-        if settles {
-            execution.unpriced_calls = execution.unpriced_calls.saturating_sub(1);
+        let unpriced = &mut execution.unpriced_calls;
+        match turns {
+            Turns::Not => {}
+            Turns::Priced => *unpriced = unpriced.saturating_sub(1),
+            Turns::Unpriced => *unpriced = unpriced.saturating_add(1),
         }
     }
 
@@ -285,6 +294,10 @@ impl Run {
             return;
         }
         self.execution.rested_at = None;
+    }
+
+    /// Counts one more entry that came to the sum of a run which had ended.
+    fn revise(&mut self) {
         if self.execution.completed_at.is_some() {
             self.execution.revision = self.execution.revision.saturating_add(1);
         }

@@ -51,8 +51,9 @@ def build():
                                  [query(f"sum by (tool, outcome) (rate(meterd_tool_calls_total{{{WHO}}}[$__rate_interval]))", "{{tool}} {{outcome}}")]))
 
     dash = dash.with_row(d.Row("Tokens"))
-    dash = dash.with_panel(lines("Tokens per second by type", "Disjoint types: input leaves out cached tokens, output leaves out reasoning tokens.", "short",
-                                 [query(f"sum by (token_type) (rate(meterd_tokens_total{{{model}}}[$__rate_interval]))", "{{token_type}}")], stacked=True))
+    dash = dash.with_panel(lines("Tokens per second by type", "Disjoint types: input leaves out cached tokens, output leaves out reasoning tokens. Below zero: what estimates had too many.", "short",
+                                 [query(f"sum by (token_type) (rate(meterd_tokens_total{{{model}}}[$__rate_interval]))", "{{token_type}}"),
+                                  query(f"-sum by (token_type) (rate(meterd_credit_tokens_total{{{WHO}}}[$__rate_interval]))", "{{token_type}} taken back")], stacked=True))
     dash = dash.with_panel(lines("Cache read share of input", "How much of the input came from a cache, and so at its lower price.", "percentunit",
                                  [query(f'sum(rate(meterd_tokens_total{{{model},token_type="cache_read"}}[$__rate_interval])) / sum(rate(meterd_tokens_total{{{model},token_type=~"input|cache_read|cache_write"}}[$__rate_interval]))', "share")]))
 

@@ -9,7 +9,7 @@ use axum::response::Response;
 use budget::decide::Denial;
 use budget::entry::Phase;
 use budget::state::Execution;
-use budget::{Command, Entry, Ref, Unit, Verdict};
+use budget::{Command, Entry, Ref, Verdict};
 use pricing::{Money, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -101,7 +101,7 @@ async fn answer_one(app: &App, id: &Ref, form: Form) -> Result<Response, Problem
     let document = app.view.read_fresh(|state| {
         let run = state.execution(id)?;
         let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
-        Some(execution_document_with_kill(run, kill, now))
+        Some(execution_document_with_kill(run, kill, now, app.budgets.settle_grace))
     });
     document.await.map(|document| form.answer(&document)).ok_or_else(|| unknown(id))
 }
@@ -179,7 +179,7 @@ async fn page(
                 break;
             }
             let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
-            items.push(execution_document_with_kill(run, kill, now));
+            items.push(execution_document_with_kill(run, kill, now, app.budgets.settle_grace));
         }
         (items, next)
     });
@@ -268,15 +268,10 @@ pub(super) async fn allowance(
     let allowance =
         app.view.read_fresh(|state| budget::allowance(state, now, &id)).await.ok_or_else(|| unknown(&id))?;
     app.metrics.decided(allowance.denial.as_ref(), &allowance.counters);
-    let dollars = allowance.counters.iter().filter(|counter| counter.unit == Unit::Usd);
-    let tightest = dollars.map(|counter| (counter.limit - counter.spent - counter.held).max(0)).min();
-    let tightest = tightest.and_then(Money::from_scaled);
-    // In the last turn before a kill the turn's allowance is the limit.
-    let remaining = allowance.turn.as_ref().map(|turn| turn.left).or(tightest).map(|money| money.to_string());
     let mut answer = json!({
         "execution": name, "namespace": namespace,
         "decision": if allowance.denial.is_none() { "allow" } else { "deny" },
-        "remainingUsd": remaining,
+        "remainingUsd": allowance.remaining,
         "budgets": allowance.counters.iter().map(counter_json).collect::<Vec<Value>>(),
     });
     if let (Some(answer), Some(turn)) = (answer.as_object_mut(), &allowance.turn) {

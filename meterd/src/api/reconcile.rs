@@ -116,8 +116,8 @@ pub fn metered(answer: &Answer, provider: Provider) -> Vec<Metered> {
             model: model.clone(),
             cost: row.sums.cost,
             unpriced_calls: row.sums.unpriced_calls,
-            cached_tokens: tokens.cache_read.saturating_add(tokens.cache_write),
-            tokens: u64::try_from(tokens.total()).unwrap_or(u64::MAX),
+            cached_tokens: u64::try_from(tokens.cache_read.saturating_add(tokens.cache_write)).unwrap_or_default(),
+            tokens: u64::try_from(tokens.total().max(0)).unwrap_or(u64::MAX),
         })
     });
     rows.collect()

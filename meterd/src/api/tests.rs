@@ -100,7 +100,11 @@ impl Api {
             settler,
             late,
             clock,
-            budgets: super::ReservationDefaults { default_ttl_ms: 600_000, estimate_ceiling: None },
+            budgets: super::ReservationDefaults {
+                default_ttl_ms: 600_000,
+                estimate_ceiling: None,
+                settle_grace: crate::resource::SETTLE_GRACE,
+            },
             body: BodyLimits { bytes_max: BODY_BYTES_MAX, timeout: Duration::from_secs(5) },
             dedup_horizon: Duration::from_secs(86_400),
             future_skew_max: Duration::from_secs(300),

@@ -280,14 +280,17 @@ async fn first_times(app: &App, booked: &[Booked]) -> Result<FirstTimes, Problem
         let mut charges = Vec::with_capacity(seqs.len());
         reader.entries(&seqs, |entry| {
             if let Fact::Charged(charge) = &entry.fact {
-                charges.push((entry.seq, charge.execution.clone(), charge.priced.clone()));
+                charges.push((entry.seq, charge.execution.clone(), charge.priced.clone(), charge.estimated));
             }
         })?;
         Ok::<_, LedgerError>(charges)
     });
     let charges = read.await.map_err(|_| Problem::unavailable("stopping", "the daemon is going down"))??;
     let answer = app.view.read_fresh(|state| {
-        let known = charges.into_iter().map(|(seq, execution, priced)| {
+        let known = charges.into_iter().map(|(seq, execution, priced, estimated)| {
+            // Of a call that took its estimate's place, its own price.
+            let own = state.standing(seq).filter(|_| estimated && !state.is_estimate(seq));
+            let priced = own.map_or(priced, |own| Priced::Reported(own.total));
             let fenced = state.execution(&execution).is_some_and(|run| run.kill.is_some());
             (seq, (execution, priced, fenced))
         });

@@ -12,8 +12,8 @@ use super::source::{AtRest, Source, SourceArgs};
 use super::{Failure, runtime};
 use crate::clock::Clock;
 use crate::reconcile::{cost_of, entry_json};
-use crate::resource::execution_document_with_kill;
 use crate::resource::print::Json;
+use crate::resource::{SETTLE_GRACE, execution_document_with_kill};
 
 /// See the command's help.
 #[derive(Debug, Subcommand)]
@@ -64,7 +64,7 @@ fn at_rest(data: &AtRest, id: &Ref) -> anyhow::Result<(Json, Vec<Json>)> {
     let state = remembered.as_ref().unwrap_or(&data.state);
     let run = state.execution(id).ok_or_else(|| anyhow::anyhow!("no execution {id} in this ledger"))?;
     let kill = run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill));
-    let document = execution_document_with_kill(run, kill, Clock::wall().now());
+    let document = execution_document_with_kill(run, kill, Clock::wall().now(), SETTLE_GRACE);
     let mut entries = Vec::new();
     data.reader.scan(1, |entry| {
         if cost_of(entry) == Some(id) {

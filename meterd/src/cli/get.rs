@@ -14,7 +14,7 @@ use super::{Failure, runtime};
 use crate::clock::Clock;
 use crate::reconcile::{kill_json, quarantined_json, reservation_json};
 use crate::resource::print::Json;
-use crate::resource::{budget_document, execution_document_with_kill};
+use crate::resource::{SETTLE_GRACE, budget_document, execution_document_with_kill};
 
 /// Rows asked for at a time.
 const PAGE: usize = 1_000;
@@ -162,7 +162,7 @@ impl Get {
                 let kill = |run: &budget::state::Execution| {
                     run.kill.as_deref().or(run.winding.as_deref()).and_then(|kill| state.kill(kill))
                 };
-                runs.map(|run| execution_document_with_kill(run, kill(run), now)).collect()
+                runs.map(|run| execution_document_with_kill(run, kill(run), now, SETTLE_GRACE)).collect()
             }
             Kind::Budgets => {
                 let budgets = state.resources().filter(|resource| &*resource.kind == "Budget" && wanted(&resource.id));

@@ -25,7 +25,7 @@ const fn key(path: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 50] = [
+pub(crate) const KEYS: [KeySpec; 51] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
@@ -48,6 +48,7 @@ pub(crate) const KEYS: [KeySpec; 50] = [
     key("ingest.sources"),
     key("budgets.defaultTtl"),
     key("budgets.estimateCeilingUsd"),
+    key("budgets.settleGrace"),
     key("signals.webhooks"),
     key("signals.joch"),
     key("signals.allowedHosts"),

@@ -65,6 +65,7 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
         budgets: Budgets {
             default_ttl_ms: reader.ttl_ms("budgets.defaultTtl", default.budgets.default_ttl_ms),
             estimate_ceiling: reader.one("budgets.estimateCeilingUsd", usd).or(default.budgets.estimate_ceiling),
+            settle_grace: reader.duration("budgets.settleGrace", (Duration::ZERO, DAY), default.budgets.settle_grace),
         },
         signals: reader.signals(),
         sinks: Sinks { clickhouse: reader.clickhouse() },

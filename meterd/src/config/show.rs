@@ -1,7 +1,7 @@
 //! The configuration in force, as YAML that can be read back: what file, environment and flags came to together.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -253,6 +253,7 @@ impl From<&super::ClickHouse> for ClickHouse {
 struct Budgets {
     default_ttl: String,
     estimate_ceiling_usd: Option<String>,
+    settle_grace: String,
 }
 
 #[derive(Serialize)]
@@ -291,6 +292,8 @@ struct Webhook {
     events: Vec<&'static str>,
     namespaces: Vec<String>,
     allow_private: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -302,6 +305,8 @@ struct Joch {
     #[serde(skip_serializing_if = "Option::is_none")]
     token_env: Option<String>,
     allow_private: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_file: Option<PathBuf>,
 }
 
 impl From<&super::Signals> for Signals {
@@ -321,12 +326,14 @@ impl From<&super::Signals> for Signals {
             events: hook.topics.iter().map(|topic| topic.as_str()).collect(),
             namespaces: hook.namespaces.clone(),
             allow_private: hook.target.allow_private(),
+            ca_file: hook.target.ca_file().map(Path::to_owned),
         });
         let joch = signals.joch.as_ref().map(|joch| Joch {
             url: joch.target.url(),
             token_file: joch.token.as_ref().and_then(file),
             token_env: joch.token.as_ref().and_then(env),
             allow_private: joch.target.allow_private(),
+            ca_file: joch.target.ca_file().map(Path::to_owned),
         });
         let (allowed_hosts, per_second_max) = (signals.allowed_hosts.clone(), signals.per_second_max.get());
         Self { webhooks: webhooks.collect(), joch, allowed_hosts, per_second_max }
@@ -379,6 +386,7 @@ impl Config {
             budgets: Budgets {
                 default_ttl: text(Duration::from_millis(self.budgets.default_ttl_ms)),
                 estimate_ceiling_usd: self.budgets.estimate_ceiling.map(|amount| amount.to_string()),
+                settle_grace: text(self.budgets.settle_grace),
             },
             sinks: Sinks { clickhouse: self.sinks.clickhouse.as_ref().map(ClickHouse::from) },
             metrics: Metrics {

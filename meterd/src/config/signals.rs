@@ -54,9 +54,9 @@ pub(super) fn webhooks(node: &Node, base: Option<&Path>, hosts: &[String], repor
 
 fn webhook(item: &Node, path: &str, base: Option<&Path>, hosts: &[String], report: &mut Report) -> Option<Webhook> {
     let fields = Fields::of(item, path, report)?;
-    let known = ["url", "secretFile", "secretFiles", "secretEnv", "events", "namespaces", "allowPrivate"];
+    let known = ["url", "secretFile", "secretFiles", "secretEnv", "events", "namespaces", "allowPrivate", "caFile"];
     fields.known(&known, Unknown::Refuse, report);
-    let target = target(&fields, hosts, report);
+    let target = target(&fields, base, hosts, report);
     let mut secrets = secret(&fields, "secretFile", "secretEnv", base, report);
     secrets.extend(texts(&fields, "secretFiles", report).into_iter().map(|file| Secret::File(located(&file, base))));
     if secrets.is_empty() || secrets.len() > SECRETS_MAX {
@@ -86,20 +86,26 @@ pub(super) fn joch(node: &Node, base: Option<&Path>, hosts: &[String], report: &
         return None;
     }
     let fields = Fields::of(node, "signals.joch", report)?;
-    fields.known(&["url", "tokenFile", "tokenEnv", "allowPrivate"], Unknown::Refuse, report);
-    let target = target(&fields, hosts, report);
+    fields.known(&["url", "tokenFile", "tokenEnv", "allowPrivate", "caFile"], Unknown::Refuse, report);
+    let target = target(&fields, base, hosts, report);
     let token = secret(&fields, "tokenFile", "tokenEnv", base, report).pop();
     Some(Joch { target: target?, token })
 }
 
-fn target(fields: &Fields<'_>, hosts: &[String], report: &mut Report) -> Option<Target> {
+fn target(fields: &Fields<'_>, base: Option<&Path>, hosts: &[String], report: &mut Report) -> Option<Target> {
     let allow_private = fields.flag("allowPrivate", report).unwrap_or(false);
     let Some(url) = fields.text("url", report) else {
         report.error(fields.place, &fields.at("url"), "is missing", None);
         return None;
     };
     match Target::parse(url, allow_private, hosts) {
-        Ok(target) => Some(target),
+        Ok(target) => {
+            let ca_file = fields.text("caFile", report).map(|file| located(file, base));
+            if ca_file.is_some() && !target.is_tls() {
+                report.error(fields.place, &fields.at("caFile"), "is for an https:// URL", None);
+            }
+            Some(target.trusting(ca_file))
+        }
         Err(message) => {
             report.error(fields.place, &fields.at("url"), message, None);
             None

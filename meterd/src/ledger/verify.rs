@@ -290,7 +290,9 @@ impl Audit<'_> {
             let (stated, before) = (word(adjustment.before), word(before));
             return Err(wrong(format!("it states {stated} before, but the entries give {before}")));
         }
-        let total = adjustment.priced.total().unwrap_or(Money::ZERO);
+        // Where a call has no price, what was booked as its estimate stands for it.
+        let after = adjustment.priced.total().or(before);
+        let total = after.unwrap_or(Money::ZERO);
         if total.checked_sub(before.unwrap_or(Money::ZERO)) != Some(adjustment.delta) {
             let delta = adjustment.delta;
             return Err(wrong(format!("it books {delta} USD for {total} USD after {}", word(before))));
@@ -316,7 +318,9 @@ impl Audit<'_> {
                 self.pricer.price(seq, &charge, &adjustment.priced)?;
             }
         }
-        self.adjusted.insert(of, total);
+        if let Some(after) = after {
+            self.adjusted.insert(of, after);
+        }
         Ok(())
     }
 

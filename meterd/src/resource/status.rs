@@ -15,7 +15,8 @@ use pricing::{Money, Timestamp};
 use super::API_VERSION;
 use super::print::Json;
 
-/// A cost counts as final this long after its run ended: late events of exporters that send in batches are in by then.
+/// A cost counts as final this long after its run ended, where no configuration says otherwise: late events of exporters that send
+/// in batches are in by then.
 pub const SETTLE_GRACE: Duration = Duration::from_secs(30);
 
 /// Keys of an Execution's status that are written here.
@@ -47,19 +48,24 @@ pub(super) const EXECUTION_OWNED: [&str; 22] = [
 /// The joch Execution with its live status.
 #[must_use]
 pub fn execution_document(execution: &Execution, now: Timestamp) -> Json {
-    execution_document_with_kill(execution, None, now)
+    execution_document_with_kill(execution, None, now, SETTLE_GRACE)
 }
 
-/// The same, with what became of its kill.
+/// The same, with what became of its kill, and with a settle grace.
 #[must_use]
-pub fn execution_document_with_kill(execution: &Execution, kill: Option<&Kill>, now: Timestamp) -> Json {
+pub fn execution_document_with_kill(
+    execution: &Execution,
+    kill: Option<&Kill>,
+    now: Timestamp,
+    settle_grace: Duration,
+) -> Json {
     let mut document = execution
         .document
         .as_deref()
         .and_then(Json::parse)
         .map_or_else(|| described(execution), |document| ordered(&document, "Execution", &execution.id));
     let mut status = document.remove("status").unwrap_or(Json::Map(Vec::new()));
-    let own = execution_status(execution, kill, now);
+    let own = execution_status(execution, kill, now, settle_grace);
     for (key, value) in own {
         status.set(key, value);
     }
@@ -125,7 +131,12 @@ fn described(execution: &Execution) -> Json {
     ])
 }
 
-fn execution_status(execution: &Execution, kill: Option<&Kill>, now: Timestamp) -> Vec<(&'static str, Json)> {
+fn execution_status(
+    execution: &Execution,
+    kill: Option<&Kill>,
+    now: Timestamp,
+    settle_grace: Duration,
+) -> Vec<(&'static str, Json)> {
     let end = execution.completed_at.unwrap_or(now);
     let duration_ms = end.since(execution.started_at).max(0) / 1_000_000;
     let tokens = &execution.tokens;
@@ -171,7 +182,7 @@ fn execution_status(execution: &Execution, kill: Option<&Kill>, now: Timestamp) 
         ("priceTables", Json::List(tables.collect())),
         ("revision", Json::count(execution.revision)),
         ("lastEntry", Json::count(execution.last_seq)),
-        ("conditions", Json::List(conditions(execution, kill, now))),
+        ("conditions", Json::List(conditions(execution, kill, now, settle_grace))),
     ]);
     status
 }
@@ -254,7 +265,7 @@ fn cause(cause: &Cause) -> String {
     }
 }
 
-fn conditions(execution: &Execution, kill: Option<&Kill>, now: Timestamp) -> Vec<Json> {
+fn conditions(execution: &Execution, kill: Option<&Kill>, now: Timestamp, settle_grace: Duration) -> Vec<Json> {
     let mut conditions = Vec::new();
     if let Some((budget, at)) = &execution.soft_limit {
         let message = format!("budget {budget} passed a soft level");
@@ -273,7 +284,7 @@ fn conditions(execution: &Execution, kill: Option<&Kill>, now: Timestamp) -> Vec
         conditions.push(condition("Idle", true, "AtRest", message, at));
     }
     conditions.extend(killed(execution, kill));
-    conditions.push(cost_final(execution, now));
+    conditions.push(cost_final(execution, now, settle_grace));
     conditions
 }
 
@@ -291,12 +302,12 @@ fn killed(execution: &Execution, kill: Option<&Kill>) -> Option<Json> {
     Some(condition("Killed", true, "Fenced", &format!("{id} fenced the run"), at))
 }
 
-fn cost_final(execution: &Execution, now: Timestamp) -> Json {
+fn cost_final(execution: &Execution, now: Timestamp, settle_grace: Duration) -> Json {
     let Some(ended) = execution.completed_at.filter(|_| execution.phase.is_terminal()) else {
         let message = "the run is not over: the cost so far is provisional";
         return condition("CostFinal", false, "Running", message, execution.started_at);
     };
-    let grace = i64::try_from(SETTLE_GRACE.as_nanos()).unwrap_or(i64::MAX);
+    let grace = i64::try_from(settle_grace.as_nanos()).unwrap_or(i64::MAX);
     let final_at = ended.saturating_add(grace);
     if now < final_at {
         let message = format!("late usage is awaited until {final_at}");

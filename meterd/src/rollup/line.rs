@@ -3,8 +3,8 @@
 use budget::charge::{Called, Priced};
 use budget::counter::AHEAD_MAX_NANOS;
 use budget::state::Tokens;
-use budget::{Charge, Entry, Fact, Ref, Subject};
-use pricing::{Money, Timestamp, UsageKey};
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, Subject, Turns};
+use pricing::{Money, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::QUARTER_NANOS;
@@ -17,11 +17,11 @@ pub struct Sums {
     /// Ledger lines: charges and adjustments.
     pub entries: u64,
     /// Model calls.
-    pub model_calls: u64,
+    pub model_calls: i64,
     /// Tool calls.
-    pub tool_calls: u64,
+    pub tool_calls: i64,
     /// Approvals.
-    pub approvals: u64,
+    pub approvals: i64,
     /// Calls that have no price, less those that got one since.
     pub unpriced_calls: i64,
     /// Tokens by disjoint type.
@@ -51,10 +51,10 @@ pub const fn quarter_of(at: Timestamp) -> i64 {
 
 /// Calls that a charge stands for: a tool event may stand for several.
 #[must_use]
-pub fn calls_of(charge: &Charge) -> (u64, u64, u64) {
+pub fn calls_of(charge: &Charge) -> (i64, i64, i64) {
     match charge.called {
         Called::Model { .. } => (1, 0, 0),
-        Called::Tool { .. } => (0, charge.usage.get(UsageKey::Calls).and_then(|calls| calls.as_u64()).unwrap_or(1), 0),
+        Called::Tool { .. } => (0, signed(charge.tool_calls()), 0),
         Called::Approval => (0, 0, 1),
     }
 }
@@ -68,17 +68,12 @@ impl Sums {
         self.tool_calls = self.tool_calls.saturating_add(more.tool_calls);
         self.approvals = self.approvals.saturating_add(more.approvals);
         self.unpriced_calls = self.unpriced_calls.saturating_add(more.unpriced_calls);
-        let (tokens, more) = (&mut self.tokens, &more.tokens);
-        tokens.input = tokens.input.saturating_add(more.input);
-        tokens.cache_read = tokens.cache_read.saturating_add(more.cache_read);
-        tokens.cache_write = tokens.cache_write.saturating_add(more.cache_write);
-        tokens.output = tokens.output.saturating_add(more.output);
-        tokens.reasoning = tokens.reasoning.saturating_add(more.reasoning);
+        self.tokens.add(&more.tokens);
     }
 
     /// Calls of every kind.
     #[must_use]
-    pub const fn calls(&self) -> u64 {
+    pub const fn calls(&self) -> i64 {
         self.model_calls.saturating_add(self.tool_calls).saturating_add(self.approvals)
     }
 }
@@ -90,32 +85,38 @@ impl<'a> Line<'a> {
         match &entry.fact {
             Fact::Charged(charge) => Some(Self::of_charge(entry.at, charge)),
             Fact::Adjusted(adjustment) => Some(Self {
-                at: adjustment.time,
+                at: adjustment.event_time,
                 execution: &adjustment.execution,
                 subject: &adjustment.subject,
                 called: &adjustment.called,
-                sums: Sums {
-                    cost: adjustment.delta,
-                    entries: 1,
-                    unpriced_calls: if adjustment.before.is_none() { -1 } else { 0 },
-                    ..Sums::default()
-                },
+                sums: Self::sums_of(adjustment),
             }),
             _ => None,
+        }
+    }
+
+    /// Money, and where a call took its estimate's place the difference in what it used; both count where the estimate did.
+    fn sums_of(adjustment: &Adjustment) -> Sums {
+        let unpriced_calls = match adjustment.turns {
+            Turns::Not => 0,
+            Turns::Priced => -1,
+            Turns::Unpriced => 1,
+        };
+        let sums = Sums { cost: adjustment.delta, entries: 1, unpriced_calls, ..Sums::default() };
+        match &adjustment.reason {
+            AdjustReason::Superseded(known) => Sums {
+                tokens: Tokens::difference(&known.tokens, &known.tokens_before),
+                tool_calls: signed(known.tool_calls).saturating_sub(signed(known.tool_calls_before)),
+                ..sums
+            },
+            _ => sums,
         }
     }
 
     fn of_charge(logged: Timestamp, charge: &'a Charge) -> Self {
         let (model_calls, tool_calls, approvals) = calls_of(charge);
         // Usage that cannot be has no tokens, as everywhere.
-        let tokens = charge.usage.tokens().unwrap_or_default();
-        let tokens = Tokens {
-            input: tokens.input,
-            cache_read: tokens.cache_read,
-            cache_write: tokens.cache_write,
-            output: tokens.output,
-            reasoning: tokens.reasoning,
-        };
+        let tokens = charge.usage.tokens().unwrap_or_default().into();
         let unpriced_calls = i64::from(matches!(charge.priced, Priced::Unpriced(_)));
         let cost = charge.amount();
         Self {
@@ -126,4 +127,8 @@ impl<'a> Line<'a> {
             sums: Sums { cost, entries: 1, model_calls, tool_calls, approvals, unpriced_calls, tokens },
         }
     }
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }

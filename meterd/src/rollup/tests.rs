@@ -3,15 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use budget::adjust::Superseded;
 use budget::charge::Called;
-use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, Subject};
-use pricing::Timestamp;
+use budget::{AdjustReason, Adjustment, Charge, Entry, Fact, Ref, Subject, Turns};
+use pricing::{Timestamp, UsageKey};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::cube::Cube;
-use super::{Answer, AtRest, Groups, Params, Question, scan};
-use crate::event::charge::tests::sample::{START, call, entries, usd};
+use super::{Answer, AtRest, Groups, Params, QUARTER_NANOS, Question, Sums, scan};
+use crate::event::charge::tests::sample::{START, call, entries, usage, usd};
 use crate::ledger::{self, DataDir, Reader};
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -46,7 +47,23 @@ fn adjustment(of: u64, charge: Charge) -> Adjustment {
     let (event_id, execution, subject) = (charge.event_id, charge.execution, charge.subject);
     let (called, time, priced) = (charge.called, charge.time, charge.priced);
     let (reason, delta) = (AdjustReason::Repriced, usd("-0.000000000000000001"));
-    Adjustment { of, event_id, execution, subject, called, time, reason, before, priced, delta, run: None }
+    let (event_time, turns, ceiling, run) = (time, Turns::Not, None, None);
+    Adjustment {
+        of,
+        event_id,
+        execution,
+        subject,
+        called,
+        time,
+        event_time,
+        reason,
+        before,
+        priced,
+        delta,
+        turns,
+        ceiling,
+        run,
+    }
 }
 
 fn reader_of(entries: &[Entry]) -> (TempDir, DataDir, Reader) {
@@ -240,4 +257,45 @@ fn a_subtree_holds_the_cost_of_every_run_below() {
             row("grandchild", "0.006", "0.006")
         ]
     );
+}
+
+/// A call that takes its estimate's place counts once: tokens and tool calls are those of the call itself, wherever they are summed.
+#[test]
+fn what_an_estimate_had_is_taken_back() {
+    let mut facts = Vec::new();
+    let mut supersede = |called: Called, estimate: &[(UsageKey, u64)], truth: &[(UsageKey, u64)]| {
+        let told = |numbers: &[(UsageKey, u64)]| Charge {
+            called: called.clone(),
+            usage: usage(numbers),
+            estimated: true,
+            ..call("e", "run-1")
+        };
+        let estimate = told(estimate);
+        let known = Superseded::of(&estimate, &told(truth));
+        facts.push(Fact::Charged(Box::new(estimate.clone())));
+        let mut adjustment = adjustment(facts.len() as u64, estimate);
+        adjustment.reason = AdjustReason::Superseded(Arc::new(known));
+        // A reservation picked the windows of its budgets a quarter of an hour before.
+        adjustment.time = adjustment.event_time.saturating_add(-QUARTER_NANOS);
+        facts.push(Fact::Adjusted(Box::new(adjustment)));
+    };
+    let model = call("e", "run-1").called;
+    supersede(
+        model,
+        &[(UsageKey::InputTokens, 1_000), (UsageKey::OutputTokens, 50)],
+        &[(UsageKey::InputTokens, 400), (UsageKey::OutputTokens, 80)],
+    );
+    let tool = Called::Tool { tool: "search".into(), mcp_server: None };
+    supersede(tool, &[(UsageKey::Calls, 3)], &[(UsageKey::Calls, 1)]);
+    let entries = entries(1, facts);
+    let (_folder, _dir, reader) = reader_of(&entries);
+    for by in ["agent", "execution"] {
+        let question = question(&[("by", by), ("since", "2d"), ("bucket", "hour")]);
+        for answer in [from_cube(&entries, &question, 100).unwrap(), from_scan(&reader, &question)] {
+            let [row] = answer.rows.as_slice() else { panic!("{answer:?}") };
+            let Sums { model_calls, tool_calls, tokens, .. } = row.sums;
+            assert_eq!((model_calls, tool_calls), (1, 1));
+            assert_eq!((tokens.input, tokens.output), (400, 80));
+        }
+    }
 }

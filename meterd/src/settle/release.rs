@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use budget::charge::Priced;
-use budget::{Adjust, AdjustReason, Entry, Fact};
+use budget::{Adjust, AdjustReason, Entry, Fact, State, Turns};
 use pricing::Money;
 
 use super::book::book;
-use super::walk::{charges_at, newest_adjustment};
+use super::walk::{Paper, calls_at, newest_adjustment};
 use super::{Cut, Settler, blocking, price_of, settlement};
 
 /// What is wished for a quarantined call.
@@ -52,15 +52,22 @@ impl Settler {
     /// The call of entry `seq`, if it was booked without a price.
     pub async fn case(&self, seq: u64) -> Result<Option<Case>, Cut> {
         let view = &self.shared.view;
-        let open = view.read_fresh(|state| state.quarantine(seq).next().is_some_and(|(first, _)| first == seq)).await;
+        let listed = view.read_fresh(|state| known_by(state, seq)).await;
         let reader = view.ledger().clone();
         blocking(move || {
-            let Some(entry) = reader.entry(seq)? else { return Ok(None) };
-            if !matches!(&entry.fact, Fact::Charged(charge) if charge.price().is_none()) {
-                return Ok(None);
+            let Some(mut entry) = reader.entry(seq)? else { return Ok(None) };
+            let Fact::Charged(charge) = &mut entry.fact else { return Ok(None) };
+            let (unpriced, estimated) = (charge.price().is_none(), charge.estimated);
+            if let Some(known_by) = listed {
+                let Some(paper) = calls_at(&reader, &[(seq, known_by)])?.pop() else { return Ok(None) };
+                **charge = paper.charge;
+                return Ok(Some(Case { entry, adjusted: None }));
             }
-            let adjusted = if open { None } else { newest_adjustment(&reader, seq)? };
-            Ok(Some(Case { entry, adjusted }))
+            let adjusted = if unpriced || estimated { newest_adjustment(&reader, seq)? } else { None };
+            let is_settled = adjusted.as_ref().is_some_and(
+                |entry| matches!(&entry.fact, Fact::Adjusted(adjustment) if adjustment.turns == Turns::Priced),
+            );
+            Ok((unpriced || is_settled).then_some(Case { entry, adjusted }))
         })
         .await
     }
@@ -74,21 +81,29 @@ impl Settler {
         if let Some(Fact::Adjusted(adjustment)) = adjusted.map(|entry| entry.fact) {
             return Ok(Released::Before(adjustment.priced.total().unwrap_or_default()));
         }
+        let known_by = view.read_fresh(|state| known_by(state, seq)).await.flatten();
         let (reader, book_in_force, wish) = (view.ledger().clone(), prices.load_full(), wish.clone());
         let read_to = reader.committed();
         let adjust = blocking(move || {
-            let Some((of, logged, charge)) = charges_at(&reader, &[seq])?.pop() else { return Ok(None) };
+            let Some(paper) = calls_at(&reader, &[(seq, known_by)])?.pop() else { return Ok(None) };
             let Some(cost) = wish.cost else {
-                let cost = price_of(&book_in_force, &charge);
-                return Ok(cost.map(|cost| settlement(of, logged, charge, cost, read_to)));
+                let cost = price_of(&book_in_force, &paper.charge);
+                return Ok(cost.map(|cost| settlement(paper, cost, read_to)));
             };
+            let Paper { seq: of, logged, charge, standing, .. } = paper;
             let (priced, reason) =
                 (Priced::Reported(cost), AdjustReason::Operator { reason: wish.reason, by: wish.by });
-            Ok(Some(Adjust { of, logged, charge, standing: None, read_to, priced, reason, run: None }))
+            Ok(Some(Adjust { of, logged, charge, standing, read_to, priced, reason, run: None }))
         });
         let Some(adjust) = adjust.await? else { return Ok(Released::NoPrice) };
         let price = adjust.priced.total().unwrap_or_default();
         let booked = book(meter, vec![adjust]).await?;
         Ok(if booked.out_of_range > 0 { Released::OutOfRange } else { Released::Booked(price) })
     }
+}
+
+/// The entry that says what the quarantined call of entry `seq` was, where an estimate of it was booked; `None` when none waits there.
+fn known_by(state: &State, seq: u64) -> Option<Option<u64>> {
+    let (_, listed) = state.quarantine(seq).next().filter(|(first, _)| *first == seq)?;
+    Some(listed.known_by)
 }

@@ -68,7 +68,9 @@ impl Walk {
         }
         self.reader.scan(from, |entry| {
             if let Fact::Adjusted(adjustment) = &entry.fact {
-                standing.insert(adjustment.of, standing_of(adjustment));
+                if let Some(newest) = standing_of(adjustment) {
+                    standing.insert(adjustment.of, newest);
+                }
                 match &adjustment.reason {
                     AdjustReason::Allowance(_) | AdjustReason::Operator { .. } => {
                         fixed.insert(adjustment.of);
@@ -130,12 +132,37 @@ pub fn first_logged(reader: &Reader, time: Timestamp) -> Result<u64, LedgerError
     Ok(from)
 }
 
-fn standing_of(adjustment: &Adjustment) -> Standing {
+/// The price that an adjustment leaves a charge with; that of an estimate stands for a price that is missing.
+fn standing_of(adjustment: &Adjustment) -> Option<Standing> {
     let (total, digest) = match &adjustment.priced {
         Priced::Cost(cost) => (cost.total, cost.table.digest.clone()),
-        priced => (priced.total().unwrap_or_default(), "".into()),
+        priced => (priced.total().or(adjustment.before)?, "".into()),
     };
-    Standing { total, digest }
+    Some(Standing { total, digest })
+}
+
+/// Calls that are quarantined, in order: each by its entry, and by the one that says what it was where that was an estimate.
+pub(super) fn calls_at(reader: &Reader, calls: &[(u64, Option<u64>)]) -> Result<Vec<Paper>, LedgerError> {
+    let seqs: Vec<u64> = calls.iter().map(|(seq, _)| *seq).collect();
+    let mut papers = Vec::with_capacity(calls.len());
+    for (seq, logged, charge) in charges_at(reader, &seqs)? {
+        let known_by = calls.iter().find(|(of, _)| *of == seq).and_then(|(_, known_by)| *known_by);
+        let entry = known_by.map(|known_by| reader.entry(known_by)).transpose()?.flatten();
+        papers.push(match entry.map(|entry| entry.fact) {
+            Some(Fact::Adjusted(adjustment)) => as_known(seq, logged, charge, &adjustment),
+            _ => Paper { seq, logged, charge, standing: None, fixed: false },
+        });
+    }
+    Ok(papers)
+}
+
+/// The call that superseded its estimate and has no price.
+fn as_known(seq: u64, logged: Timestamp, charge: Charge, adjustment: &Adjustment) -> Paper {
+    let charge = match &adjustment.reason {
+        AdjustReason::Superseded(known) => Charge { priced: adjustment.priced.clone(), ..known.corrected(charge) },
+        _ => charge,
+    };
+    Paper { seq, logged, charge, standing: standing_of(adjustment), fixed: false }
 }
 
 /// The charges of these entries, in order; `seqs` ascend.

@@ -7,6 +7,7 @@
 mod tests;
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -18,8 +19,9 @@ use hyper::rt::{Read, Write};
 use hyper::{Method, Request, StatusCode, Uri};
 use hyper_rustls::ConfigBuilderExt;
 use hyper_util::rt::TokioIo;
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -37,6 +39,8 @@ pub struct Target {
     tls: bool,
     /// Loopback and private addresses, and plain HTTP, are meant.
     allow_private: bool,
+    /// The authorities that may sign its certificate, as PEM; without it the system's.
+    ca_file: Option<PathBuf>,
 }
 
 /// What is sent.
@@ -99,7 +103,25 @@ impl Target {
             return Err(format!("{host} is not in signals.allowedHosts"));
         }
         let port = authority.port_u16().unwrap_or(if tls { 443 } else { 80 });
-        Ok(Self { host, port, tls, allow_private, uri })
+        Ok(Self { host, port, tls, allow_private, ca_file: None, uri })
+    }
+
+    /// The same, with the authorities of this file in the place of the system's.
+    #[must_use]
+    pub fn trusting(self, ca_file: Option<PathBuf>) -> Self {
+        Self { ca_file, ..self }
+    }
+
+    /// The file of the authorities that may sign its certificate, where it names one.
+    #[must_use]
+    pub fn ca_file(&self) -> Option<&Path> {
+        self.ca_file.as_deref()
+    }
+
+    /// Is it spoken to over TLS?
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
     }
 
     /// `host:port`, for logs and records: never the path, which may hold a secret.
@@ -146,8 +168,17 @@ impl Target {
             return self.over(TokioIo::new(stream), outgoing).await;
         }
         let name = ServerName::try_from(self.host.clone()).map_err(|error| refused(&error))?;
-        let connector = TlsConnector::from(tls().map_err(|error| refused(&error))?);
-        let stream = connector.connect(name, stream).await.map_err(|error| refused(&error))?;
+        let connector = TlsConnector::from(tls(self.ca_file()).map_err(|error| refused(&error))?);
+        let untrusted = |error: std::io::Error| {
+            let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            match of_tls {
+                Some(rustls::Error::InvalidCertificate(why)) => refused(&format!(
+                    "its certificate is not trusted ({why:?}); caFile names the authority that signed it"
+                )),
+                _ => refused(&error),
+            }
+        };
+        let stream = connector.connect(name, stream).await.map_err(untrusted)?;
         self.over(TokioIo::new(stream), outgoing).await
     }
 
@@ -204,18 +235,32 @@ impl Target {
     }
 }
 
-/// Trust in the system's certificates, read once.
-fn tls() -> Result<Arc<ClientConfig>, String> {
-    static TLS: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
-    let build = || {
+/// Trust in the system's certificates, read once, or in those of a file, read anew each time: it may be changed.
+fn tls(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, String> {
+    static SYSTEM: OnceLock<Result<Arc<ClientConfig>, String>> = OnceLock::new();
+    let builder = || {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?;
-        let roots = builder.with_native_roots().map_err(|error| format!("the system's certificates: {error}"))?;
-        Ok(Arc::new(roots.with_no_client_auth()))
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        builder.map_err(|error| error.to_string())
     };
-    TLS.get_or_init(build).clone()
+    let Some(path) = ca_file else {
+        let build = || {
+            let roots =
+                builder()?.with_native_roots().map_err(|error| format!("the system's certificates: {error}"))?;
+            Ok(Arc::new(roots.with_no_client_auth()))
+        };
+        return SYSTEM.get_or_init(build).clone();
+    };
+    let unusable = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unusable(&error))? {
+        let certificate = certificate.map_err(|error| unusable(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable(&"there is no certificate in it"));
+    }
+    Ok(Arc::new(builder()?.with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// May a signal go there? Link-local addresses, where clouds keep their metadata, never.

@@ -10,7 +10,7 @@ use budget::signal::{Cause, CounterAt};
 use budget::{Action, Charge, Command, Denial, Entry, Fact, Ref, Source, State, Verdict, decide};
 use pricing::{Money, Timestamp};
 
-use super::{Asked, BudgetRow, RUNS_MAX, Report, RunRow, source_word};
+use super::{Asked, BudgetRow, RUNS_MAX, Report, RunRow, Since, source_word};
 
 pub(super) struct Rehearsal {
     state: State,
@@ -18,7 +18,7 @@ pub(super) struct Rehearsal {
     waiting: Option<(Timestamp, Vec<Applied>)>,
     /// What they are called: other versions of them are not looked at.
     proposed: HashSet<(Arc<str>, Ref)>,
-    prices: HashMap<u64, Money>,
+    since: Since,
     report: Report,
     runs: BTreeMap<Ref, RunRow>,
     budgets: BTreeMap<(Source, Ref), BudgetRow>,
@@ -27,7 +27,7 @@ pub(super) struct Rehearsal {
 }
 
 impl Rehearsal {
-    pub(super) fn new(asked: &Asked, prices: HashMap<u64, Money>) -> Self {
+    pub(super) fn new(asked: &Asked, since: Since) -> Self {
         let mut budgets = BTreeMap::new();
         for budget in asked.proposed.iter().flat_map(|applied| &applied.budgets) {
             let (source, namespace) = (source_word(budget.source), budget.id.namespace.to_string());
@@ -38,7 +38,7 @@ impl Rehearsal {
             state: State::default(),
             waiting: Some((asked.since, asked.proposed.clone())),
             proposed: asked.proposed.iter().map(|applied| (applied.kind.clone(), applied.id.clone())).collect(),
-            prices,
+            since,
             report: Report { since: asked.since, until: asked.until, ..Report::default() },
             runs: BTreeMap::new(),
             budgets,
@@ -77,7 +77,10 @@ impl Rehearsal {
             }
             Fact::Charged(charge) => {
                 let mut charge = (**charge).clone();
-                if let Some(price) = self.prices.get(&entry.seq) {
+                if let Some(known) = self.since.calls.get(&entry.seq) {
+                    charge = known.corrected(charge);
+                }
+                if let Some(price) = self.since.prices.get(&entry.seq) {
                     charge.priced = Priced::Reported(*price);
                 }
                 // What was held is not: each call is judged when it is booked.

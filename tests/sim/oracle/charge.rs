@@ -45,6 +45,7 @@ impl Oracle {
             cost: call.price.unwrap_or(0),
             tokens: call.tokens,
             fewer: 0,
+            fewer_tool_calls: 0,
             tool_calls: if let Kind::Tool(calls) = call.kind { calls } else { 0 },
             model_calls: u64::from(call.kind == Kind::Model),
         };
@@ -67,8 +68,8 @@ impl Oracle {
             self.estimates.insert(seq);
         }
         let (table, source) = (price.map(|_| 0), call.source);
-        let paper =
-            Paper { run: call.run, who, time, price, table, gone: false, tokens: call.tokens, kind: call.kind, source };
+        let (open, tokens, kind) = (price.is_none(), call.tokens, call.kind);
+        let paper = Paper { run: call.run, who, time, price, open, table, gone: false, tokens, kind, source };
         self.papers.insert(seq, paper);
         if call.price.is_none() {
             self.unpriced.insert(seq);
@@ -88,27 +89,29 @@ impl Oracle {
         if paper.gone {
             return (Said::UnknownRun, Vec::new());
         }
-        if paper.price == Some(price) || paper.table == Some(table) {
+        if !paper.open && (paper.price == Some(price) || paper.table == Some(table)) {
             return (Said::Unchanged, Vec::new());
         }
         let moved = Moved { cost: price - paper.price.unwrap_or(0), ..Moved::default() };
-        let (fenced, seen) = self.correct(now, of, price, moved, false);
+        let (fenced, seen) = self.correct(now, of, Some(price), moved, None);
         self.papers.get_mut(&of).unwrap().table = Some(table);
         (Said::Priced { price, fenced }, seen)
     }
 
-    /// Books the difference to a charge, which costs `price` now; is its run fenced?
+    /// Books the difference to a charge, which costs `price` now; is its run fenced? `by`: the call that supersedes it.
     pub(super) fn correct(
         &mut self,
         now: i64,
         of: u64,
-        price: i128,
+        price: Option<i128>,
         moved: Moved,
-        supersedes: bool,
+        by: Option<&Call>,
     ) -> (bool, Vec<Seen>) {
         let paper = self.papers[&of].clone();
         let delta = moved.cost;
-        let mut seen = vec![Seen::Adjusted { of, delta, supersedes }];
+        let opens = !paper.open && price.is_none();
+        let held = by.filter(|_| opens).and_then(|call| self.ceiling_beside(call, &paper));
+        let mut seen = vec![Seen::Adjusted { of, delta, supersedes: by.is_some(), held }];
         let run = &self.runs[&paper.run];
         let booking =
             Booking { run: paper.run, call: paper.who, subject: run.who, time: paper.time, now, moved, adjusts: true };
@@ -117,18 +120,23 @@ impl Oracle {
         let after_fence = fence.is_some_and(|fence| of > fence);
         let stopped = self.book(&booking, &mut seen);
         let run = self.runs.get_mut(&paper.run).unwrap();
+        run.revision += u64::from(!run.live());
         run.cost += delta;
         run.tokens = run.tokens + moved.tokens - moved.fewer;
         if after_fence {
             run.cost_after_fence += delta;
         }
-        run.unpriced -= u64::from(paper.price.is_none());
-        if paper.price.is_none() {
-            self.uncover(of, price);
+        run.tool_calls = run.tool_calls + moved.tool_calls - moved.fewer_tool_calls;
+        run.unpriced = run.unpriced + u64::from(opens) - u64::from(paper.open && price.is_some());
+        if paper.open && price.is_some() {
+            self.uncover(of, delta);
+            self.unpriced.remove(&of);
+        } else if opens {
+            self.cover_beside(of, &paper, held);
+            self.unpriced.insert(of);
         }
-        self.unpriced.remove(&of);
         let paper = self.papers.get_mut(&of).unwrap();
-        paper.price = Some(price);
+        (paper.price, paper.open) = (price.or(paper.price), price.is_none());
         (fenced || stopped, seen)
     }
 
@@ -139,6 +147,7 @@ impl Oracle {
         if run.phase == budget::entry::Phase::Pending {
             run.phase = budget::entry::Phase::Running;
         }
+        run.revision += u64::from(!run.live());
         run.cost += call.price.unwrap_or(0);
         run.tokens += call.tokens;
         match call.kind {

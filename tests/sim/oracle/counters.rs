@@ -216,6 +216,7 @@ pub struct Moved {
     /// Of an estimate that no longer counts.
     pub fewer: u64,
     pub tool_calls: u64,
+    pub fewer_tool_calls: u64,
     pub model_calls: u64,
 }
 
@@ -224,7 +225,7 @@ impl Moved {
         match unit {
             Unit::Usd => self.cost,
             Unit::Tokens => i128::from(self.tokens) - i128::from(self.fewer),
-            Unit::ToolCalls => i128::from(self.tool_calls),
+            Unit::ToolCalls => i128::from(self.tool_calls) - i128::from(self.fewer_tool_calls),
             Unit::ModelCalls => i128::from(self.model_calls),
         }
     }

@@ -3,8 +3,8 @@
 use budget::policy::OnUnpriced;
 use budget::{Unit, Window};
 
-use super::Oracle;
 use super::counters::Who;
+use super::{Oracle, Paper};
 use crate::words::{Call, Key, RunNo};
 
 /// What stands for a missing price.
@@ -30,6 +30,20 @@ impl Oracle {
             specs.filter(|spec| spec.unpriced == OnUnpriced::Hold).map(|spec| spec.ceiling).collect();
         let named = holding.iter().flatten().max().copied();
         named.or(call.ceiling).filter(|usd| !holding.is_empty() && *usd > 0)
+    }
+
+    /// What must be held for a call without a price beyond what its estimate was booked with.
+    pub(super) fn ceiling_beside(&self, call: &Call, estimate: &Paper) -> Option<i128> {
+        let alone = Call { claim: None, price: None, ..call.clone() };
+        let ceiling = self.ceiling_of(&alone, self.runs[&estimate.run].who, estimate.who)?;
+        Some(ceiling - estimate.price.unwrap_or(0)).filter(|beside| *beside > 0)
+    }
+
+    pub(super) fn cover_beside(&mut self, seq: u64, estimate: &Paper, held: Option<i128>) {
+        if let Some(usd) = held {
+            let own = (estimate.who != self.runs[&estimate.run].who).then_some(estimate.who);
+            self.covers.insert(seq, Cover::Own { run: estimate.run, call: own, usd, time: estimate.time });
+        }
     }
 
     /// The reservation whose money covers the call.

@@ -36,21 +36,29 @@ impl Oracle {
 
     /// The call itself takes the place of its estimate, once.
     fn supersede(&mut self, now: i64, of: u64, call: &Call) -> Option<(Said, Vec<Seen>)> {
-        let price = call.price.filter(|_| !call.estimated && self.estimates.contains(&of))?;
+        if call.estimated || !self.estimates.contains(&of) {
+            return None;
+        }
         let paper = self.papers[&of].clone();
-        if paper.run != call.run || paper.gone {
+        let tools = |kind: Kind| if let Kind::Tool(calls) = kind { Some(calls) } else { None };
+        let same_kind = paper.kind == call.kind || tools(paper.kind).is_some() && tools(call.kind).is_some();
+        if paper.run != call.run || paper.gone || !same_kind {
             return None;
         }
         let moved = Moved {
-            cost: price - paper.price.unwrap_or(0),
+            // Without a price, the estimate's stands for it.
+            cost: call.price.map_or(0, |price| price - paper.price.unwrap_or(0)),
             tokens: call.tokens,
             fewer: paper.tokens,
+            tool_calls: tools(call.kind).unwrap_or(0),
+            fewer_tool_calls: tools(paper.kind).unwrap_or(0),
             ..Moved::default()
         };
-        let (fenced, mut seen) = self.correct(now, of, price, moved, true);
+        let (fenced, mut seen) = self.correct(now, of, call.price, moved, Some(call));
         let seq = self.seq + 1;
         let found = self.papers.get_mut(&of).unwrap();
-        (found.tokens, found.table) = (call.tokens, Some(0));
+        (found.tokens, found.kind) = (call.tokens, call.kind);
+        found.table = call.price.map(|_| 0).or(found.table);
         self.estimates.remove(&of);
         if !self.by_id.contains_key(&call.id) {
             self.superseding.insert(call.id);

@@ -84,7 +84,9 @@ impl Oracle {
         if let Some(above) = run.parent.and_then(|parent| self.runs.get_mut(&parent)) {
             above.gone.0.iter_mut().zip(totals).for_each(|(sum, more)| *sum += more);
         }
-        run.kill.iter().chain(&run.winding).for_each(|kill| drop(self.kills.remove(kill)));
+        for kill in run.kill.iter().chain(&run.winding) {
+            self.kills.remove(kill);
+        }
         self.counters.forget_run(number);
         self.counters.specs.remove(&BudgetId::Own(number));
         self.holds.values_mut().filter(|hold| hold.run == number).for_each(|hold| hold.gone = true);

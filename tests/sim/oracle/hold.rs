@@ -131,11 +131,11 @@ impl Oracle {
         let (call, subject) = (said.filled_from(run.who), run.who.filled_from(said));
         let bound = self.bound(wish.run, run.inherit, subject, call);
         let live = self.holds.values().any(|hold| hold.run == wish.run && hold.standing == Standing::Held);
-        let refused = match self.turn_left(run) {
-            // The last turn has its own allowance, and one call at a time.
-            Some(left) => wish.held.usd > left || live,
-            None => bound.iter().any(|bound| self.lacks(bound, wish, now)),
-        };
+        // The last turn has its own allowance, and one call at a time; limits of budgets that grant none hold.
+        let turn = self.turn_left(run, now);
+        let counts = |bound: &&Bound| turn.is_none() || !self.counters.specs[&bound.key.budget].grants_a_turn();
+        let refused = turn.is_some_and(|(left, over)| wish.held.usd > left || over || live)
+            || bound.iter().filter(counts).any(|bound| self.lacks(bound, wish, now));
         let denied = run.kill.is_some() || !run.live() || refused;
         let reserved_at = now + i64::try_from(seen.len()).unwrap();
         seen.push(Seen::Reserved { id: wish.id, run: wish.run, held: wish.held, denied });

@@ -25,6 +25,8 @@ impl Oracle {
             tool_calls: 0,
             approvals: 0,
             unpriced: 0,
+            ended_at: None,
+            revision: 0,
             kill: None,
             winding: None,
             calls_after_fence: 0,

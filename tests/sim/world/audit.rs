@@ -9,13 +9,14 @@ use budget::reservation::Standing;
 use budget::signal::CounterAt;
 use budget::state::Execution;
 use budget::{Action, Fact, State, allowance};
+use meterd::resource::{SETTLE_GRACE, execution_document};
 use pricing::Timestamp;
 
 use super::{Fallible, World};
 use crate::oracle::counters::Bound;
 use crate::oracle::{Hold, Run};
 use crate::translate::{held, key, kill_of, reservation_of, run_of, run_ref};
-use crate::words::{Held, RunNo};
+use crate::words::{Held, Key, RunNo};
 
 fn same<T: PartialEq + Debug>(what: &str, found: T, expected: T) -> Fallible {
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?}, expected {expected:?}")) }
@@ -90,10 +91,23 @@ impl World {
         same("calls", calls, (run.model_calls, run.tool_calls, run.approvals))?;
         same("tokens", found.tokens.total(), i128::from(run.tokens))?;
         same("calls without a price", found.unpriced_calls, run.unpriced)?;
+        same("revision", found.revision, run.revision)?;
+        self.check_final(number, run, found)?;
         same("kill", found.kill.as_deref().map(kill_of), run.kill)?;
         same("parent", found.parent.as_ref().map(run_of), run.parent)?;
         let after = (found.calls_after_fence, found.cost_after_fence.scaled());
         same("after the fence", after, (run.calls_after_fence, run.cost_after_fence))
+    }
+
+    /// The cost is final once the run is over, nothing of it is reserved or without a price, and the settle grace has passed.
+    fn check_final(&self, number: RunNo, run: &Run, found: &Execution) -> Fallible {
+        let now = self.now_of_log();
+        let document = execution_document(found, now).to_json();
+        let says = document.contains(r#""type":"CostFinal","status":"True""#);
+        let open = self.oracle.holds.values().any(|hold| hold.run == number && hold.standing == Standing::Held);
+        let grace = i64::try_from(SETTLE_GRACE.as_nanos()).unwrap();
+        let over = run.ended_at.is_some_and(|ended| now.nanos() >= ended + grace);
+        same("the cost is final", says, over && !open && run.unpriced == 0)
     }
 
     /// A fence denies, a denial names a counter without headroom, and every counter that binds says its sum.
@@ -109,13 +123,18 @@ impl World {
             allowance.counters.iter().map(|at| (key(at, number), (at.limit, at.spent, at.held))).collect();
         same("counters that bind", found, expected)?;
         let full = |at: &CounterAt| at.spent + at.held >= at.limit;
-        let denies = |at: &CounterAt| self.oracle.counters.specs[&key(at, number).budget].action >= Action::Deny;
-        let strict = |bound: &Bound| self.oracle.counters.specs[&bound.key.budget].unpriced == OnUnpriced::Deny;
-        let unpriced = run.unpriced > 0 && bound.iter().any(strict);
-        // In the last turn its allowance is the limit that counts.
-        if run.kill.is_none() && run.live() && self.oracle.turn_left(run).is_some_and(|left| left > 0) {
-            return same("denial in the last turn", allowance.denial, None);
+        let turn = run.winding.filter(|_| run.kill.is_none() && run.live());
+        let left = self.oracle.turn_left(run, now.nanos()).filter(|_| turn.is_some());
+        if let (Some(kill), Some((0, _) | (_, true))) = (turn, left) {
+            let by = if let Some(Denial::Fenced(by)) = &allowance.denial { Some(kill_of(by)) } else { None };
+            return same("denial once a turn is over", by, Some(kill));
         }
+        // In the last turn its allowance is the limit that counts, for the budgets that grant one.
+        let spec = |key: Key| &self.oracle.counters.specs[&key.budget];
+        let counts = |key: Key| left.is_none() || !spec(key).grants_a_turn();
+        let denies = |at: &CounterAt| counts(key(at, number)) && spec(key(at, number)).action >= Action::Deny;
+        let strict = |bound: &Bound| counts(bound.key) && spec(bound.key).unpriced == OnUnpriced::Deny;
+        let unpriced = run.unpriced > 0 && bound.iter().any(strict);
         match (run.kill, run.live(), &allowance.denial) {
             (Some(kill), _, Some(Denial::Fenced(by))) if kill_of(by) == kill => Ok(()),
             (None, false, Some(Denial::Ended(phase))) if *phase == run.phase => Ok(()),

@@ -102,7 +102,7 @@ impl World {
             let (kill, execution, cause, cost, turn) = match &entry.fact {
                 Fact::Killed { kill, execution, cause, cost } => (kill, execution, cause, cost, None),
                 Fact::WindDown { kill, execution, cause, cost, turn } => {
-                    (kill, execution, cause, cost, Some(turn.allowance.scaled()))
+                    (kill, execution, cause, cost, Some((turn.allowance.scaled(), turn.until.nanos())))
                 }
                 Fact::Fenced { kill, .. } => {
                     self.oracle.learn_fence(kill_of(kill), seq)?;

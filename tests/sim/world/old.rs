@@ -42,7 +42,9 @@ impl World {
     pub(super) fn pack_under_fire(&mut self, fault: Option<Fault>) -> Fallible {
         self.core().snapshot().map_err(|error| error.to_string())?;
         self.peer.set(Weather::Fine);
-        (0..200).for_each(|_| drop(self.step_courier()));
+        for _ in 0..200 {
+            self.step_courier();
+        }
         self.clocks.pass(self.prng.within(61 * SECOND, HOUR));
         self.look_at_clock()?;
         let (before, calls) = (self.packed(), self.disk.calls());

@@ -105,7 +105,7 @@ fn event(
         called: called(span, &call),
         usage,
         attrs,
-        outcome: if span.failed() { CallOutcome::Error } else { CallOutcome::Ok },
+        outcome: outcome(span),
         estimated: false,
         settles: reservation.is_some(),
         reservation,
@@ -113,6 +113,25 @@ fn event(
     };
     event.validate()?;
     Ok(event)
+}
+
+/// How the call ended. One that its caller gave up says what it knows of its usage: an estimate.
+fn outcome(span: &Span) -> CallOutcome {
+    const GIVEN_UP: [&str; 7] = [
+        "aborted",
+        "aborterror",
+        "apiuseraborterror",
+        "canceled",
+        "cancelled",
+        "cancellederror",
+        "operationcanceledexception",
+    ];
+    if !span.failed() {
+        return CallOutcome::Ok;
+    }
+    let kind = span.attributes.name(Field::ErrorType).unwrap_or_else(|| Arc::from(""));
+    let word = kind.rsplit(['.', ':']).next().unwrap_or_default().to_ascii_lowercase();
+    if GIVEN_UP.contains(&word.as_str()) { CallOutcome::Aborted } else { CallOutcome::Error }
 }
 
 fn called(span: &Span, call: &Call) -> Called {

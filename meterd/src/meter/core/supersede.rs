@@ -15,12 +15,18 @@ const STATED: &str = "reservation";
 
 impl Core {
     /// Books what an event says of its call, of which entry `of` is an estimate, as the difference to that. `None` when it is no
-    /// estimate, when this event is one as well, or when it has no price.
+    /// estimate, or when this event knows no more of the call. Without a price it counts what was used, and waits for one.
     pub(super) fn supersede(&mut self, of: u64, event: &Charge) -> Option<Booked> {
-        if event.estimated || event.price().is_none() || !self.state.is_estimate(of) {
+        if !Superseded::knows_more(event) || !self.state.is_estimate(of) {
             return None;
         }
-        let (logged, estimate) = self.charge_at(of).filter(|(_, estimate)| estimate.execution == event.execution)?;
+        let same_kind = |one: &Called| std::mem::discriminant(one) == std::mem::discriminant(&event.called);
+        let (logged, mut estimate) = self.charge_at(of).filter(|(_, estimate)| {
+            let stated = &*estimate.source == STATED || &*event.source == STATED;
+            estimate.execution == event.execution && (stated || same_kind(&estimate.called))
+        })?;
+        // As this event asks for it: what the estimate was booked with is what was held.
+        estimate.ceiling = event.ceiling;
         let known = Superseded::of(&estimate, event);
         let (priced, reason) = (event.priced.clone(), AdjustReason::Superseded(known.into()));
         let wish = Adjust { of, logged, charge: estimate, standing: None, read_to: of, priced, reason, run: None };

@@ -95,6 +95,58 @@ fn an_authoritative_event_supersedes_its_estimate_once() {
     it.proved("0.008");
 }
 
+/// The call itself is of a model that no table lists: it counts what it used at once, the money of its estimate stands for
+/// its price, and the price that comes is the difference to that.
+#[test]
+fn a_call_without_a_price_supersedes_its_estimate_and_settles_once() {
+    let mut it = Told::new();
+    let of = it.accepted(told("e1", "a", 1_000, estimated));
+    let unknown = |event: &mut UsageEvent| {
+        let budget::charge::Called::Model { model, .. } = &mut event.called else { unreachable!() };
+        *model = "nobody-knows".into();
+    };
+    let truth = told("e1", "a", 4_000, unknown);
+    assert!(truth.price().is_none());
+    assert!(it.accepted(truth.clone()) > of);
+    it.check("0.002", 4_000, 1);
+    let state = it.core.state();
+    let listed: Vec<u64> = state.quarantine(0).map(|(seq, _)| seq).collect();
+    assert_eq!((listed, state.quarantined()), (vec![of], 1));
+    assert_eq!(state.execution(&Ref::new("ns", "run-1")).unwrap().unpriced_calls, 1);
+    assert_eq!(it.book(truth), Booked::Duplicate { seq: of });
+    let entry = it.core.writer().reader().entry(of).unwrap().unwrap();
+    let budget::Fact::Charged(estimate) = entry.fact else { unreachable!() };
+    let priced = budget::Priced::Reported("0.01".parse().unwrap());
+    let reason = budget::AdjustReason::Operator { reason: "agreed".into(), by: "me".into() };
+    let (logged, charge, read_to) = (entry.at, *estimate, it.core.state().seq());
+    let wish = budget::Adjust { of, logged, charge, standing: None, read_to, priced, reason, run: None };
+    let settle = Ask::Command(Box::new(budget::Command::Adjust(Box::new(wish))));
+    it.core.batch(vec![settle.clone()]).unwrap();
+    it.check("0.01", 4_000, 1);
+    assert_eq!(it.core.state().quarantined(), 0);
+    assert_eq!(it.core.state().execution(&Ref::new("ns", "run-1")).unwrap().unpriced_calls, 0);
+    it.core.batch(vec![settle]).unwrap();
+    it.check("0.01", 4_000, 1);
+    it.proved("0.01");
+}
+
+/// What states no usage knows less of the call than its estimate does.
+#[test]
+fn an_event_without_usage_supersedes_nothing() {
+    let mut it = Told::new();
+    let of = it.accepted(told("e1", "a", 1_000, estimated));
+    let silent = |outcome: CallOutcome| {
+        told("e1", "a", 0, move |event| {
+            event.usage = None;
+            event.outcome = outcome;
+        })
+    };
+    assert_eq!(it.book(silent(CallOutcome::Ok)), Booked::Conflict { seq: of });
+    assert_eq!(it.book(silent(CallOutcome::Error)), Booked::Conflict { seq: of });
+    it.check("0.002", 1_000, 1);
+    it.proved("0.002");
+}
+
 #[test]
 fn a_lower_truth_takes_back_and_a_restart_remembers_it() {
     let mut it = Told::new();

@@ -35,11 +35,13 @@ families! {
     TOKENS: Counter Ledger "meterd_tokens_total" "tokens"
         ["provider" "model" "agent_namespace" "agent" "team" "token_type"]
         "Tokens by disjoint type; input leaves out cached tokens, output leaves out reasoning tokens.";
+    TOKENS_CREDIT: Counter Ledger "meterd_credit_tokens_total" "tokens" ["agent_namespace" "team" "token_type"]
+        "Tokens of estimates that the call itself took back; net tokens are tokens less credit.";
     MODEL_CALLS: Counter Ledger "meterd_model_calls_total" ""
         ["provider" "model" "agent_namespace" "agent" "team" "outcome"]
-        "Model calls metered.";
+        "Model calls metered, each once, under the outcome that was told first.";
     TOOL_CALLS: Counter Ledger "meterd_tool_calls_total" "" ["tool" "agent_namespace" "agent" "team" "outcome"]
-        "Tool calls metered.";
+        "Tool calls metered, under the outcome that was told first; calls that an estimate had too many stay.";
     EXECUTIONS: Counter Ledger "meterd_executions_total" "" ["agent_namespace" "agent" "team" "outcome"]
         "Executions that ended.";
     EXECUTIONS_ACTIVE: Gauge State "meterd_executions_active" "" ["agent_namespace" "team"]

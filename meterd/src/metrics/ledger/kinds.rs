@@ -21,10 +21,11 @@ pub(super) enum Counter {
     Unpriced,
     KillsEscalated,
     KillsManual,
+    TokensCredit,
 }
 
 impl Counter {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::Cost,
         Self::ModelCost,
         Self::ToolCost,
@@ -41,6 +42,7 @@ impl Counter {
         Self::Unpriced,
         Self::KillsEscalated,
         Self::KillsManual,
+        Self::TokensCredit,
     ];
 
     pub(super) const fn family(self) -> &'static Family {
@@ -61,6 +63,7 @@ impl Counter {
             Self::Unpriced => &catalog::UNPRICED_EVENTS,
             Self::KillsEscalated => &catalog::KILLS_ESCALATED,
             Self::KillsManual => &catalog::KILLS_MANUAL,
+            Self::TokensCredit => &catalog::TOKENS_CREDIT,
         }
     }
 

@@ -7,6 +7,7 @@ use budget::charge::Called;
 use budget::entry::{Opened, Phase};
 use budget::signal::Proof;
 use budget::{Charge, Priced, Ref, Subject};
+use pricing::usage::TokenTotals;
 use pricing::{Timestamp, Unpriced};
 use serde::{Deserialize, Serialize};
 
@@ -80,6 +81,10 @@ impl LedgerMetrics {
             self.families.zero(Counter::Executions, &[namespace, agent, team, outcome]);
         }
         self.families.zero(Counter::Credit, &[namespace, team]);
+        for (token_type, _) in words::by_type(&TokenTotals::default()) {
+            let token_type = self.families.closed(token_type);
+            self.families.zero(Counter::TokensCredit, &[namespace, team, token_type]);
+        }
         for channel in words::CHANNELS {
             let channel = self.families.closed(channel);
             self.families.zero(Counter::KillsSent, &[channel, namespace]);
@@ -115,7 +120,7 @@ impl LedgerMetrics {
             Called::Approval => {}
         }
         if let Priced::Unpriced(reason) = &charge.priced {
-            self.unpriced(charge, reason);
+            self.unpriced(&charge.called, &charge.priced, reason);
         }
         self.budgets.charged(&mut self.families, &charge.execution, &charge.subject, spent);
         if let Some(run) = self.runs.get_mut(&charge.execution) {
@@ -190,7 +195,7 @@ impl LedgerMetrics {
     }
 
     /// So many more in one series of a closed set; the others of the set become known at 0.
-    fn call(&mut self, counter: Counter, values: &[Value], by: u64) {
+    pub(super) fn call(&mut self, counter: Counter, values: &[Value], by: u64) {
         if by > 0 {
             self.families.add(counter, values, i128::from(by), None);
         } else {
@@ -214,9 +219,9 @@ impl LedgerMetrics {
         (provider, model)
     }
 
-    fn unpriced(&mut self, charge: &Charge, reason: &Unpriced) {
-        let provider = match &charge.called {
-            Called::Model { provider, model, .. } => self.model_labels(&charge.priced, provider, model).0,
+    pub(super) fn unpriced(&mut self, called: &Called, priced: &Priced, reason: &Unpriced) {
+        let provider = match called {
+            Called::Model { provider, model, .. } => self.model_labels(priced, provider, model).0,
             Called::Tool { .. } | Called::Approval => Value::of(Symbol::EMPTY),
         };
         for code in words::UNPRICED {

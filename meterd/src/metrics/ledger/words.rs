@@ -3,6 +3,7 @@
 use budget::charge::{CallOutcome, Called};
 use budget::entry::Phase;
 use budget::{Action, Source};
+use pricing::usage::TokenTotals;
 use pricing::{Unpriced, Usage, UsageKey};
 
 /// `basis` of an amount computed from a price table.
@@ -107,7 +108,11 @@ pub(super) const fn unpriced(reason: &Unpriced) -> &'static str {
 
 /// Tokens of a call by disjoint `token_type`; usage that cannot be has none.
 pub(super) fn tokens(usage: &Usage) -> [(&'static str, u64); 5] {
-    let tokens = usage.tokens().unwrap_or_default();
+    by_type(&usage.tokens().unwrap_or_default())
+}
+
+/// The same of totals.
+pub(super) fn by_type(tokens: &TokenTotals) -> [(&'static str, u64); 5] {
     [
         ("input", tokens.input),
         ("cache_read", tokens.cache_read),

@@ -8,7 +8,7 @@ use budget::signal::CounterAt;
 use budget::window::Span;
 use budget::{
     Action, AdjustReason, Adjustment, Budget, Charge, Entry, Fact, Fraction, Limit, Priced, Ref, Scope, Source,
-    Subject, Unit, Window,
+    Subject, Turns, Unit, Window,
 };
 use pricing::cost::{Cost, TableRef};
 use pricing::{Attrs, Money, Quantity, Timestamp, Unpriced, Usage, UsageKey};
@@ -133,10 +133,13 @@ impl Feed {
             subject: charge.subject,
             called: charge.called,
             time: charge.time,
+            event_time: charge.time,
             reason: if before.is_none() { AdjustReason::Settled } else { AdjustReason::Repriced },
             before,
             priced: cost(scaled),
             delta: total.checked_sub(before.unwrap_or(Money::ZERO)).unwrap(),
+            turns: if before.is_none() { Turns::Priced } else { Turns::Not },
+            ceiling: None,
             run: None,
         })))
     }

@@ -109,7 +109,7 @@ fn the_document_as_sent_stays_and_the_status_is_overlaid() {
 
 /// `type=status/reason` of every condition.
 fn check_conditions(run: &Execution, kill: Option<&Kill>, now: &str, expected: &[&str]) {
-    let document = execution_document_with_kill(run, kill, at(now));
+    let document = execution_document_with_kill(run, kill, at(now), SETTLE_GRACE);
     let Some(Json::List(conditions)) = document.get("status").and_then(|status| status.get("conditions")) else {
         panic!("no conditions")
     };
@@ -163,7 +163,7 @@ fn conditions_follow_the_run() {
     let mut unpriced = with("CostFinal=False/Unpriced");
     unpriced.insert(2, "Unpriced=True/PriceMissing");
     check_conditions(&run, Some(&kill), "2026-05-10T10:36:00Z", &unpriced);
-    let json = execution_document_with_kill(&run, Some(&kill), at("2026-05-10T10:36:00Z")).to_json();
+    let json = execution_document_with_kill(&run, Some(&kill), at("2026-05-10T10:36:00Z"), SETTLE_GRACE).to_json();
     assert!(json.contains(r#""kill":{"id":"kill-9","state":"Acked","decidedAt":"2026-05-10T10:34:56Z","fencedAt":"2026-05-10T10:34:56Z","ackedAt":"2026-05-10T10:34:57Z","ackedBy":"stream","msToFence":0,"msToAck":1000,"attempts":0,"cause":"killed by ops: too slow","costAtDecisionUsd":0.5}"#), "{json}");
 }
 

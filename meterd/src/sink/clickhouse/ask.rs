@@ -23,15 +23,15 @@ struct Group {
     name_b: String,
     usd: i128,
     n_lines: u64,
-    n_model: u64,
-    n_tool: u64,
-    n_approval: u64,
+    n_model: i64,
+    n_tool: i64,
+    n_approval: i64,
     n_unpriced: i64,
-    t_input: u64,
-    t_cache_read: u64,
-    t_cache_write: u64,
-    t_output: u64,
-    t_reasoning: u64,
+    t_input: i64,
+    t_cache_read: i64,
+    t_cache_write: i64,
+    t_output: i64,
+    t_reasoning: i64,
 }
 
 impl Client {

@@ -46,15 +46,15 @@ pub(crate) struct EntryRow<'a> {
     reason: &'a str,
     cost_usd: i128,
     reported_cost_usd: Option<i128>,
-    model_calls: u64,
-    tool_calls: u64,
-    approvals: u64,
+    model_calls: i64,
+    tool_calls: i64,
+    approvals: i64,
     unpriced_calls: i64,
-    input_tokens: u64,
-    cache_read_tokens: u64,
-    cache_write_tokens: u64,
-    output_tokens: u64,
-    reasoning_tokens: u64,
+    input_tokens: i64,
+    cache_read_tokens: i64,
+    cache_write_tokens: i64,
+    output_tokens: i64,
+    reasoning_tokens: i64,
     usage: Vec<(&'static str, String)>,
     attributes: Vec<(&'a str, &'a str)>,
     price_table: &'a str,
@@ -243,6 +243,7 @@ impl<'a> EntryRow<'a> {
         self.price(&adjustment.priced);
         self.reason = match &adjustment.reason {
             AdjustReason::Operator { reason, .. } => reason,
+            AdjustReason::Superseded(_) if adjustment.priced.total().is_none() => self.reason,
             other => other.as_str(),
         };
         self.adjusts = adjustment.of;
