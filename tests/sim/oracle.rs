@@ -118,6 +118,8 @@ pub struct Oracle {
     pub unpriced: BTreeSet<u64>,
     pub by_id: BTreeMap<u64, First>,
     pub by_response: BTreeMap<u64, First>,
+    /// Earlier entries of responses that were forgotten and booked again. An index that was lost knows them again.
+    pub booked_before: BTreeMap<u64, BTreeSet<u64>>,
     pub counters: Counters,
     pub holds: BTreeMap<u64, Hold>,
     /// What stands for the prices that are missing, by entry.

@@ -192,9 +192,18 @@ impl World {
             && first.at < before
             && (booked || other(first.seq))
         {
+            self.oracle.booked_before.entry(response).or_default().insert(first.seq);
             self.oracle.by_response.remove(&response);
         }
+        let known_again = call.response.and_then(|response| self.oracle.booked_before.get(&response));
         let refused = match answer {
+            Some(Answer::Charges(answers))
+                if let [Booked::Duplicate { seq }] = &answers[..]
+                    && known_again.is_some_and(|before| before.contains(seq)) =>
+            {
+                return Ok(true);
+            }
+            None if known_again.is_some() && entries.is_empty() => return Ok(true),
             Some(Answer::Charges(answers)) => answers.iter().all(|answer| match answer {
                 Booked::TooOld => true,
                 // Its own id is forgotten, and its response was booked again since, or is known by what took the place of an estimate.
