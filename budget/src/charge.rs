@@ -241,6 +241,13 @@ impl Subject {
         }
     }
 
+    /// Shares its names with equal ones that were met lately: very many runs are for few agents.
+    pub(crate) fn share(&mut self) {
+        for name in [&mut self.agent, &mut self.team, &mut self.environment].into_iter().flatten() {
+            *name = pricing::text::shared(name);
+        }
+    }
+
     /// Would `fill_from(other)` change anything?
     #[must_use]
     pub fn lacks(&self, other: &Self) -> bool {

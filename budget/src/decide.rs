@@ -28,10 +28,9 @@ use crate::state::{State, Who};
 
 /// What somebody wants to happen. Dedup by event id is done before: a `Charge` that comes here is new.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "openings are rare beside charges, which are boxed")]
 pub enum Command {
     /// Open a run or update its description.
-    Open(Opened),
+    Open(Box<Opened>),
     /// End a run.
     End {
         /// The run.
@@ -250,11 +249,11 @@ impl TurnLeft {
 pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<Fact>) -> Verdict {
     let now = now.max(state.log_time());
     match command {
-        Command::Open(opened) => run::open(state, now, opened, facts),
+        Command::Open(opened) => run::open(state, now, *opened, facts),
         Command::End { execution, phase } => run::end(state, execution, phase, facts),
         Command::Charge(charge) => settle::charge(state, now, charge, facts),
         Command::Adjust(wish) => adjust::adjust(state, now, *wish, facts),
-        Command::Reserve(wish) => reserve::reserve(state, now, *wish, facts),
+        Command::Reserve(wish) => reserve::reserve(state, now, wish, facts),
         Command::Release { reservation } => reserve::release(state, &reservation, facts),
         Command::Extend { reservation, ttl_ms } => reserve::extend(state, now, &reservation, ttl_ms, facts),
         Command::Expire => reserve::expire(state, now, facts),

@@ -22,7 +22,7 @@ impl Ref {
     /// `namespace/name`.
     #[must_use]
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self { namespace: Arc::from(namespace), name: Arc::from(name) }
+        Self { namespace: pricing::text::shared(namespace), name: Arc::from(name) }
     }
 }
 

@@ -13,6 +13,7 @@ mod forget;
 mod hold;
 mod index;
 mod lift;
+mod numbers;
 mod run;
 mod tree;
 
@@ -383,7 +384,7 @@ impl State {
     }
 
     pub(crate) fn number(&self, id: &Ref) -> Option<u32> {
-        self.index.runs.get(id).copied()
+        self.index.runs.get(id, |number| self.run(number).is_some_and(|run| run.execution.id == *id))
     }
 
     pub(crate) fn run(&self, number: u32) -> Option<&Run> {

@@ -99,7 +99,7 @@ fn open(world: &mut World, run: usize, limits: Vec<Limit>, slice: Option<Slice>)
     let mut description = opened(name(run), Subject::default());
     description.parent = PARENT[run].map(name);
     description.budget = Some(own(run, limits, slice));
-    world.run(Command::Open(description)).0
+    world.run(Command::Open(Box::new(description))).0
 }
 
 fn put(world: &mut World, oracle: &Oracle, run: usize) {

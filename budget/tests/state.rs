@@ -67,7 +67,7 @@ fn one_decision_kills_a_bounded_number_of_runs_and_the_others_at_their_next_call
     world.run(Command::Apply(applied("Budget", budget("day", &[(Window::Day, "1")], Action::Terminate))));
     let runs = KILLS_PER_DECISION_MAX + 5;
     for run in 0..runs {
-        world.run(Command::Open(opened(run_ref(run), Subject::default())));
+        world.run(Command::Open(Box::new(opened(run_ref(run), Subject::default()))));
     }
     assert_eq!(world.state.live(), runs);
     let killed = |facts: &[Fact]| facts.iter().filter(|fact| matches!(fact, Fact::Killed { .. })).count();

@@ -194,7 +194,7 @@ impl Resource {
     #[must_use]
     pub fn command(&self, origin: Origin) -> Command {
         if let Self::Execution { opened, .. } = self {
-            return Command::Open(opened.as_ref().clone());
+            return Command::Open(opened.clone());
         }
         let meta = self.meta();
         Command::Apply(Applied {

@@ -3,6 +3,7 @@
 //! The fence is already in the ledger when anything here happens; a signal is a courtesy, at least once, idempotent by
 //! kill id. Never decides and never writes the ledger.
 
+mod counter;
 pub mod deliver;
 pub mod exceeded;
 pub mod joch;
@@ -15,11 +16,12 @@ pub mod webhook;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use budget::signal::{Cause, CounterAt};
+use budget::signal::Cause;
 use budget::{Entry, Fact, Ref};
 use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
+pub use self::counter::{Shown, amount, counter_json};
 use crate::follow::{Again, Handler};
 
 /// Signals that a slow stream may lag behind before it is told to start over from its last id.
@@ -217,47 +219,6 @@ pub fn cause_message(cause: &Cause) -> String {
             amount(counter.unit, counter.limit),
             unit_word(counter.unit)
         ),
-    }
-}
-
-/// A counter as the API shows it: budget, window, and in its unit limit, spent, held and what remains.
-#[must_use]
-pub fn counter_json(counter: &CounterAt) -> Value {
-    let remaining = (counter.limit - counter.spent - counter.held).max(0);
-    let mut fields = json!({
-        "name": counter.budget.name, "namespace": counter.budget.namespace, "source": source_word(counter.source),
-        "generation": counter.generation, "window": counter.window.as_str(), "unit": unit_word(counter.unit),
-        "windowStart": counter.span.start, "resetsAt": counter.span.end, "agent": counter.agent,
-    });
-    let suffix = match counter.unit {
-        budget::Unit::Usd => "Usd",
-        budget::Unit::Tokens => "Tokens",
-        budget::Unit::ToolCalls => "ToolCalls",
-        budget::Unit::ModelCalls => "ModelCalls",
-    };
-    if let Some(fields) = fields.as_object_mut() {
-        let figures =
-            [("limit", counter.limit), ("spent", counter.spent), ("held", counter.held), ("remaining", remaining)];
-        for (name, figure) in figures {
-            let text = amount(counter.unit, figure);
-            let value = match counter.unit {
-                budget::Unit::Usd => Value::String(text),
-                _ => u64::try_from(figure).map_or(Value::String(text), Value::from),
-            };
-            fields.insert(format!("{name}{suffix}"), value);
-        }
-    }
-    fields
-}
-
-/// An amount in its unit: dollars as an exact decimal, the rest as a count.
-#[must_use]
-pub fn amount(unit: budget::Unit, amount: i128) -> String {
-    match unit {
-        budget::Unit::Usd => {
-            pricing::Money::from_scaled(amount).map_or_else(|| "out of range".to_owned(), |m| m.to_string())
-        }
-        _ => amount.to_string(),
     }
 }
 

@@ -92,7 +92,8 @@ impl fmt::Display for Money {
         let one = ONE.unsigned_abs();
         let sign = if self.0 < 0 { "-" } else { "" };
         let whole = magnitude.checked_div(one).unwrap_or(0);
-        let mut fraction = magnitude.checked_rem(one).unwrap_or(0);
+        // Below 10^18: 64 bits hold it, and divide much faster.
+        let mut fraction = magnitude.checked_rem(one).and_then(|rest| u64::try_from(rest).ok()).unwrap_or(0);
         if fraction == 0 {
             return write!(f, "{sign}{whole}");
         }

@@ -51,8 +51,8 @@ pub fn pairs<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Err
     Ok(pairs.into_iter().map(|(key, value)| (key.0, value.0)).collect())
 }
 
-/// A text as a fact holds it, shared with one that this thread met lately.
-fn shared(text: &str) -> Arc<str> {
+/// A name as a fact holds it, shared with an equal one that this thread met lately.
+pub fn shared(text: &str) -> Arc<str> {
     if text.len() > NAME_BYTES_MAX {
         return Arc::from(text);
     }

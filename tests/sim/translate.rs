@@ -206,7 +206,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
         Act::Release { id } => Command::Release { reservation: reservation_id(*id) },
         Act::Extend { id, ttl_ms } => Command::Extend { reservation: reservation_id(*id), ttl_ms: *ttl_ms },
         Act::Expire => Command::Expire,
-        Act::Open { run, team, agent, parent, inherit, own } => Command::Open(Opened {
+        Act::Open { run, team, agent, parent, inherit, own } => Command::Open(Box::new(Opened {
             execution: run_ref(*run),
             subject: subject(*team, *agent),
             parent: parent.map(run_ref),
@@ -215,7 +215,7 @@ pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
             budget: own.as_ref().map(|own| budget(BudgetId::Own(*run), own)),
             route: None,
             document: None,
-        }),
+        })),
         Act::End { run, phase } => Command::End { execution: run_ref(*run), phase: *phase },
         Act::Kill { run } => Command::Kill { execution: run_ref(*run), reason: "sim".into(), by: "operator".into() },
         Act::Fence { kill } => Command::Fence { kill: kill_id(*kill) },

@@ -76,7 +76,7 @@ pub(crate) const PURE_CRATES: &[(&str, &[&str])] = &[
             "thiserror",
         ],
     ),
-    ("budget", &["jiff", "pricing", "rustc_hash", "serde", "thiserror"]),
+    ("budget", &["hashbrown", "jiff", "pricing", "rustc_hash", "serde", "thiserror"]),
 ];
 
 /// Rooms of the daemon that do no I/O either.

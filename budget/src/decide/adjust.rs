@@ -59,7 +59,7 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let Some(moved) = net.checked_sub(newest.total.unwrap_or(Money::ZERO)) else { return Verdict::OutOfRange };
     let booking = Booking { state, now, time, run, moved: adjust.reason.moved(moved), adjusts: true };
     let call = &adjust.charge.subject;
-    let who = Who { number: Some(number), run, subject: &run.execution.subject, call, above: run.parent };
+    let who = Who::call(Some(number), run, &run.execution.subject, call, run.parent);
     let Some(effects) = booking.effects(Some(number), who, None) else { return Verdict::OutOfRange };
     let turns = match (open, adjust.priced.total()) {
         (true, Some(_)) => Turns::Priced,

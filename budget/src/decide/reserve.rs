@@ -21,7 +21,7 @@ use crate::scope::Ref;
 use crate::state::{Bound, Run, Who};
 
 /// Grants or refuses; what is seen again is answered as the first time.
-pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut Vec<Fact>) -> Verdict {
+pub(super) fn reserve(state: &State, now: Timestamp, wish: Box<Reserve>, facts: &mut Vec<Fact>) -> Verdict {
     let known = state.reservation(&wish.id);
     #[cfg(feature = "mistakes")]
     let known = known.filter(|known| !made(Mistake::DeniedThenGranted) || known.standing != Standing::Denied);
@@ -41,7 +41,7 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     };
     let (subject, call) = subjects(run, &wish.subject);
     let above = state.above_of(run, &wish.execution, wish.parent.as_ref());
-    let who = Who { number, run, subject: &subject, call: &call, above };
+    let who = Who::call(number, run, &subject, &call, above);
     let per_call = state.per_call(who);
     let asked = asked(state, who, &wish, per_call.as_ref().map(|(_, limit)| *limit));
     let denial = fence(run).or_else(|| match (state.turn_left(&run.execution), asked) {
@@ -57,14 +57,14 @@ pub(super) fn reserve(state: &State, now: Timestamp, wish: Reserve, facts: &mut 
     });
     let (Ok(amounts) | Err(amounts)) = asked;
     let expires_at = wish.expires_at(now);
-    let (id, body) = (wish.id, wish.body);
+    let Reserve { id, body, execution, subject, parent, .. } = *wish;
     facts.extend(opening.map(|opening| Fact::Opened(Box::new(opening))));
     facts.push(Fact::Reserved(Reserved {
         id,
         body,
-        execution: wish.execution,
-        subject: wish.subject,
-        parent: wish.parent,
+        execution,
+        subject,
+        parent,
         asked: amounts,
         expires_at,
         generation: state.limits().generation,

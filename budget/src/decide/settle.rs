@@ -68,14 +68,14 @@ pub(super) fn charge(state: &State, now: Timestamp, mut charge: Box<Charge>, fac
     }
     find_claim(state, &mut charge);
     let above = state.above_of(run, &charge.execution, charge.parent.as_ref());
-    let who = Who { number, run, subject: &subject, call: &charge.subject, above };
+    let who = Who::call(number, run, &subject, &charge.subject, above);
     charge.ceiling = unpriced::ceiling(state, who, &charge);
     let credits = charge.priced.cost().map_or_else(Vec::new, |cost| allowance::credits(state, cost));
     let net = credits.last().map(|credit| credit.after.total);
     let moved = charge.moved();
     let moved = Moved { cost: net.unwrap_or(moved.cost), ..moved };
     let booking = Booking { state, now, time: charge.window_time(), run, moved, adjusts: false };
-    let who = Who { number, run, subject: &subject, call: &charge.subject, above };
+    let who = Who::call(number, run, &subject, &charge.subject, above);
     let Some(effects) = booking.effects(number, who, charge.parent.as_ref()) else { return Verdict::OutOfRange };
     let cost = net.or(charge.price());
     let execution = charge.execution.clone();

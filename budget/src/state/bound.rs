@@ -31,6 +31,8 @@ pub(crate) struct Who<'a, 'c> {
     pub(crate) subject: &'c Subject,
     /// The call's subject.
     pub(crate) call: &'c Subject,
+    /// The call's subject is the run's.
+    same: bool,
     /// The run above, also where the call is the first to name it.
     pub(crate) above: Option<u32>,
 }
@@ -66,7 +68,20 @@ impl<'a> Who<'a, 'a> {
     /// A run that makes no call.
     pub(crate) fn run(number: u32, run: &'a Run) -> Self {
         let subject = &run.execution.subject;
-        Self { number: Some(number), run, subject, call: subject, above: run.parent }
+        Self { number: Some(number), run, subject, call: subject, same: true, above: run.parent }
+    }
+}
+
+impl<'a, 'c> Who<'a, 'c> {
+    /// A call of a run.
+    pub(crate) fn call(
+        number: Option<u32>,
+        run: &'a Run,
+        subject: &'c Subject,
+        call: &'c Subject,
+        above: Option<u32>,
+    ) -> Self {
+        Self { number, run, subject, call, same: std::ptr::eq(subject, call) || subject == call, above }
     }
 }
 
@@ -77,7 +92,7 @@ impl State {
         each_own(who.run, who.call, 0, &mut each);
         let run_class = self.class_of(who, who.subject);
         self.each_row(who, &run_class.run, true, &mut each);
-        if who.call == who.subject {
+        if who.same {
             self.each_row(who, &run_class.shared, false, &mut each);
         } else {
             let class = self.class_of(who, who.call);
@@ -118,8 +133,9 @@ impl State {
     fn class_of<'a>(&'a self, who: Who<'_, '_>, subject: &Subject) -> Cow<'a, Class> {
         let limits = &self.truth.limits;
         let run = who.run;
+        let own = &run.execution.subject;
         if let Some(number) = who.number
-            && *subject == run.execution.subject
+            && (std::ptr::eq(subject, own) || (who.same && std::ptr::eq(who.subject, own)) || *subject == *own)
             && run.bound_at == limits.generation
             && let Some(class) = self.index.class_of_run(number)
         {

@@ -41,7 +41,7 @@ impl State {
             class = Some(self.index.class_number(limits, key, make));
         }
         let mut rows = std::mem::take(&mut self.index.scratch);
-        let who = Who { number: Some(number), run, subject, call, above: run.parent };
+        let who = Who::call(Some(number), run, subject, call, run.parent);
         self.each_bound(who, |bound| rows.push(bound.held_row()));
         for HeldRow { at, unit, window, whole_run, up } in rows.drain(..) {
             let delta = moved.unit(unit);

@@ -42,7 +42,7 @@ impl State {
         }
         if self.is_covered(charge) {
             let id = charge.claim.as_ref().map(|claim| &claim.reservation);
-            let Some(at) = id.and_then(|id| self.index.reservations.get(id)).copied() else { return };
+            let Some(at) = id.and_then(|id| self.place_of(id)) else { return };
             if let Some(found) = self.truth.reservations.get_mut(at) {
                 found.unpriced = found.unpriced.saturating_add(1);
             }

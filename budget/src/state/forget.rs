@@ -71,7 +71,8 @@ impl State {
     }
 
     pub(super) fn forget(&mut self, execution: &Ref) {
-        let Some(number) = self.index.runs.remove(execution) else { return };
+        let Some(number) = self.number(execution) else { return };
+        self.index.runs.remove(execution, |known| known == number);
         self.index.live.remove(&number);
         self.index.set_class(number, None);
         self.truth.processes.remove(&number);

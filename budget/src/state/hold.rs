@@ -113,7 +113,13 @@ impl State {
     /// One reservation by id.
     #[must_use]
     pub fn reservation(&self, id: &str) -> Option<&Reservation> {
-        self.truth.reservations.get(*self.index.reservations.get(id)?)
+        self.truth.reservations.get(self.place_of(id)?)
+    }
+
+    /// The place of the reservation of an id.
+    pub(super) fn place_of(&self, id: &str) -> Option<u32> {
+        let all = &self.truth.reservations;
+        self.index.reservations.get(id, |place| all.get(place).is_some_and(|found| *found.id == *id))
     }
 
     /// The run of a reservation.
@@ -177,7 +183,9 @@ impl State {
         };
         let until = reservation.until;
         let place = self.truth.reservations.insert(reservation);
-        self.index.reservations.insert(Arc::clone(&reserved.id), place);
+        let all = &self.truth.reservations;
+        let same = |known: u32| known != place && all.get(known).is_some_and(|found| found.id == reserved.id);
+        self.index.reservations.insert(&*reserved.id, place, same);
         if denied {
             self.retire(place);
         } else {
@@ -193,7 +201,7 @@ impl State {
 
     /// Takes what a charge used off its hold; with `last` the rest as well.
     pub(super) fn take_off(&mut self, now: Timestamp, seq: u64, id: &str, moved: &Moved, last: bool) {
-        let Some(place) = self.index.reservations.get(id).copied() else { return };
+        let Some(place) = self.place_of(id) else { return };
         let Some(found) = self.truth.reservations.get_mut(place).filter(|found| found.is_held()) else { return };
         found.spent = plus(found.spent, moved.cost);
         if last {
@@ -212,7 +220,7 @@ impl State {
 
     /// Notes the charge that came for a reservation which was over: another source may know the same call.
     pub(super) fn settled_late(&mut self, seq: u64, id: &str) {
-        let place = self.index.reservations.get(id).copied();
+        let place = self.place_of(id);
         if let Some(found) =
             place.and_then(|place| self.truth.reservations.get_mut(place)).filter(|found| found.settled_by == 0)
         {
@@ -221,7 +229,7 @@ impl State {
     }
 
     pub(super) fn resolved(&mut self, now: Timestamp, seq: u64, id: &str, standing: Standing) {
-        let Some(place) = self.index.reservations.get(id).copied() else { return };
+        let Some(place) = self.place_of(id) else { return };
         let run = self.truth.reservations.get(place).map(|found| found.run);
         self.resolve(now, place, standing);
         if let Some(run) = run.and_then(|run| self.run_mut(run)) {
@@ -230,7 +238,7 @@ impl State {
     }
 
     pub(super) fn extended(&mut self, id: &str, expires_at: Timestamp) {
-        let Some(place) = self.index.reservations.get(id).copied() else { return };
+        let Some(place) = self.place_of(id) else { return };
         let Some(found) = self.truth.reservations.get_mut(place).filter(|found| found.is_held()) else { return };
         self.index.expiries.remove(&(found.until, place));
         found.until = expires_at;
@@ -280,7 +288,7 @@ impl State {
         let forgotten = reservations.all.get_mut(self::place(oldest)).and_then(Option::take);
         reservations.free.push(oldest);
         if let Some(forgotten) = forgotten {
-            self.index.reservations.remove(&forgotten.id);
+            self.index.reservations.remove(&*forgotten.id, |known| known == oldest);
         }
     }
 
@@ -289,7 +297,7 @@ impl State {
         let mut rows = std::mem::take(&mut self.index.held_rows);
         if let Some(run) = self.run(number) {
             let subject = &run.execution.subject;
-            let who = Who { number: Some(number), run, subject, call: call.unwrap_or(subject), above: run.parent };
+            let who = Who::call(Some(number), run, subject, call.unwrap_or(subject), run.parent);
             self.each_bound(who, |bound| {
                 if part.takes(&bound) {
                     rows.push(bound.held_row());

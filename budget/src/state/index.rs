@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use super::Truth;
 use super::hold::HeldRow;
+use super::numbers::Numbers;
 use crate::limits::{Class, ClassKey, Limits};
 use crate::scope::Ref;
 
@@ -17,7 +18,8 @@ const NONE: u32 = u32::MAX;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Index {
-    pub(super) runs: FxHashMap<Ref, u32>,
+    /// Runs by id.
+    pub(super) runs: Numbers,
     kills: FxHashMap<Arc<str>, usize>,
     /// Kills that are not closed.
     pub(super) open_kills: BTreeSet<usize>,
@@ -34,7 +36,7 @@ pub(super) struct Index {
     /// The newest adjustment of each charge that the state remembers one of.
     pub(super) adjusted: FxHashMap<u64, u64>,
     /// Reservations by id.
-    pub(super) reservations: FxHashMap<Arc<str>, u32>,
+    pub(super) reservations: Numbers,
     /// Live reservations by the time at which they expire.
     pub(super) expiries: BTreeSet<(Timestamp, u32)>,
     /// Rows that reservations have, and their number.
@@ -71,7 +73,7 @@ impl Index {
         for (number, reservation) in (0_u32..).zip(&truth.reservations.all) {
             let Some(reservation) = reservation else { continue };
             if !reservation.is_cover() {
-                index.reservations.insert(Arc::clone(&reservation.id), number);
+                index.reservations.insert(&*reservation.id, number, |_| false);
             }
             if reservation.is_held() {
                 index.expiries.insert((reservation.until, number));
@@ -86,8 +88,9 @@ impl Index {
         index
     }
 
+    /// A run of an id that is not known yet.
     pub(super) fn add_run(&mut self, number: u32, id: &Ref) {
-        self.runs.insert(id.clone(), number);
+        self.runs.insert(id, number, |_| false);
         self.live.insert(number);
         self.of_run.push(NONE);
     }

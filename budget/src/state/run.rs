@@ -80,9 +80,13 @@ impl RunCounter {
 impl Run {
     /// A run as its opening says; the parent is linked by whoever knows the other runs.
     pub(crate) fn open(opened: &Opened, at: Timestamp) -> Self {
+        let mut subject = opened.subject.clone();
+        subject.share();
+        let mut id = opened.execution.clone();
+        id.namespace = pricing::text::shared(&id.namespace);
         let execution = Execution {
-            id: opened.execution.clone(),
-            subject: opened.subject.clone(),
+            id,
+            subject,
             parent: None,
             conversation: opened.conversation.clone(),
             phase: Phase::Pending,

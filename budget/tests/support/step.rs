@@ -112,7 +112,7 @@ fn open(name: &str, words: &[&str]) -> Fallible<Command> {
         let words: Vec<&str> = own.iter().map(String::as_str).collect();
         run.budget = Some(budget("own", name, &words)?);
     }
-    Ok(Command::Open(run))
+    Ok(Command::Open(Box::new(run)))
 }
 
 /// `charge run $1.5|unpriced [tool[=n]|approval] [in=n] [out=n] [time=…] [agent=…] …`

@@ -1,7 +1,9 @@
 //! How answers are written: JSON, or YAML where the caller asks for it. Digits are kept exactly either way.
 
+use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use serde::Serialize;
 
 use crate::resource::print::Json;
 use crate::server::body::header_text;
@@ -32,9 +34,18 @@ impl Form {
     }
 }
 
+/// An answer in JSON, written once: for those that are given very often.
+pub(super) fn json(status: StatusCode, answer: &impl Serialize) -> Response {
+    let mut text = Vec::with_capacity(1_024);
+    // Texts and numbers alone, into memory: nothing of it can fail.
+    let _ = serde_json::to_writer(&mut text, answer);
+    typed(status, "application/json", text)
+}
+
 /// A text of a content type.
-pub(super) fn typed(status: StatusCode, content_type: &'static str, text: impl Into<axum::body::Body>) -> Response {
-    let mut response = (status, text.into()).into_response();
+pub(super) fn typed(status: StatusCode, content_type: &'static str, text: impl Into<Body>) -> Response {
+    let mut response = Response::new(text.into());
+    *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }

@@ -65,7 +65,7 @@ pub(super) async fn put(
     if let Some(agent) = &opened.subject.agent {
         caller.0.agent(Some(agent))?;
     }
-    match app.meter.command(Command::Open(opened)).await? {
+    match app.meter.command(Command::Open(Box::new(opened))).await? {
         Verdict::AlreadyEnded(phase) => return Err(ended(&namespace, &name, phase)),
         Verdict::NothingToSlice => return Err(nothing_to_slice(&namespace, &name)),
         _ => {}

@@ -13,20 +13,20 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use budget::reservation::{Amounts, Standing};
-use budget::signal::CounterAt;
 use budget::{Command, Denial, Verdict};
-use pricing::Timestamp;
+use pricing::{Money, Timestamp};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::App;
-use super::answer::typed;
+use super::answer::{json, typed};
 use super::caller::Caller;
 use super::extract::Path;
 use crate::event::charge::{charge, reported};
 use crate::meter::{Booked, Held, Settled};
 use crate::server::body::read as read_body;
 use crate::server::problem::Problem;
-use crate::signal::{amount, cause_message, counter_json};
+use crate::signal::{Shown, amount, cause_message, counter_json};
 
 pub(super) use self::read::{get, list};
 
@@ -50,7 +50,18 @@ fn answer(app: &App, id: &str, held: &Held, asked: &body::Asked<'_>) -> Result<R
     match &held.verdict {
         Verdict::Granted { asked, expires_at, standing, again } => {
             let status = if *again { StatusCode::OK } else { StatusCode::CREATED };
-            Ok(typed(status, JSON, granted(id, asked, *expires_at, *standing, &held.counters).to_string()))
+            let granted = Granted {
+                id,
+                decision: "allow",
+                state: standing.as_str(),
+                held_usd: asked.usd,
+                held_tokens: asked.tokens,
+                held_tool_calls: asked.tool_calls,
+                held_model_calls: asked.model_calls,
+                expires_at: *expires_at,
+                budgets: held.counters.iter().map(Shown).collect(),
+            };
+            Ok(json(status, &granted))
         }
         Verdict::Refused { denial, asked: requested, .. } => {
             let mut decision = denied(id, denial, requested);
@@ -69,18 +80,18 @@ fn answer(app: &App, id: &str, held: &Held, asked: &body::Asked<'_>) -> Result<R
 }
 
 /// A grant as the API shows it.
-pub(super) fn granted(
-    id: &str,
-    asked: &Amounts,
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Granted<'a> {
+    id: &'a str,
+    decision: &'a str,
+    state: &'a str,
+    held_usd: Money,
+    held_tokens: u64,
+    held_tool_calls: u32,
+    held_model_calls: u32,
     expires_at: Timestamp,
-    standing: Standing,
-    counters: &[CounterAt],
-) -> Value {
-    json!({
-        "id": id, "decision": "allow", "state": standing.as_str(), "heldUsd": asked.usd, "heldTokens": asked.tokens,
-        "heldToolCalls": asked.tool_calls, "heldModelCalls": asked.model_calls, "expiresAt": expires_at,
-        "budgets": counters.iter().map(counter_json).collect::<Vec<Value>>(),
-    })
+    budgets: Vec<Shown<'a>>,
 }
 
 /// A denial as the API shows it: everything that an agent needs to act on it. Never to be tried again as it is.
@@ -187,7 +198,7 @@ pub(super) async fn settle(
     settled_answer(&id, &settled, cost)
 }
 
-fn settled_answer(id: &str, settled: &Settled, cost: Option<pricing::Money>) -> Result<Response, Problem> {
+fn settled_answer(id: &str, settled: &Settled, cost: Option<Money>) -> Result<Response, Problem> {
     let Settled { booked, execution, held, standing, late } = settled;
     let (status, fenced) = match booked {
         Booked::Accepted { fenced, .. } if cost.is_none() => ("quarantined", *fenced),
@@ -204,15 +215,25 @@ fn settled_answer(id: &str, settled: &Settled, cost: Option<pricing::Money>) -> 
             return Err(Problem::bad_request("too_old", "ids of that time are forgotten").at("/event/time"));
         }
     };
-    let mut flags = Vec::new();
-    if *late && status != "duplicate" {
-        flags.push("late");
-    }
-    let answer = json!({
-        "id": id, "status": status, "state": standing.as_str(), "cost_usd": cost, "heldUsd": held.usd,
-        "execution": execution.name, "namespace": execution.namespace, "flags": flags, "fenced": fenced,
-    });
-    Ok(typed(StatusCode::OK, JSON, answer.to_string()))
+    let flags: &[&str] = if *late && status != "duplicate" { &["late"] } else { &[] };
+    let (state, held_usd, execution, namespace) = (standing.as_str(), held.usd, &execution.name, &execution.namespace);
+    let answer = SettledAnswer { id, status, state, cost_usd: cost, held_usd, execution, namespace, flags, fenced };
+    Ok(json(StatusCode::OK, &answer))
+}
+
+/// A settlement as the API shows it.
+#[derive(Serialize)]
+struct SettledAnswer<'a> {
+    id: &'a str,
+    status: &'a str,
+    state: &'a str,
+    cost_usd: Option<Money>,
+    #[serde(rename = "heldUsd")]
+    held_usd: Money,
+    execution: &'a str,
+    namespace: &'a str,
+    flags: &'a [&'a str],
+    fenced: bool,
 }
 
 /// Gives a reservation back: 200, also when it was given back before; 409 when something else became of it.

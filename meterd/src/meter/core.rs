@@ -129,7 +129,7 @@ impl Core {
                 Answer::Charges(booked.collect())
             }
             Ask::Command(command) => Answer::Command(self.command(*command)),
-            Ask::Reserve(wish) => Answer::Reserve(self.reserve(*wish)),
+            Ask::Reserve(wish) => Answer::Reserve(self.reserve(wish)),
             Ask::Settle(charge) => Answer::Settle(self.settle(*charge)),
         }
     }

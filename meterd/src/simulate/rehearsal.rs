@@ -59,7 +59,7 @@ impl Rehearsal {
             Fact::Opened(opened) => {
                 // A run's own limits are not what is asked about.
                 let opened = Opened { budget: None, document: None, ..(**opened).clone() };
-                self.carry_out(now, Command::Open(opened));
+                self.carry_out(now, Command::Open(Box::new(opened)));
             }
             Fact::Ended { execution, phase } => {
                 self.carry_out(now, Command::End { execution: execution.clone(), phase: *phase });

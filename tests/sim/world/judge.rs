@@ -206,18 +206,19 @@ impl World {
             None if known_again.is_some() && entries.is_empty() => return Ok(true),
             Some(Answer::Charges(answers)) => answers.iter().all(|answer| match answer {
                 Booked::TooOld => true,
-                // Its own id is forgotten, and its response was booked again since, or is known by what took the place of an estimate.
+                // Its own id is forgotten, with what it said then, and its response was told of again since.
                 Booked::Duplicate { seq } => {
                     let first = call.response.and_then(|response| self.oracle.by_response.get(&response));
                     let own = self.oracle.by_id.get(&call.id);
-                    own.is_some_and(|own| own.at < before) && first.is_some_and(|first| first.seq == *seq)
+                    own.is_some_and(|own| own.at < before && (own.seq != *seq || own.body != call.body))
+                        && first.is_some_and(|first| first.seq == *seq)
                 }
                 _ => false,
             }),
             _ => {
                 let superseded = entries.first().is_some_and(|entry| is_call_of(entry, call.id));
-                let forgotten = self.oracle.by_id.get(&call.id).is_none_or(|own| own.at < before);
-                call.time < before && !booked && !superseded && forgotten
+                let known = self.oracle.by_id.get(&call.id).is_some_and(|own| own.at >= before);
+                call.time < before && !booked && !superseded && !known
             }
         };
         if refused && call.time >= before {

@@ -57,7 +57,7 @@ async fn carry_out(app: &App, caller: &Caller, run: RunEvent) -> Result<(), Prob
     let command = match run {
         RunEvent::Started { execution, agent, parent } => {
             caller.0.may_charge(&execution.namespace, &execution.name, agent.as_deref())?;
-            Command::Open(Opened {
+            Command::Open(Box::new(Opened {
                 execution,
                 subject: Subject { agent, ..Subject::default() },
                 parent,
@@ -66,7 +66,7 @@ async fn carry_out(app: &App, caller: &Caller, run: RunEvent) -> Result<(), Prob
                 budget: None,
                 route: None,
                 document: None,
-            })
+            }))
         }
         RunEvent::Ended { execution, phase } => {
             let agent = app.view.read_fresh(|state| state.execution(&execution)?.subject.agent.clone()).await;

@@ -35,10 +35,10 @@ pub struct Settled {
 
 impl Core {
     /// Lets expire what is due, then grants or refuses.
-    pub(super) fn reserve(&mut self, wish: Reserve) -> Held {
+    pub(super) fn reserve(&mut self, wish: Box<Reserve>) -> Held {
         self.expire();
         let execution = wish.execution.clone();
-        let verdict = self.command(Command::Reserve(Box::new(wish)));
+        let verdict = self.command(Command::Reserve(wish));
         let now = self.log_time(self.clock.now());
         let counters = allowance(&self.state, now, &execution).map(|allowance| allowance.counters);
         Held { verdict, counters: counters.unwrap_or_default() }

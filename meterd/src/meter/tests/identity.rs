@@ -135,7 +135,7 @@ async fn log_time_strictly_increases_under_a_clock_that_jumps_back() {
         place.clock.set(later(nanos));
         meter.book_one(call(&format!("e-{n}"), "run")).await;
         let open = crate::event::charge::tests::sample::opened(&format!("run-{n}"), None);
-        meter.handle.command(Command::Open(open)).await.unwrap();
+        meter.handle.command(Command::Open(Box::new(open))).await.unwrap();
     }
     meter.stop().await.unwrap();
     let times: Vec<Timestamp> = place.entries().iter().map(|entry| entry.at).collect();

@@ -82,7 +82,7 @@ async fn take(meter: &Meter, place: &Place, step: Step) {
     let command = match step {
         Step::Open(number, limit) => {
             let limit = limit.map(|limit| own_budget(&name(number), &format!("0.{limit:03}")));
-            Command::Open(opened(&name(number), limit))
+            Command::Open(Box::new(opened(&name(number), limit)))
         }
         Step::Call(number, id) => {
             let booked = meter.book_one(call(&format!("e-{id}"), &name(number))).await;

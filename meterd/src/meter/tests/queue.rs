@@ -34,7 +34,7 @@ async fn a_full_queue_refuses_at_once_and_books_nothing_of_it() {
     meter.filled(4).await;
     assert_eq!(handle.depth(), (4, 4));
     assert_eq!(handle.book(calls(6..7)).await, Err(Refused::Full));
-    assert_eq!(handle.command(Command::Open(opened("other", None))).await, Err(Refused::Full));
+    assert_eq!(handle.command(Command::Open(Box::new(opened("other", None)))).await, Err(Refused::Full));
     assert_eq!(handle.book(calls(0..5)).await, Err(Refused::TooMany));
     drop(gate);
     for (booked, events) in [(first, 1), (second, 2), (third, 1)] {
@@ -60,7 +60,7 @@ async fn the_daemons_own_commands_wait_for_room() {
     meter.filled(1).await;
     let waits = tokio::spawn({
         let handle = handle.clone();
-        async move { handle.command_when_room(Command::Open(opened("other", None))).await }
+        async move { handle.command_when_room(Command::Open(Box::new(opened("other", None)))).await }
     });
     tokio::task::yield_now().await;
     assert!(!waits.is_finished());

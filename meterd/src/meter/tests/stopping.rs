@@ -24,7 +24,7 @@ async fn a_stop_works_off_what_is_queued_and_refuses_the_rest() {
     handle.stop();
     assert_eq!(handle.stopped(), Some(Refused::Stopped));
     assert_eq!(handle.book(vec![call("late", "run")]).await, Err(Refused::Stopped));
-    assert_eq!(handle.command_when_room(Command::Open(opened("late", None))).await, Err(Refused::Stopped));
+    assert_eq!(handle.command_when_room(Command::Open(Box::new(opened("late", None)))).await, Err(Refused::Stopped));
     drop(gate);
     for booked in queued {
         assert!(matches!(booked.await.unwrap().unwrap()[..], [Booked::Accepted { .. }]));

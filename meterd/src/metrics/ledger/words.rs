@@ -80,6 +80,11 @@ pub(in crate::metrics) fn budget(source: Source, name: &str) -> Option<String> {
     }
 }
 
+/// Has a budget of this source series of its own?
+pub(in crate::metrics) const fn has_series(source: Source) -> bool {
+    matches!(source, Source::Budget | Source::Agent)
+}
+
 /// Every `reason` why usage has no price.
 pub(super) const UNPRICED: [&str; 8] = [
     "unknown_provider",
