@@ -139,8 +139,13 @@ pub enum Command {
         /// The process.
         process: Process,
     },
-    /// Runs that ended before this time leave the state, as far as nothing can come for them any more.
+    /// Runs that ended, or were put to rest, before this time leave the state, as far as nothing can come for them any more.
     Forget {
+        /// The time.
+        before: Timestamp,
+    },
+    /// Runs that are not over are put to rest when nothing has named them since this time and nothing is open for them.
+    Rest {
         /// The time.
         before: Timestamp,
     },
@@ -279,6 +284,7 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
         }
         Command::Register { execution, process } => run::register(state, execution, process, facts),
         Command::Forget { before } => run::forget(state, before, facts),
+        Command::Rest { before } => run::rest(state, before, facts),
         Command::Follow { execution } => slice::follow_on(state, now, &execution, facts),
     }
 }

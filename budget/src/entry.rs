@@ -184,8 +184,13 @@ pub enum Fact {
         /// When it expires now.
         expires_at: Timestamp,
     },
-    /// Runs that ended long ago left the state; what they cost stays in the ledger.
+    /// Runs that ended long ago, or have rested for so long, left the state; what they cost stays in the ledger.
     Forgotten {
+        /// The runs.
+        executions: Vec<Ref>,
+    },
+    /// Runs that are not over, and that nothing has named for long: the next entry that names one wakes it.
+    Rested {
         /// The runs.
         executions: Vec<Ref>,
     },

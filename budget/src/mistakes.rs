@@ -76,6 +76,14 @@ mistakes! {
     ClockFollowed: "a clock that jumps is believed at once",
     TurnNeverUsedUp: "the last turn of a run has no allowance",
     BoundsNotKept: "a delivery that is repeated takes along what came since",
+    DamagedIndexLeftOut: "a damaged file of the index is dropped instead of being made again",
+    ForgottenEarly: "a run is forgotten after half of its time",
+    ForgottenWithItsKill: "a run is forgotten although its kill is open",
+    ForgottenInTheTree: "a run is forgotten although there are runs below it",
+    PackedCutShort: "the packed copy of a segment lacks its end",
+    RemovedBeforePacked: "a segment is removed before its packed copy has its name for good",
+    PackedUnsaid: "readers go on with a segment that was packed and removed",
+    RestedAwake: "a run that rests is not woken by what comes next",
 }
 
 thread_local! {

@@ -90,6 +90,8 @@ pub struct Execution {
     pub started_at: Timestamp,
     /// Ended.
     pub completed_at: Option<Timestamp>,
+    /// At rest since then: it is not over, and nothing has named it for long.
+    pub rested_at: Option<Timestamp>,
     /// Own cost.
     pub cost: Money,
     /// Own cost and that of every run below it.

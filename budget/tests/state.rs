@@ -266,20 +266,27 @@ fn runs_that_ended_long_ago_are_forgotten_unless_something_may_come_for_them() {
     let later = world.state.log_time().saturating_add(1);
     assert_eq!(world.run(Command::Forget { before: Timestamp::default() }), (Verdict::Unchanged, Vec::new()));
     let (verdict, facts) = world.run(Command::Forget { before: later });
-    // Of those that are over: 4 has a call without a price.
-    let executions = [0, 1, 2, 5].map(run_ref).to_vec();
+    // Of those that are over: 4 has a call without a price, and below 0 is a run that goes on.
+    let executions = [1, 2, 5].map(run_ref).to_vec();
     assert_eq!((verdict, facts), (Verdict::Done, vec![Fact::Forgotten { executions }]));
     let known: Vec<usize> = (0..8).filter(|run| world.state.execution(&run_ref(*run)).is_some()).collect();
-    assert_eq!((known, world.state.forgotten(), world.state.live()), (vec![3, 4, 6, 7], 4, 3));
+    assert_eq!((known, world.state.forgotten(), world.state.live()), (vec![0, 3, 4, 6, 7], 3, 3));
     assert!(world.state.kill(&kill).is_none(), "a kill goes with its run");
     assert_eq!((world.state.kills().count(), world.state.open_kills().count()), (1, 1));
     assert_eq!(world.run(Command::Forget { before: later }).0, Verdict::Unchanged);
-    // The child of a forgotten run goes on; a run of a forgotten name is a new one.
+    // What the child spends still counts above it; a run of a forgotten name is a new one.
     pay(&mut world, 6, "1");
-    pay(&mut world, 0, "5");
     pay(&mut world, 5, "5");
     assert!(world.state.execution(&run_ref(5)).unwrap().kill.is_none());
-    assert_eq!(world.state.execution(&run_ref(6)).unwrap().subtree_cost, usd("3"));
+    assert_eq!(world.state.execution(&run_ref(0)).unwrap().subtree_cost, usd("4"));
+    // Once nothing is below it, it goes as well; the leaves go first.
+    world.run(Command::End { execution: run_ref(6), phase: Phase::Succeeded });
+    let before = world.state.log_time().saturating_add(1);
+    for run in [6, 0] {
+        let executions = vec![run_ref(run)];
+        assert_eq!(world.run(Command::Forget { before }).1, vec![Fact::Forgotten { executions }]);
+    }
+    pay(&mut world, 0, "5");
     assert_eq!(world.state.execution(&run_ref(0)).unwrap().cost, usd("5"));
     world.check_replay();
 }

@@ -94,8 +94,10 @@ pub enum UnixSocket {
 pub struct Ledger {
     /// Closed segments are packed after so long.
     pub pack_after: Duration,
-    /// Runs leave the state so long after their end.
+    /// Runs leave the state so long after their end, or at rest.
     pub forget_runs_after: Duration,
+    /// Runs that nobody ends are put to rest when nothing has named them for so long.
+    pub rest_runs_after: Duration,
     /// Room on the disk that only what ends or settles something may use.
     pub reserve_bytes: usize,
 }
@@ -190,6 +192,7 @@ impl Default for Config {
             ledger: Ledger {
                 pack_after: Duration::from_secs(90 * 86_400),
                 forget_runs_after: Duration::from_secs(90 * 86_400),
+                rest_runs_after: Duration::from_secs(35 * 86_400),
                 reserve_bytes: 8_388_608,
             },
             prices: Prices {

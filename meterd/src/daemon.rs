@@ -278,6 +278,7 @@ fn restore(config: &Config, dir: &DataDir, clock: &Clock) -> Result<meter::Resto
         pack_after: Some(config.ledger.pack_after),
         // An event that is not too old may still come for it.
         forget_after: Some(config.ledger.forget_runs_after.max(config.ingest.dedup_horizon)),
+        rest_after: Some(config.ledger.rest_runs_after.max(config.ingest.dedup_horizon)),
         reserve_bytes: config.ledger.reserve_bytes as u64,
     };
     told_of(&restored);

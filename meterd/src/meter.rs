@@ -133,7 +133,7 @@ fn run(core: &mut Core, queue: &mut queue::Receiver, shared: &queue::Shared) -> 
         for (reply, answer) in pending {
             reply.send(answer);
         }
-        core.keep_house()?;
+        core.keep_house().inspect_err(|error| shared.fail(error))?;
     }
     core.close()
 }

@@ -117,10 +117,10 @@ impl SimDisk {
         inner.room = bytes.map_or(u64::MAX, |bytes| inner.used().saturating_add(bytes));
     }
 
-    /// Changes a byte of a file behind everybody's back, for good; where. `None` when there is none there.
+    /// Changes a byte of a file behind everybody's back, for good as far as it is on the disk; where. `None` when there is none there.
     pub fn flip(&self, prng: &mut Prng, path: &Path, within: Range<usize>) -> Option<usize> {
         let node = self.inner_node(path)?;
-        let len = self.inner().nodes[node].durable.len();
+        let len = self.inner().nodes[node].live.len();
         let end = within.end.min(len);
         let at = within.start + prng.index(end.checked_sub(within.start)?.max(1));
         (at < len).then(|| self.flip_back(path, at)).map(|()| at)
@@ -133,8 +133,17 @@ impl SimDisk {
         if let Some(node) = node {
             let node = &mut inner.nodes[node];
             node.live[at] ^= 0x10;
-            node.durable[at] ^= 0x10;
+            if let Some(byte) = node.durable.get_mut(at) {
+                *byte ^= 0x10;
+            }
         }
+    }
+
+    /// A file is gone for good.
+    pub fn lose(&self, path: &Path) {
+        let mut inner = self.inner();
+        inner.names.remove(path);
+        inner.durable_names.remove(path);
     }
 
     fn inner_node(&self, path: &Path) -> Option<usize> {

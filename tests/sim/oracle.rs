@@ -7,6 +7,7 @@ mod charge;
 pub mod counters;
 mod cover;
 mod estimate;
+mod forget;
 mod hold;
 mod run;
 pub mod windows;
@@ -17,6 +18,7 @@ use budget::entry::Phase;
 
 use self::counters::{Bound, Bucket, Counters, Who, rearmed};
 pub use self::cover::Cover;
+use self::forget::Gone;
 pub use self::hold::Hold;
 use self::windows::Span;
 use crate::words::{Act, BudgetId, Kind, RunNo, Said, Seen, Share};
@@ -43,6 +45,13 @@ pub struct Run {
     pub winding: Option<u64>,
     pub calls_after_fence: u64,
     pub cost_after_fence: i128,
+    /// The entry that opened it; log times of the newest entry that named it, of its end, and since when it rests.
+    pub born: u64,
+    named: i64,
+    ended: Option<i64>,
+    pub rested: Option<i64>,
+    /// What runs below it had used that were forgotten.
+    pub gone: Gone,
     /// How often budgets had changed when it was named last.
     bound_at: u64,
     own_generation: u64,
@@ -75,6 +84,8 @@ pub struct Paper {
     /// It has no price; what its estimate had stands for it.
     pub open: bool,
     pub table: Option<u8>,
+    /// Its run was forgotten.
+    pub gone: bool,
     pub tokens: u64,
     pub kind: Kind,
     pub source: u8,
@@ -107,6 +118,8 @@ pub struct Oracle {
     pub unpriced: BTreeSet<u64>,
     pub by_id: BTreeMap<u64, First>,
     pub by_response: BTreeMap<u64, First>,
+    /// Earlier entries of responses that were forgotten and booked again. An index that was lost knows them again.
+    pub booked_before: BTreeMap<u64, BTreeSet<u64>>,
     pub counters: Counters,
     pub holds: BTreeMap<u64, Hold>,
     /// What stands for the prices that are missing, by entry.
@@ -114,6 +127,8 @@ pub struct Oracle {
     /// Charges that are estimates, and ids of events that took the place of one.
     estimates: BTreeSet<u64>,
     pub superseding: BTreeSet<u64>,
+    /// Names of runs that were forgotten.
+    pub forgotten: BTreeSet<RunNo>,
     generations: BTreeMap<BudgetId, u64>,
     /// Kills decided by the command at hand: their numbers are read from the entries.
     fresh: Vec<RunNo>,
@@ -136,6 +151,7 @@ impl Oracle {
             }
             Act::Reserve(wish) => self.reserve(clock, wish),
             Act::Settle(call) => self.settle(clock, call),
+            Act::Forget { rest, before } => self.look_after_runs(clock, *rest, *before),
             _ => {
                 let now = self.now(clock);
                 let (said, seen) = self.command(now, act);
@@ -192,7 +208,7 @@ impl Oracle {
 
     fn command(&mut self, now: i64, act: &Act) -> (Said, Vec<Seen>) {
         match act {
-            Act::Charge(_) | Act::Reserve(_) | Act::Settle(_) => unreachable!("taken elsewhere"),
+            Act::Charge(_) | Act::Reserve(_) | Act::Settle(_) | Act::Forget { .. } => unreachable!("taken elsewhere"),
             Act::Release { id } => self.release(*id),
             Act::Extend { id, ttl_ms } => self.extend(now, *id, *ttl_ms),
             Act::Expire => self.expire(now),
@@ -258,7 +274,11 @@ impl Oracle {
 
     /// What a run and everything below it did.
     pub fn tree_total(&self, root: RunNo, unit: budget::Unit) -> i128 {
-        self.runs.iter().filter(|(number, _)| self.is_below(**number, root)).map(|(_, run)| run.total(unit)).sum()
+        self.runs
+            .iter()
+            .filter(|(number, _)| self.is_below(**number, root))
+            .map(|(_, run)| run.total(unit) + run.gone.unit(unit))
+            .sum()
     }
 
     /// A counter's sum at `now`, for a run if it is a run's limit.

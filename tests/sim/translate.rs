@@ -200,7 +200,9 @@ pub fn held(amounts: &Amounts) -> Held {
 /// A command for the meter; charges have their own way in. `entry` reads an entry of the ledger.
 pub fn command(act: &Act, entry: impl Fn(u64) -> Entry) -> Command {
     match act {
-        Act::Charge(_) | Act::Reserve(_) | Act::Settle(_) => unreachable!("they have a way of their own"),
+        Act::Charge(_) | Act::Reserve(_) | Act::Settle(_) | Act::Forget { .. } => {
+            unreachable!("they have a way of their own")
+        }
         Act::Release { id } => Command::Release { reservation: reservation_id(*id) },
         Act::Extend { id, ttl_ms } => Command::Extend { reservation: reservation_id(*id), ttl_ms: *ttl_ms },
         Act::Expire => Command::Expire,
@@ -341,6 +343,8 @@ pub fn seen(fact: &Fact) -> Seen {
         Fact::Extended { reservation, expires_at, .. } => {
             Seen::Extended { id: reservation_of(reservation), until: expires_at.nanos() }
         }
+        Fact::Rested { executions } => Seen::Rested { runs: executions.iter().map(run_of).collect() },
+        Fact::Forgotten { executions } => Seen::Forgotten { runs: executions.iter().map(run_of).collect() },
         other => panic!("nobody asked for {other:?}"),
     }
 }

@@ -164,6 +164,11 @@ pub enum Act {
         ttl_ms: u64,
     },
     Expire,
+    /// The meter looks by itself which runs are to rest, and which are to be forgotten, that were named, or over, before then.
+    Forget {
+        rest: i64,
+        before: i64,
+    },
     /// A price for the charge of that entry, from the table of that number.
     Price {
         of: u64,
@@ -210,6 +215,8 @@ pub enum Seen {
     Reserved { id: u64, run: RunNo, held: Held, denied: bool },
     Resolved { id: u64, standing: Standing },
     Extended { id: u64, until: i64 },
+    Rested { runs: Vec<RunNo> },
+    Forgotten { runs: Vec<RunNo> },
 }
 
 /// An answer in the simulation's words.

@@ -312,6 +312,7 @@ impl Workload {
             0..=9 => now,
             10..=14 => now + prng.within(1, SECOND),
             15 | 16 => now + prng.within(SECOND, 30 * MINUTE),
+            17 if prng.permille(200) => now + prng.within(DAY, 3 * DAY),
             17 => now + prng.within(HOUR, 10 * HOUR),
             18 => edge(HOUR) + prng.within(-1, 1),
             _ => edge(DAY) + prng.within(-1, 1),

@@ -4,7 +4,9 @@ mod audit;
 mod courier;
 mod faults;
 mod judge;
+mod old;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use std::time::Duration;
 use budget::Entry;
 use meterd::clock::Clock;
 use meterd::ledger::DataDir;
-use meterd::meter::{Answer, Ask, Core, Rules, restore};
+use meterd::meter::{Answer, Ask, Core, Rules, Upkeep, restore};
 use pricing::Timestamp;
 
 use crate::clocks::Clocks;
@@ -22,7 +24,7 @@ use crate::oracle::Oracle;
 use crate::prng::Prng;
 use crate::tally::Tally;
 use crate::translate;
-use crate::words::{Act, DAY, SECOND, START};
+use crate::words::{Act, DAY, HOUR, RunNo, SECOND, START};
 use crate::workload::Workload;
 
 /// What went wrong, for people.
@@ -61,6 +63,12 @@ pub struct World {
     peer: Peer,
     courier: Option<courier::Following>,
     delivery_entries_max: usize,
+    /// When runs rest and are forgotten, and segments are packed.
+    upkeep: Upkeep,
+    /// When this process last looked after runs.
+    looked_at: Option<i64>,
+    /// Runs that had a kill, for the tally.
+    killed_once: BTreeSet<RunNo>,
 }
 
 /// Lives the life of one seed; what happened in it.
@@ -83,7 +91,14 @@ impl World {
         let dir = DataDir::on(Arc::new(disk.clone()), PathBuf::from("/data"));
         let workload = Workload::new(&mut prng);
         let faults = faults::Plan::new(&mut prng);
-        let horizon = *prng.pick(&[5 * DAY, 35 * DAY]);
+        let horizon = *prng.pick(&[DAY, 5 * DAY, 35 * DAY]);
+        let mut some = |spans: &[i64]| Some(Duration::from_nanos(prng.pick(spans).unsigned_abs()));
+        let upkeep = Upkeep {
+            pack_after: some(&[HOUR, DAY]),
+            forget_after: some(&[HOUR, DAY, 90 * DAY]),
+            rest_after: some(&[6 * HOUR, 2 * DAY, 90 * DAY]),
+            reserve_bytes: 40_000,
+        };
         let mut world = Self {
             disk,
             dir,
@@ -106,6 +121,9 @@ impl World {
             peer: Peer::new(prng.fork()),
             courier: None,
             delivery_entries_max: *prng.pick(&[1, 7, 60]),
+            upkeep,
+            looked_at: None,
+            killed_once: BTreeSet::new(),
             prng,
         };
         world.start()?;
@@ -155,6 +173,8 @@ impl World {
         restored.writer.limit_room(40_000, 8_000);
         restored.writer.reader().keep_recent(self.recent_entries_max);
         restored.dedup.limit_memory(self.fresh_keys_max);
+        restored.upkeep = self.upkeep;
+        self.looked_at = None;
         // A new process believes the wall clock that it finds.
         if self.clocks.is_far_off() {
             self.clocks.mend();
@@ -225,21 +245,9 @@ impl World {
     /// Asks, hears, and compares. Nothing fails here.
     fn ask(&mut self, acts: Vec<Act>) -> Fallible {
         let clock = self.now;
-        let answers = match self.batch(&acts) {
-            Err(error) => return self.stopped(&error, clock, &acts),
-            Ok(answers) => answers,
-        };
+        let answers = self.batch(&acts)?;
         self.judge(clock, &acts, Some(&answers))?;
-        if let Err(error) = self.keep_house() {
-            return self.stopped(&error, self.now, &[]);
-        }
+        self.keep_house().map_err(|(error, _)| error)?;
         self.look_around()
-    }
-
-    /// What the meter does after a commit: ids go to disk, old ones are forgotten.
-    fn keep_house(&mut self) -> Fallible {
-        let horizon = i64::try_from(self.rules.dedup_horizon.as_nanos()).unwrap();
-        self.forgotten_before = self.forgotten_before.max(self.now - horizon);
-        self.core().keep_house().map_err(|error| error.to_string())
     }
 }

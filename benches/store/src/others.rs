@@ -85,7 +85,7 @@ impl Store for Sqlite {
         {
             let mut insert = transaction.prepare_cached("INSERT INTO rows (number, id, body) VALUES (?1, ?2, ?3)")?;
             for row in rows {
-                insert.execute((row.number, &row.id[..], &row.body[..]))?;
+                insert.execute((row.number.cast_signed(), &row.id[..], &row.body[..]))?;
             }
         }
         transaction.commit().context("commit")

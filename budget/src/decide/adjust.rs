@@ -25,7 +25,9 @@ struct Newest {
 
 /// Books the difference. `Unchanged` when the charge has that price already, or has a price of that table.
 pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut Vec<Fact>) -> Verdict {
-    let Some((number, run)) = state.find(&adjust.charge.execution) else { return Verdict::UnknownExecution };
+    // A run of that name which is younger than the charge is another one: the charge's own was forgotten.
+    let found = state.find(&adjust.charge.execution).filter(|(_, run)| run.opened_seq <= adjust.of);
+    let Some((number, run)) = found else { return Verdict::UnknownExecution };
     let Some(newest) = newest(state, &adjust) else { return Verdict::Stale };
     let supersedes = matches!(adjust.reason, AdjustReason::Superseded(_));
     let total = match adjust.priced.total() {

@@ -64,7 +64,7 @@ pub(super) fn open(state: &State, now: Timestamp, mut opened: Opened, facts: &mu
     Verdict::Done
 }
 
-/// Runs forgotten by one command.
+/// Runs forgotten, or put to rest, by one command.
 const FORGOTTEN_MAX: usize = 4_096;
 
 /// Forgets runs that ended long ago.
@@ -74,6 +74,16 @@ pub(super) fn forget(state: &State, before: Timestamp, facts: &mut Vec<Fact>) ->
         return Verdict::Unchanged;
     }
     facts.push(Fact::Forgotten { executions });
+    Verdict::Done
+}
+
+/// Puts runs to rest that nothing has named for long.
+pub(super) fn rest(state: &State, before: Timestamp, facts: &mut Vec<Fact>) -> Verdict {
+    let executions = state.restable(before, FORGOTTEN_MAX);
+    if executions.is_empty() {
+        return Verdict::Unchanged;
+    }
+    facts.push(Fact::Rested { executions });
     Verdict::Done
 }
 

@@ -118,7 +118,7 @@ impl State {
         self.add_to_tree(number, &moved);
         let after_fence = self.is_after_fence(number, adjustment.of);
         if let Some(run) = self.run_mut(number) {
-            run.touch(seq);
+            run.touch(seq, now);
             run.execution.overshoot.add(&over);
             run.adjust(&moved, adjustment.turns, after_fence);
             if let Priced::Cost(cost) = &adjustment.priced {

@@ -6,7 +6,6 @@
 
 use pricing::{Money, Timestamp};
 
-use super::count::filled;
 use super::hold::{Part, place};
 use super::run::plus;
 use super::{Overshoot, State};
@@ -60,10 +59,10 @@ impl State {
     pub(super) fn cover_superseding(&mut self, now: Timestamp, run: u32, adjustment: &Adjustment) {
         if self.may_cover()
             && let Some(ceiling) = adjustment.ceiling
-            && let Some(call) =
-                self.run(run).map(|run| filled(&adjustment.subject, &run.execution.subject).into_owned())
         {
-            self.hold_alone(adjustment.of, run, &call, ceiling, Row::effective(adjustment.time, now), true);
+            // For whom the estimate was booked, whatever the run has learnt of itself since.
+            let call = &adjustment.subject;
+            self.hold_alone(adjustment.of, run, call, ceiling, Row::effective(adjustment.time, now), true);
         }
     }
 

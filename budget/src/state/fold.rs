@@ -80,6 +80,7 @@ impl State {
             | Fact::KillCollateral { kill, .. } => self.signalled(at, kill, &entry.fact),
             Fact::Audited(_) => {}
             Fact::Forgotten { executions } => executions.iter().for_each(|execution| self.forget(execution)),
+            Fact::Rested { executions } => executions.iter().for_each(|execution| self.rest(at.time, execution)),
         }
     }
 
@@ -149,6 +150,7 @@ impl State {
             }
             None => {
                 let mut run = Run::open(opened, at.time);
+                run.opened_seq = at.seq;
                 if run.own.is_none() {
                     run.carry(self.waiting_budget(id), at.time);
                 }
@@ -290,7 +292,7 @@ impl State {
     /// Changes a run that an entry names.
     fn name(&mut self, at: At, execution: &Ref, change: impl FnOnce(&mut Run)) {
         if let Some(run) = self.number(execution).and_then(|number| self.run_mut(number)) {
-            run.touch(at.seq);
+            run.touch(at.seq, at.time);
             change(run);
         }
     }

@@ -195,7 +195,7 @@ impl State {
         }
         if let Some(run) = self.run_mut(number) {
             run.execution.holds = run.execution.holds.saturating_add(u32::from(!denied));
-            run.touch(seq);
+            run.touch(seq, at);
         }
     }
 
@@ -233,7 +233,7 @@ impl State {
         let run = self.truth.reservations.get(place).map(|found| found.run);
         self.resolve(now, place, standing);
         if let Some(run) = run.and_then(|run| self.run_mut(run)) {
-            run.touch(seq);
+            run.touch(seq, now);
         }
     }
 

@@ -26,6 +26,10 @@ pub(crate) struct Run {
     pub(crate) height: u32,
     /// What the runs below it used, beside money.
     pub(crate) below: Below,
+    /// The entry that opened it: what is older is of another run of that name.
+    pub(crate) opened_seq: u64,
+    /// Log time of the newest entry that named it.
+    pub(crate) named_at: Timestamp,
     /// The budget that it carries itself.
     pub(crate) own: Option<Box<Slot>>,
     /// Counters of per-run limits.
@@ -89,6 +93,7 @@ impl Run {
             document: opened.document.clone(),
             started_at: at,
             completed_at: None,
+            rested_at: None,
             cost: Money::ZERO,
             subtree_cost: Money::ZERO,
             model_calls: 0,
@@ -116,6 +121,8 @@ impl Run {
             parent: None,
             height: 0,
             below: Below::default(),
+            opened_seq: 0,
+            named_at: at,
             own,
             counters: Vec::new(),
             bound_at: 0,
@@ -282,9 +289,15 @@ impl Run {
         }
     }
 
-    /// Notes that an entry named this run.
-    pub(crate) fn touch(&mut self, seq: u64) {
+    /// Notes that an entry named this run. One that was at rest is awake again.
+    pub(crate) fn touch(&mut self, seq: u64, at: Timestamp) {
         self.execution.last_seq = seq;
+        self.named_at = at;
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::RestedAwake) {
+            return;
+        }
+        self.execution.rested_at = None;
     }
 
     /// Counts one more entry that came to the sum of a run which had ended.

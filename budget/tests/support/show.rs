@@ -94,6 +94,9 @@ fn fact(fact: &Fact) -> String {
         }
         Fact::KillEscalated { kill, to: Some(to) } => format!("{kill} goes on by {}", to.as_str()),
         Fact::KillEscalated { kill, to: None } => format!("{kill} reaches nobody"),
+        Fact::Rested { executions } => {
+            format!("at rest {}", executions.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        }
         Fact::Forgotten { executions } => {
             format!("forgot {}", executions.iter().map(name).collect::<Vec<_>>().join(" "))
         }

@@ -25,7 +25,7 @@ const fn key(path: &'static str) -> KeySpec {
 }
 
 /// Every key there is.
-pub(crate) const KEYS: [KeySpec; 50] = [
+pub(crate) const KEYS: [KeySpec; 51] = [
     key("listen.api"),
     key("listen.metrics"),
     key("listen.otlpGrpc"),
@@ -34,6 +34,7 @@ pub(crate) const KEYS: [KeySpec; 50] = [
     key("dataDir"),
     key("ledger.packAfter"),
     key("ledger.forgetRunsAfter"),
+    key("ledger.restRunsAfter"),
     key("ledger.reserveBytes"),
     key("prices.dirs"),
     key("prices.seed"),

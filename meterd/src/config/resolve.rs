@@ -37,6 +37,11 @@ pub(crate) fn resolve(raw: Raw) -> (Config, Vec<FileProblem>) {
                 (DAY, DAY * 36_500),
                 default.ledger.forget_runs_after,
             ),
+            rest_runs_after: reader.duration(
+                "ledger.restRunsAfter",
+                (DAY, DAY * 36_500),
+                default.ledger.rest_runs_after,
+            ),
             reserve_bytes: reader.count("ledger.reserveBytes", 65_536, 1 << 40, default.ledger.reserve_bytes),
         },
         prices: Prices {

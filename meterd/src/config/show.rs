@@ -49,6 +49,7 @@ struct Tls {
 struct Ledger {
     pack_after: String,
     forget_runs_after: String,
+    rest_runs_after: String,
     reserve_bytes: usize,
 }
 
@@ -363,6 +364,7 @@ impl Config {
             ledger: Ledger {
                 pack_after: text(self.ledger.pack_after),
                 forget_runs_after: text(self.ledger.forget_runs_after),
+                rest_runs_after: text(self.ledger.rest_runs_after),
                 reserve_bytes: self.ledger.reserve_bytes,
             },
             prices: Prices {

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use pricing::Timestamp;
 
+#[cfg(feature = "mistakes")]
+use budget::mistakes::{Mistake, made};
+
 use super::disk::{At, DiskFile};
 use super::{DataDir, LedgerError, Reader};
 
@@ -56,15 +59,23 @@ pub(super) fn pack(dir: &DataDir, segment: &SegmentFile) -> Result<SegmentFile, 
     let packed = copy(At::new(file, 0), target).map_err(LedgerError::io("pack a segment into", &temporary))?;
     packed.sync_all().map_err(LedgerError::io("fsync", &temporary))?;
     dir.disk().rename(&temporary, &path).map_err(LedgerError::io("rename into place", &path))?;
+    #[cfg(feature = "mistakes")]
+    if made(Mistake::RemovedBeforePacked) {
+        dir.remove(&segment.path)?;
+        return Ok(SegmentFile { first_seq: segment.first_seq, path, packed: Some(len) });
+    }
     dir.sync(&folder)?;
     Ok(SegmentFile { first_seq: segment.first_seq, path, packed: Some(len) })
 }
 
 /// Packs closed segments whose entries are all before entry `keep_from` and before the time `before`; how many. The segments
-/// of the last time are removed first: who had looked one up just then has long read it.
+/// of the last time are removed first: who had looked one up just then has long read it. One that this reader still reads, because
+/// the process before packed it and came to its end, is packed once more.
 pub fn pack_closed(dir: &DataDir, reader: &Reader, before: Timestamp, keep_from: u64) -> Result<u64, LedgerError> {
-    for packed in packed(dir)? {
-        dir.remove(&dir.segments().join(format!("{:020}.log", packed.first_seq)))?;
+    for (first_seq, path) in dir.numbered(&dir.segments(), "log")? {
+        if reader.reads_packed(first_seq) {
+            dir.remove(&path)?;
+        }
     }
     let mut done = 0;
     for (segment, last) in reader.closed() {
@@ -73,7 +84,13 @@ pub fn pack_closed(dir: &DataDir, reader: &Reader, before: Timestamp, keep_from:
         if last >= keep_from || next.is_none_or(|next| next.at >= before) {
             break;
         }
-        reader.put_packed(pack(dir, &segment)?);
+        let packed = pack(dir, &segment)?;
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::PackedUnsaid) {
+            dir.remove(&segment.path)?;
+            continue;
+        }
+        reader.put_packed(packed);
         done += 1;
     }
     Ok(done)
@@ -118,6 +135,10 @@ fn copy(mut from: At, to: Box<dyn DiskFile>) -> io::Result<Box<dyn DiskFile>> {
     loop {
         match from.read(&mut bytes)? {
             0 => break,
+            #[cfg(feature = "mistakes")]
+            read if made(Mistake::PackedCutShort) => {
+                encoder.write_all(bytes.get(..read - read / 4).unwrap_or_default())?
+            }
             read => encoder.write_all(bytes.get(..read).unwrap_or_default())?,
         }
     }

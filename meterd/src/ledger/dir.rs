@@ -7,11 +7,11 @@ use std::{fmt, io};
 use super::LedgerError;
 use super::disk::{self, Disk, Lock, Locked, OsDisk};
 
-/// What `FORMAT` says.
-const FORMAT: &str = "meterd-data 2\n";
-/// What it said before batches were packed. Everything of that format reads as before; what is written from now on does not
-/// read with a program of that time, so a start gives the directory the new number.
-const FORMAT_BEFORE: &str = "meterd-data 1\n";
+/// What `FORMAT` says. It rises whenever a program of the number before could not read what this one writes.
+const FORMAT: &str = "meterd-data 3\n";
+/// The number before: fewer kinds of facts. Everything of that format reads as before; what is written from now on may not read
+/// with a program of that time, so a start gives the directory the new number.
+const FORMAT_BEFORE: &str = "meterd-data 2\n";
 
 /// Paths inside a data directory, and the disk that they are on.
 #[derive(Clone)]

@@ -28,7 +28,11 @@ pub enum LedgerError {
         owner: String,
     },
     /// The directory was written in a format this program does not know.
-    #[error("{}: format {found:?} is not known to this version, which reads {known:?}; use the version that wrote it", path.display())]
+    #[error(
+        "{}: format {:?} is not known to this version, which writes {:?} and moves the one before it forward: nothing was \
+         changed. Start the version that wrote it (with it, `meterd export` takes the record out), or move the directory away \
+         to start anew", path.display(), found.trim_end(), known.trim_end()
+    )]
     Format {
         /// The file that says so.
         path: PathBuf,
@@ -51,7 +55,10 @@ pub enum LedgerError {
         what: String,
     },
     /// A file of the dedup index is not what was written.
-    #[error("{}: damaged at byte {offset}; it is removed, and the next start makes it again from the ledger", path.display())]
+    #[error(
+        "{}: damaged at byte {offset} although it was just made again from the ledger: nothing is lost, but the disk keeps \
+         nothing; look at it, then start again", path.display()
+    )]
     Index {
         /// The file.
         path: PathBuf,

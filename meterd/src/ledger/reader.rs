@@ -293,6 +293,12 @@ impl Reader {
         closed.map(|(segment, next)| (segment.file.clone(), next.file.first_seq - 1)).collect()
     }
 
+    /// Is the segment that begins with this entry read from its packed copy?
+    pub(super) fn reads_packed(&self, first_seq: u64) -> bool {
+        self.segment_of(first_seq)
+            .is_some_and(|segment| segment.file.first_seq == first_seq && segment.file.packed.is_some())
+    }
+
     /// From now on a segment is read from its packed copy.
     pub(super) fn put_packed(&self, packed: SegmentFile) {
         let mut segments = self.shared.segments.write().unwrap_or_else(PoisonError::into_inner);

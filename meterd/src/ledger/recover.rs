@@ -176,7 +176,7 @@ impl Walk<'_> {
         let unreadable = |offset| LedgerError::Damaged {
             path: path.clone(),
             offset,
-            what: "not an entry of this version".to_owned(),
+            what: "not an entry of this version: was it written by another one?".to_owned(),
         };
         let good = if frames.len() < DECODE_BESIDE_FROM {
             self.check(&mut frames, after, |whole| {

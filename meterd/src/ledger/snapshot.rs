@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{DataDir, LedgerError};
 
 /// Changes with the layout of what snapshots hold.
-const MAGIC: &[u8; 8] = b"MTRDSNP4";
+const MAGIC: &[u8; 8] = b"MTRDSNP5";
 /// Older snapshots than this many are removed.
 const KEPT: usize = 2;
 

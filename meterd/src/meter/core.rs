@@ -22,6 +22,9 @@ use crate::clock::Clock;
 use crate::ledger::{DataDir, LedgerError, Writer};
 use crate::meter::dedup::{Look, Seen};
 
+/// Files of the index that are made again for one question, at most.
+const MENDED_AT_ONCE_MAX: usize = 64;
+
 /// What is asked of the meter at once.
 #[derive(Clone, Debug)]
 pub enum Ask {
@@ -57,12 +60,15 @@ pub struct Core {
     saver: Saver,
     packer: Packer,
     forget_after: Option<Duration>,
+    rest_after: Option<Duration>,
     forgot_at: Option<Timestamp>,
     writer: Writer,
     state: State,
     dedup: Dedup,
-    /// The index could not be read: nothing more can be decided.
+    /// The index could not be read, or the disk not be asked: nothing more can be decided.
     broken: Option<LedgerError>,
+    /// After the first error: the state may be ahead of the disk, so nothing is acknowledged or written any more.
+    stopped: bool,
     clock: Clock,
     since_snapshot: u64,
     on_commit: OnCommit,
@@ -99,12 +105,14 @@ impl Core {
             dir,
             saver: Saver::new(beside),
             forget_after: restored.upkeep.forget_after,
+            rest_after: restored.upkeep.rest_after,
             forgot_at: None,
             packer: Packer::new(restored.upkeep.pack_after, beside),
             writer,
             state: restored.state,
             dedup,
             broken: None,
+            stopped: false,
             clock,
             since_snapshot: restored.replayed,
             on_commit,
@@ -138,9 +146,10 @@ impl Core {
     /// After an error nothing of the batch may be acknowledged, and this core must not be used any more: what the disk
     /// holds is only known by [`super::restore`].
     pub fn commit(&mut self) -> Result<(), LedgerError> {
+        self.still_up()?;
         if let Some(error) = self.broken.take() {
             tracing::error!(%error, "nothing of this batch is acknowledged, intake stops");
-            return Err(error);
+            return Err(self.stop(error));
         }
         let room = Vec::with_capacity(self.entries.len());
         let entries = std::mem::replace(&mut self.entries, room);
@@ -169,7 +178,7 @@ impl Core {
             }
             Ok(_) => {}
         }
-        result.map(drop)
+        result.map(drop).map_err(|error| self.stop(error))
     }
 
     /// Decides everything and commits it as one batch.
@@ -181,8 +190,9 @@ impl Core {
 
     /// What is due after a commit and need not be waited for: a snapshot now and then, ids to disk, old ids forgotten.
     pub fn keep_house(&mut self) -> Result<(), LedgerError> {
+        self.still_up()?;
         let now = self.clock.now();
-        self.dedup.keep(now)?;
+        self.index(|dedup| dedup.keep(now)).map_err(|error| self.stop(error))?;
         self.forget_runs(now)?;
         self.follow_slices()?;
         self.packer.look(&self.dir, &self.writer.reader(), now, self.dedup.floor());
@@ -205,24 +215,61 @@ impl Core {
         Ok(())
     }
 
-    /// Now and then, runs that ended long ago leave the state: an entry says which.
+    fn still_up(&self) -> Result<(), LedgerError> {
+        #[cfg(feature = "mistakes")]
+        if made(Mistake::GoOnAfterFailure) {
+            return Ok(());
+        }
+        if self.stopped { Err(LedgerError::Stopped) } else { Ok(()) }
+    }
+
+    /// The end of this core; a restart goes on from what the disk holds.
+    fn stop(&mut self, error: LedgerError) -> LedgerError {
+        self.stopped = true;
+        error
+    }
+
+    /// Asks the index. What is damaged of it is made again from the ledger before it is asked once more.
+    fn index<T>(&mut self, mut ask: impl FnMut(&mut Dedup) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        for _ in 0..MENDED_AT_ONCE_MAX {
+            match ask(&mut self.dedup) {
+                Err(LedgerError::Index { path, offset }) => self.dedup.mend(&path, offset, &self.writer.reader())?,
+                result => return result,
+            }
+        }
+        // Damaged as often as it is written: the disk keeps nothing.
+        ask(&mut self.dedup)
+    }
+
+    /// Now and then, runs that nothing has named for long are put to rest, and those that ended, or rested, long ago leave the
+    /// state: entries say which.
     fn forget_runs(&mut self, now: Timestamp) -> Result<(), LedgerError> {
         const LOOK_EVERY_NANOS: i64 = 60_000_000_000;
-        let Some(after) = self.forget_after else { return Ok(()) };
         if self.forgot_at.is_some_and(|at| now < at.saturating_add(LOOK_EVERY_NANOS)) {
             return Ok(());
         }
         self.forgot_at = Some(now);
-        let after = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
-        self.command(Command::Forget { before: now.saturating_add(after.saturating_neg()) });
+        let ago = |after: Duration| {
+            let nanos = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+            #[cfg(feature = "mistakes")]
+            let nanos = if made(Mistake::ForgottenEarly) { nanos / 2 } else { nanos };
+            now.saturating_add(nanos.saturating_neg())
+        };
+        if let Some(before) = self.rest_after.map(ago) {
+            self.command(Command::Rest { before });
+        }
+        if let Some(before) = self.forget_after.map(ago) {
+            self.command(Command::Forget { before });
+        }
         self.commit()
     }
 
     /// Begins a snapshot.
     pub fn snapshot(&mut self) -> Result<(), LedgerError> {
+        self.still_up()?;
         if self.saver.save(&self.dir, &self.state) {
             self.since_snapshot = 0;
-            self.dedup.flush()?;
+            self.index(Dedup::flush).map_err(|error| self.stop(error))?;
         }
         Ok(())
     }
@@ -235,7 +282,7 @@ impl Core {
             self.snapshot()?;
             self.saver.wait();
         }
-        self.dedup.wait()
+        self.index(Dedup::wait)
     }
 
     /// Is there room for new work on the disk, as far as it was asked for?
@@ -281,7 +328,7 @@ impl Core {
     }
 
     fn charge(&mut self, charge: Charge, look: Look) -> Booked {
-        match self.dedup.seen(&charge, look) {
+        match self.index(|dedup| dedup.seen(&charge, look)) {
             #[cfg(feature = "mistakes")]
             Ok(Some(Seen::Same(_))) if made(Mistake::DuplicateAnsweredAnew) => {
                 return Booked::Duplicate { seq: self.state.seq() };

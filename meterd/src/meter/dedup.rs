@@ -5,11 +5,13 @@
 //! one stretch of the ledger, so that forgetting is dropping whole files. What is dropped is older than a mark, and what is
 //! older than the mark is refused: an event is remembered, or too old, or new, whatever the clocks did meanwhile.
 //!
-//! Nothing here is fsynced but the mark. A run that a crash tore, or that is missing, is made again from the ledger.
+//! Nothing here is fsynced but the mark. What a crash tore, what is missing and what is found to be damaged is made again from
+//! the ledger: at the start, or while the meter goes on.
 
 mod filter;
 mod keeper;
 mod look;
+mod mend;
 mod run;
 #[cfg(test)]
 pub(super) mod tests;
@@ -89,6 +91,11 @@ struct Floor {
     forgotten_before: Timestamp,
 }
 
+impl Floor {
+    /// Nothing is forgotten.
+    const BEGIN: Self = Self { seq: 1, forgotten_before: Timestamp::from_nanos(0) };
+}
+
 /// What is known of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
@@ -118,6 +125,35 @@ impl Table {
 
     fn get(&self, key: u128) -> Option<First> {
         self.keys.get(&halves(key)).copied()
+    }
+
+    /// Folds one entry in.
+    fn apply(&mut self, entry: &Entry) {
+        self.stretch.last_seq = entry.seq;
+        let charge = match &entry.fact {
+            Fact::Charged(charge) => charge,
+            // The event that supersedes an estimate is known from now on, under the estimate's entry.
+            Fact::Adjusted(adjustment) => return self.superseded(entry.at, adjustment),
+            _ => return,
+        };
+        self.stretch.newest = self.stretch.newest.max(entry.at.max(charge.time));
+        let first = First { seq: entry.seq, body: charge.body };
+        self.keys.insert(halves(charge.key), first);
+        if let Some(key) = charge.response_key
+            && let Slot::Vacant(slot) = self.keys.entry(halves(key ^ RESPONSE))
+        {
+            slot.insert(first);
+        }
+    }
+
+    fn superseded(&mut self, logged: Timestamp, adjustment: &Adjustment) {
+        let AdjustReason::Superseded(known) = &adjustment.reason else { return };
+        self.stretch.newest = self.stretch.newest.max(logged.max(known.time));
+        let first = First { seq: adjustment.of, body: known.body };
+        self.keys.insert(halves(known.key), first);
+        if let Some(key) = known.response_key {
+            self.keys.insert(halves(key ^ RESPONSE), first);
+        }
     }
 
     fn write(&self, dir: &DataDir) -> Result<Run, LedgerError> {
@@ -182,7 +218,8 @@ impl Dedup {
         self.fresh.stretch.last_seq
     }
 
-    /// What is known of a charge that was looked for with [`Dedup::look`] since runs last came or went.
+    /// What is known of a charge that was looked for with [`Dedup::look`] since runs last came or went. A run that is damaged
+    /// is an error, until [`Dedup::mend`] has made it again.
     pub(super) fn seen(&self, charge: &Charge, look: Look) -> Result<Option<Seen>, LedgerError> {
         if let Some(first) = self.find(charge.key, look.key)? {
             return Ok(Some(if first.body == charge.body { Seen::Same(first.seq) } else { Seen::Other(first.seq) }));
@@ -202,34 +239,7 @@ impl Dedup {
 
     /// Folds one entry in.
     pub fn apply(&mut self, entry: &Entry) {
-        self.fresh.stretch.last_seq = entry.seq;
-        let charge = match &entry.fact {
-            Fact::Charged(charge) => charge,
-            // The event that supersedes an estimate is known from now on, under the estimate's entry.
-            Fact::Adjusted(adjustment) => return self.superseded(entry.at, adjustment),
-            _ => return,
-        };
-        let at = entry.at.max(charge.time);
-        let Table { keys, stretch } = &mut self.fresh;
-        stretch.newest = stretch.newest.max(at);
-        let first = First { seq: entry.seq, body: charge.body };
-        keys.insert(halves(charge.key), first);
-        if let Some(key) = charge.response_key
-            && let Slot::Vacant(slot) = keys.entry(halves(key ^ RESPONSE))
-        {
-            slot.insert(first);
-        }
-    }
-
-    fn superseded(&mut self, logged: Timestamp, adjustment: &Adjustment) {
-        let AdjustReason::Superseded(known) = &adjustment.reason else { return };
-        let Table { keys, stretch } = &mut self.fresh;
-        stretch.newest = stretch.newest.max(logged.max(known.time));
-        let first = First { seq: adjustment.of, body: known.body };
-        keys.insert(halves(known.key), first);
-        if let Some(key) = known.response_key {
-            keys.insert(halves(key ^ RESPONSE), first);
-        }
+        self.fresh.apply(entry);
     }
 
     /// Puts ids on disk when there are many in memory. Everything applied must be durable in the ledger: an index that is
@@ -299,10 +309,9 @@ impl Dedup {
         }
         let probe = Probe::of(key);
         for run in self.runs.iter().rev().filter(|run| run.may_hold(&probe)) {
-            match run.find(key) {
-                Ok(None) => {}
-                Ok(found) => return Ok(found),
-                Err(error) => return Err(self.left_out(error)),
+            let found = run.find(key)?;
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
@@ -356,21 +365,11 @@ impl Dedup {
     /// A full disk is waited for: the ids stay where they are. Anything else is the end.
     fn put_off(&mut self, error: LedgerError) -> Result<(), LedgerError> {
         if !error.is_disk_full() {
-            return Err(self.left_out(error));
+            return Err(error);
         }
         tracing::warn!(%error, "no room for the dedup index; its ids stay in memory for now");
         self.put_off = PUT_OFF_KEEPS;
         Ok(())
-    }
-
-    /// Without the damaged file the next start makes it again, instead of coming to the same end.
-    fn left_out(&self, error: LedgerError) -> LedgerError {
-        if let LedgerError::Index { path, .. } = &error
-            && let Err(error) = self.dir.remove(path).and_then(|()| keeper::sync(&self.dir))
-        {
-            return error;
-        }
-        error
     }
 
     /// Forgets runs in which everything is older than the horizon. The mark never goes back, though the clock may.

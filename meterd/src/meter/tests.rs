@@ -7,6 +7,7 @@ mod forget;
 mod full;
 mod identity;
 mod laws;
+mod mend;
 mod queue;
 mod slices;
 mod stopping;

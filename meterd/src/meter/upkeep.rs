@@ -20,13 +20,15 @@ pub struct Upkeep {
     pub pack_after: Option<Duration>,
     /// Runs leave the state so long after their end; never without it.
     pub forget_after: Option<Duration>,
+    /// Runs that nobody ends are put to rest when nothing has named them for so long; never without it.
+    pub rest_after: Option<Duration>,
     /// Room on the disk that only what ends or settles something may use.
     pub reserve_bytes: u64,
 }
 
 impl Default for Upkeep {
     fn default() -> Self {
-        Self { pack_after: None, forget_after: None, reserve_bytes: ledger::RESERVE_BYTES }
+        Self { pack_after: None, forget_after: None, rest_after: None, reserve_bytes: ledger::RESERVE_BYTES }
     }
 }
 

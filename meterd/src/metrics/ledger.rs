@@ -96,7 +96,8 @@ impl LedgerMetrics {
             | Fact::KillPlanned { .. }
             | Fact::KillCollateral { .. }
             | Fact::Registered { .. }
-            | Fact::Forgotten { .. } => {}
+            | Fact::Forgotten { .. }
+            | Fact::Rested { .. } => {}
         }
         let before_a_kill = |fact: &Fact| {
             matches!(

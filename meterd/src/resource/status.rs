@@ -279,6 +279,10 @@ fn conditions(execution: &Execution, kill: Option<&Kill>, now: Timestamp, settle
         let message = format!("{} calls have no price yet; they are not in costUsd", execution.unpriced_calls);
         conditions.push(condition("Unpriced", true, "PriceMissing", &message, execution.started_at));
     }
+    if let Some(at) = execution.rested_at {
+        let message = "nothing has named the run for ledger.restRunsAfter; the next event or reservation wakes it";
+        conditions.push(condition("Idle", true, "AtRest", message, at));
+    }
     conditions.extend(killed(execution, kill));
     conditions.push(cost_final(execution, now, settle_grace));
     conditions

@@ -32,7 +32,7 @@ impl Oracle {
         let new = !self.runs.contains_key(&call.run);
         if new {
             seen.push(Seen::Opened { run: call.run });
-            let run = self.new_run(said, call.parent, true);
+            let run = self.new_run(now, said, call.parent, true);
             self.runs.insert(call.run, run);
         }
         let seq = self.seq + seen.len() as u64 + 1;
@@ -69,7 +69,7 @@ impl Oracle {
         }
         let (table, source) = (price.map(|_| 0), call.source);
         let (open, tokens, kind) = (price.is_none(), call.tokens, call.kind);
-        let paper = Paper { run: call.run, who, time, price, open, table, tokens, kind, source };
+        let paper = Paper { run: call.run, who, time, price, open, table, gone: false, tokens, kind, source };
         self.papers.insert(seq, paper);
         if call.price.is_none() {
             self.unpriced.insert(seq);
@@ -86,6 +86,9 @@ impl Oracle {
 
     pub(super) fn price(&mut self, now: i64, of: u64, price: i128, table: u8) -> (Said, Vec<Seen>) {
         let paper = self.papers[&of].clone();
+        if paper.gone {
+            return (Said::UnknownRun, Vec::new());
+        }
         if !paper.open && (paper.price == Some(price) || paper.table == Some(table)) {
             return (Said::Unchanged, Vec::new());
         }

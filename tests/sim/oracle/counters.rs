@@ -164,6 +164,11 @@ impl Counters {
         keys.into_iter().filter(|key| own || key.window != Window::Run).for_each(|key| self.rearm(key, now));
     }
 
+    /// A run is gone, and what counted it alone.
+    pub fn forget_run(&mut self, run: RunNo) {
+        self.counters.retain(|key, _| key.run != Some(run));
+    }
+
     /// A run is named: the counters of its limits follow the budgets as they are.
     pub fn follow(&mut self, run: RunNo) {
         let keys: Vec<Key> = self.counters.keys().filter(|key| key.run == Some(run)).copied().collect();

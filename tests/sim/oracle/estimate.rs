@@ -23,7 +23,7 @@ impl Oracle {
     fn same_call(&self, call: &Call) -> Option<u64> {
         let hold = self.holds.get(&call.claim?.0)?;
         let over = !matches!(hold.standing, Standing::Held | Standing::Denied);
-        let of = hold.settled_by.filter(|_| over && hold.run == call.run)?;
+        let of = hold.settled_by.filter(|_| over && hold.run == call.run && !hold.gone)?;
         let first = &self.papers[&of];
         let kind = |kind: Kind| match kind {
             Kind::Model => 0,
@@ -42,7 +42,7 @@ impl Oracle {
         let paper = self.papers[&of].clone();
         let tools = |kind: Kind| if let Kind::Tool(calls) = kind { Some(calls) } else { None };
         let same_kind = paper.kind == call.kind || tools(paper.kind).is_some() && tools(call.kind).is_some();
-        if paper.run != call.run || !same_kind {
+        if paper.run != call.run || paper.gone || !same_kind {
             return None;
         }
         let moved = Moved {

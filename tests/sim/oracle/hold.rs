@@ -21,6 +21,8 @@ pub struct Hold {
     pub reserved_at: i64,
     pub until: i64,
     pub standing: Standing,
+    /// Its run was forgotten: what has that name now is another one.
+    pub gone: bool,
     /// Calls of it that have no price.
     pub unpriced: u32,
     /// The charge that settled it, or came after its end.
@@ -76,7 +78,7 @@ impl Oracle {
     pub(super) fn settle(&mut self, clock: i64, call: &Call) -> Expected {
         let mut seen = self.expire_due(clock);
         let now = self.now(clock);
-        let hold = call.claim.and_then(|(id, _)| self.holds.get(&id));
+        let hold = call.claim.and_then(|(id, _)| self.holds.get(&id)).filter(|hold| !hold.gone);
         let Some(run) = hold.map(|hold| hold.run) else {
             return Expected { said: vec![Said::UnknownReservation], seen };
         };
@@ -122,7 +124,7 @@ impl Oracle {
         let said = Who { team: wish.team, agent: wish.agent };
         if !self.runs.contains_key(&wish.run) {
             seen.push(Seen::Opened { run: wish.run });
-            let run = self.new_run(said, None, true);
+            let run = self.new_run(now, said, None, true);
             self.runs.insert(wish.run, run);
         }
         let run = &self.runs[&wish.run];
@@ -149,6 +151,7 @@ impl Oracle {
             reserved_at,
             until,
             standing,
+            gone: false,
             unpriced: 0,
             settled_by: None,
         };
@@ -175,7 +178,7 @@ impl Oracle {
     }
 
     pub(super) fn release(&mut self, id: u64) -> (Said, Vec<Seen>) {
-        match self.holds.get_mut(&id) {
+        match self.holds.get_mut(&id).filter(|hold| !hold.gone) {
             None => (Said::UnknownReservation, Vec::new()),
             Some(hold) if hold.standing == Standing::Held => {
                 hold.standing = Standing::Released;
@@ -187,7 +190,9 @@ impl Oracle {
     }
 
     pub(super) fn extend(&mut self, now: i64, id: u64, ttl_ms: u64) -> (Said, Vec<Seen>) {
-        let Some(hold) = self.holds.get_mut(&id) else { return (Said::UnknownReservation, Vec::new()) };
+        let Some(hold) = self.holds.get_mut(&id).filter(|hold| !hold.gone) else {
+            return (Said::UnknownReservation, Vec::new());
+        };
         if hold.standing != Standing::Held {
             return (Said::AlreadyResolved(hold.standing), Vec::new());
         }
@@ -237,7 +242,8 @@ impl Oracle {
 
     /// A last charge for a reservation that is over.
     pub(super) fn settled_late(&mut self, seq: u64, id: u64, run: RunNo) {
-        if let Some(hold) = self.holds.get_mut(&id).filter(|hold| hold.run == run && hold.standing != Standing::Denied)
+        if let Some(hold) =
+            self.holds.get_mut(&id).filter(|hold| hold.run == run && !hold.gone && hold.standing != Standing::Denied)
         {
             hold.settled_by.get_or_insert(seq);
         }

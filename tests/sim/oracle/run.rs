@@ -7,13 +7,13 @@ use budget::signal::Proof;
 use budget::{Action, Window};
 
 use super::counters::{Who, cap_of, matches, shares};
-use super::{Oracle, Run};
+use super::{Gone, Oracle, Run};
 use crate::words::{BudgetId, Key, RunNo, Said, Seen, Share, Spec};
 
 type Outcome = (Said, Vec<Seen>);
 
 impl Oracle {
-    pub(super) fn new_run(&self, who: Who, parent: Option<RunNo>, inherit: bool) -> Run {
+    pub(super) fn new_run(&self, now: i64, who: Who, parent: Option<RunNo>, inherit: bool) -> Run {
         Run {
             who,
             parent,
@@ -31,6 +31,11 @@ impl Oracle {
             winding: None,
             calls_after_fence: 0,
             cost_after_fence: 0,
+            born: self.seq + 1,
+            named: now,
+            ended: None,
+            rested: None,
+            gone: Gone::default(),
             bound_at: self.counters.changes,
             own_generation: 0,
         }
@@ -47,7 +52,7 @@ impl Oracle {
     ) -> Outcome {
         let id = BudgetId::Own(number);
         let Some(run) = self.runs.get(&number) else {
-            let mut run = self.new_run(who, parent, inherit);
+            let mut run = self.new_run(now, who, parent, inherit);
             run.own_generation = u64::from(own.is_some());
             self.runs.insert(number, run);
             if let Some(own) = own {

@@ -49,7 +49,7 @@ impl World {
         if self.disk.is_off() { self.come_back(self.now, &[]) } else { Ok(()) }
     }
 
-    fn step_courier(&mut self) -> Step {
+    pub(super) fn step_courier(&mut self) -> Step {
         self.tally.count("follower steps");
         now(self.courier.as_mut().expect("the meter is up").step())
     }

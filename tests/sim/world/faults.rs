@@ -31,6 +31,10 @@ pub enum Strike {
     SnapshotRots,
     /// A byte in the middle of the ledger changes, for as long as it is there the daemon must refuse to start.
     LedgerRots,
+    /// A file of the index is damaged or lost; the daemon goes on.
+    IndexRots,
+    /// The disk fails, or the power goes, while old segments are packed; or nothing does.
+    Packing(Option<Fault>),
 }
 
 /// How often each strikes in this seed.
@@ -41,7 +45,7 @@ pub struct Plan {
     pub follows: u64,
 }
 
-const STRIKES: [Strike; 15] = [
+const STRIKES: [Strike; 21] = [
     Strike::During(Fault::PowerLoss),
     Strike::During(Fault::Write),
     Strike::During(Fault::Sync),
@@ -57,11 +61,17 @@ const STRIKES: [Strike; 15] = [
     Strike::Following(Fault::Name),
     Strike::SnapshotRots,
     Strike::LedgerRots,
+    Strike::IndexRots,
+    Strike::Packing(None),
+    Strike::Packing(Some(Fault::PowerLoss)),
+    Strike::Packing(Some(Fault::Write)),
+    Strike::Packing(Some(Fault::Sync)),
+    Strike::Packing(Some(Fault::Name)),
 ];
 
 impl Plan {
     pub fn new(prng: &mut Prng) -> Self {
-        let weights = [4, 2, 3, 1, 4, 2, 3, 2, 2, 2, 3, 3, 1, 1, 1];
+        let weights = [4, 2, 3, 1, 4, 2, 3, 2, 2, 2, 3, 3, 1, 1, 1, 2, 1, 1, 1, 1, 1];
         let weights = weights.map(|weight| if prng.permille(200) { weight * 5 } else { weight });
         Self { permille: *prng.pick(&[20, 80, 150]), weights, follows: *prng.pick(&[10, 100, 300]) }
     }
@@ -83,9 +93,7 @@ impl World {
             Strike::Snapshot(fault) => self.snapshot(fault),
             Strike::Kill => {
                 let (acts, clock) = (self.some_acts(), self.now);
-                if let Err(error) = self.batch(&acts) {
-                    return self.stopped(&error, clock, &acts);
-                }
+                self.batch(&acts)?;
                 // It was made durable, and nobody heard of it.
                 self.stop();
                 self.disk.end_process();
@@ -139,6 +147,8 @@ impl World {
             Strike::Following(fault) => self.deliver_under_fire(fault),
             Strike::SnapshotRots => self.rot_snapshot(),
             Strike::LedgerRots => self.rot_ledger(),
+            Strike::IndexRots => self.rot_index(),
+            Strike::Packing(fault) => self.pack_under_fire(fault),
         }
     }
 
@@ -182,7 +192,7 @@ impl World {
     }
 
     /// The process is gone.
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.courier = None;
         self.core = None;
     }
@@ -206,24 +216,15 @@ impl World {
         }
         self.judge(clock, acts, Some(&answers))?;
         let kept = self.keep_house();
-        self.disk.disarm();
-        if kept.is_err() {
-            self.make_room();
-            return self.come_back(clock, &[]);
+        let struck = self.disk.disarm() || self.disk_is_full;
+        match kept {
+            Err((_, left)) if struck => {
+                self.make_room();
+                return self.come_back(self.now, &left);
+            }
+            kept => kept.map_err(|(error, _)| error)?,
         }
         self.look_around()
-    }
-
-    /// The meter stopped although nothing struck it. It may: a file of the index is never fsynced, and what a power loss tore of
-    /// it is found when it is read. Nothing was acknowledged, and the next start makes the file again.
-    pub(super) fn stopped(&mut self, error: &str, clock: i64, acts: &[Act]) -> Fallible {
-        let torn =
-            error.contains(".run: damaged at byte") && self.disk.tally().has("fault: unsynced bytes lost or torn");
-        if !torn {
-            return Err(error.to_owned());
-        }
-        self.tally.count("torn files of the index found later");
-        self.come_back(clock, acts)
     }
 
     fn make_room(&mut self) {
@@ -260,7 +261,7 @@ impl World {
     }
 
     /// What the new start found. `durable`: the batch was committed before, so it must be there.
-    fn after_start(&mut self, clock: i64, acts: &[Act], durable: bool) -> Fallible {
+    pub(super) fn after_start(&mut self, clock: i64, acts: &[Act], durable: bool) -> Fallible {
         self.tally.count("recoveries");
         let there = self.core().state().seq();
         if there < self.oracle.seq {

@@ -76,6 +76,11 @@ impl World {
             ));
         }
         self.check_order(clock, first, before, own)?;
+        for entry in own {
+            let word = seen(&entry.fact);
+            self.count_fact(&word);
+            self.oracle.note(&word, entry.at.nanos());
+        }
         if let Some(answer) = answer {
             self.answer(act, answer, &expected.said)?;
         }
@@ -187,9 +192,18 @@ impl World {
             && first.at < before
             && (booked || other(first.seq))
         {
+            self.oracle.booked_before.entry(response).or_default().insert(first.seq);
             self.oracle.by_response.remove(&response);
         }
+        let known_again = call.response.and_then(|response| self.oracle.booked_before.get(&response));
         let refused = match answer {
+            Some(Answer::Charges(answers))
+                if let [Booked::Duplicate { seq }] = &answers[..]
+                    && known_again.is_some_and(|before| before.contains(seq)) =>
+            {
+                return Ok(true);
+            }
+            None if known_again.is_some() && entries.is_empty() => return Ok(true),
             Some(Answer::Charges(answers)) => answers.iter().all(|answer| match answer {
                 Booked::TooOld => true,
                 // Its own id is forgotten, with what it said then, and its response was told of again since.
@@ -211,6 +225,23 @@ impl World {
             return Err(format!("refused as too old although its time is remembered: {call:?}"));
         }
         Ok(refused)
+    }
+
+    fn count_fact(&mut self, word: &Seen) {
+        match word {
+            Seen::Rested { runs } => self.tally.add("runs put to rest", runs.len() as u64),
+            Seen::Forgotten { runs } => {
+                let killed = runs.iter().filter(|run| self.killed_once.contains(run)).count();
+                self.tally.add("runs forgotten", runs.len() as u64);
+                self.tally.add("runs forgotten with their kill", killed as u64);
+            }
+            Seen::Killed { run, .. } => drop(self.killed_once.insert(*run)),
+            Seen::Opened { run } if self.oracle.forgotten.remove(run) => {
+                self.killed_once.remove(run);
+                self.tally.count("forgotten names that came back");
+            }
+            _ => {}
+        }
     }
 
     fn count_answers(&mut self, said: &[Said]) {

@@ -37,6 +37,24 @@ fn packed_segments_read_as_before() {
     assert_eq!(ledger.replay(0).unwrap().1.len(), 11);
 }
 
+/// A process packs, and ends before it removes what it packed: the next one reads the segments as they were, until it has packed
+/// them itself.
+#[test]
+fn a_start_between_packing_and_removing_loses_nothing() {
+    let ledger = Ledger::of(&[3, 1, 4, 2], EVERY_BATCH);
+    let writer = ledger.open().writer;
+    assert_eq!(pack_closed(&ledger.dir, &writer.reader(), ALWAYS, u64::MAX).unwrap(), 3);
+    drop(writer);
+    assert_eq!(ledger.segments().len(), 4, "not removed yet");
+    let writer = ledger.open().writer;
+    let reader = writer.reader();
+    assert_eq!(pack_closed(&ledger.dir, &reader, ALWAYS, u64::MAX).unwrap(), 3);
+    check(&reader, &ledger.entries);
+    assert_eq!(pack_closed(&ledger.dir, &reader, ALWAYS, u64::MAX).unwrap(), 0);
+    check(&reader, &ledger.entries);
+    assert_eq!(ledger.segments().len(), 1);
+}
+
 #[test]
 fn only_what_nobody_needs_is_packed() {
     let ledger = Ledger::of(&[3, 1, 4, 2], EVERY_BATCH);

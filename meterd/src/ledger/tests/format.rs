@@ -5,11 +5,15 @@
 
 use std::fs;
 
+use budget::Fact;
+
 use super::Ledger;
 use crate::event::charge::tests::sample::{entries, one_of_each_fact, small};
 use crate::ledger::{LedgerError, Reader};
 
 const FIXTURE: &str = include_str!("segment.hex");
+/// A segment of the format before, as it was written then; never rewritten.
+const FIXTURE_BEFORE: &str = include_str!("segment2.hex");
 
 fn hex(bytes: &[u8]) -> String {
     let line = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
@@ -45,20 +49,42 @@ fn the_format_on_disk_is_stable() {
 fn the_format_before_moves_forward() {
     let ledger = Ledger::empty();
     drop(ledger.open());
-    fs::write(ledger.dir.segments().join(format!("{:020}.log", 1)), bytes(FIXTURE)).unwrap();
+    fs::write(ledger.dir.segments().join(format!("{:020}.log", 1)), bytes(FIXTURE_BEFORE)).unwrap();
     let format = ledger.dir.root().join("FORMAT");
-    fs::write(&format, "meterd-data 1\n").unwrap();
+    fs::write(&format, "meterd-data 2\n").unwrap();
     let reader = Reader::at_rest(&ledger.dir).unwrap();
-    let facts = one_of_each_fact();
+    // It knew every fact of today but the last ones.
+    let facts: Vec<Fact> = one_of_each_fact().into_iter().filter(|fact| !matches!(fact, Fact::Rested { .. })).collect();
     assert_eq!(reader.committed(), facts.len() as u64);
-    assert_eq!(fs::read_to_string(&format).unwrap(), "meterd-data 1\n", "who only reads changes nothing");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "meterd-data 2\n", "who only reads changes nothing");
     let (mut recovered, replayed) = ledger.replay(0).unwrap();
     assert_eq!(replayed, entries(1, facts));
-    assert_eq!(fs::read_to_string(&format).unwrap(), "meterd-data 2\n");
+    assert_eq!(fs::read_to_string(&format).unwrap(), "meterd-data 3\n");
     let more = entries(recovered.writer.next_seq(), (0..500).map(small));
     recovered.writer.append(more.clone()).unwrap();
     drop(recovered);
     assert_eq!(ledger.replay(replayed.len() as u64).unwrap().1, more);
+}
+
+/// Any other number is refused in words that say the way out, by who starts and by who only reads; nothing is changed.
+#[test]
+fn other_formats_are_refused() {
+    for other in ["meterd-data 1\n", "meterd-data 4\n", "something else\n", ""] {
+        let ledger = Ledger::with(one_of_each_fact());
+        let format = ledger.dir.root().join("FORMAT");
+        fs::write(&format, other).unwrap();
+        let errors = [ledger.replay(0).unwrap_err(), Reader::at_rest(&ledger.dir).unwrap_err()];
+        for error in errors {
+            assert!(matches!(error, LedgerError::Format { .. }), "{error}");
+            let said = error.to_string();
+            assert!(
+                said.contains(&format!("{:?}", other.trim_end())) && said.contains("nothing was changed"),
+                "{said}"
+            );
+            assert!(said.contains("meterd-data 3") && said.contains("Start the version that wrote it"), "{said}");
+        }
+        assert_eq!(fs::read_to_string(&format).unwrap(), other);
+    }
 }
 
 /// Large batches are packed, small ones are not, and both read back; a segment that is large is decoded on every core.
@@ -96,12 +122,8 @@ fn a_large_segment_is_decoded_on_every_core_in_order() {
     };
     for batch in 0..60 {
         let fact = |number: usize| {
-            let budget::Fact::Pinned(table) = small(number) else { panic!() };
-            budget::Fact::Pinned(pricing::cost::TableRef::new(
-                &*table.name,
-                noise(batch * 100 + number),
-                &*table.digest,
-            ))
+            let Fact::Pinned(table) = small(number) else { panic!() };
+            Fact::Pinned(pricing::cost::TableRef::new(&*table.name, noise(batch * 100 + number), &*table.digest))
         };
         let more = entries(writer.next_seq(), (0..20).map(fact));
         writer.append(more.clone()).unwrap();

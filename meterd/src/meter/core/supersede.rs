@@ -47,28 +47,35 @@ impl Core {
     }
 
     /// The charge that settled the reservation which an event of another source names: it is of the same call.
-    pub(super) fn same_call(&self, event: &Charge) -> Option<u64> {
+    pub(super) fn same_call(&mut self, event: &Charge) -> Option<u64> {
         let claim = event.claim.as_ref()?;
         let found = self.state.reservation(&claim.reservation)?;
-        let over = !matches!(found.standing, Standing::Held | Standing::Denied) && found.settled_by > 0;
+        let settled_by = found.settled_by;
+        let over = !matches!(found.standing, Standing::Held | Standing::Denied) && settled_by > 0;
         if !over || self.state.reserved_for(found) != Some(&event.execution) {
             return None;
         }
-        let (_, first) = self.charge_at(found.settled_by)?;
+        let (_, first) = self.charge_at(settled_by)?;
         let stated = [&first, event].iter().any(|one| &*one.source == STATED);
         let same_kind = stated || std::mem::discriminant(&first.called) == std::mem::discriminant(&event.called);
         let other_source = first.source != event.source && !matches!(event.called, Called::Approval);
-        (other_source && same_kind).then_some(found.settled_by)
+        (other_source && same_kind).then_some(settled_by)
     }
 
-    /// A charge, of this batch or of the ledger.
-    fn charge_at(&self, seq: u64) -> Option<(pricing::Timestamp, Charge)> {
+    /// A charge, of this batch or of the ledger. Where that cannot be read nothing can be decided any more: a guess would book the
+    /// call twice.
+    fn charge_at(&mut self, seq: u64) -> Option<(pricing::Timestamp, Charge)> {
         let pending = self.entries.iter().find(|entry| entry.seq == seq).cloned();
-        let Entry { at, fact: Fact::Charged(charge), .. } =
-            pending.or_else(|| self.writer.reader().entry(seq).ok()?)?
-        else {
-            return None;
+        let found = match pending {
+            Some(pending) => Some(pending),
+            None => self.writer.reader().entry(seq).unwrap_or_else(|error| {
+                self.broken.get_or_insert(error);
+                None
+            }),
         };
-        Some((at, *charge))
+        match found {
+            Some(Entry { at, fact: Fact::Charged(charge), .. }) => Some((at, *charge)),
+            _ => None,
+        }
     }
 }

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use pricing::Timestamp;
-
 use super::run::{Record, Records, Run, RunWriter};
 use super::{FRESH_KEYS_MAX, Floor, Table, run_path};
 use crate::ledger::{DataDir, LedgerError};
@@ -258,8 +256,13 @@ pub(super) fn load(dir: &DataDir) -> Result<(Floor, Vec<Arc<Run>>), LedgerError>
     // Of those that begin together the longest: the others are what it was merged from.
     found.sort_unstable_by_key(|run| (run.stretch.first_seq, std::cmp::Reverse(run.stretch.last_seq)));
     let mut runs: Vec<Arc<Run>> = Vec::new();
-    let mut next = floor.seq;
+    let (mut next, mut gap) = (floor.seq, false);
     for run in found {
+        if run.stretch.first_seq > next && !gap {
+            gap = true;
+            let (from, path) = (next, run.path.display());
+            tracing::warn!(from, %path, "files of the dedup index are missing before this one; all from there on is made again from the ledger");
+        }
         if run.stretch.first_seq == next {
             next = run.stretch.last_seq + 1;
             runs.push(Arc::new(run));
@@ -285,14 +288,12 @@ pub(super) fn write_floor(dir: &DataDir, floor: &Floor) -> Result<(), LedgerErro
 fn read_floor(dir: &DataDir) -> Result<Floor, LedgerError> {
     let path = dir.index().join("floor.json");
     match dir.read(&path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| LedgerError::Damaged {
-            path,
-            offset: 0,
-            what: "it does not say where the index begins; restore it from a copy".to_owned(),
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Ok(Floor { seq: 1, forgotten_before: Timestamp::default() })
-        }
+        // From the first entry on nothing is forgotten: what this mark kept away is known again.
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "the dedup index does not say where it begins; it is made again from the whole ledger");
+            Floor::BEGIN
+        })),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Floor::BEGIN),
         Err(error) => Err(LedgerError::io("read", path)(error)),
     }
 }

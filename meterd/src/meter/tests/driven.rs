@@ -4,12 +4,16 @@ use budget::Command;
 
 use super::{HORIZON, Place};
 use crate::event::charge::tests::sample::call;
-use crate::meter::{Answer, Ask, Booked, Core, Rules};
+use crate::meter::{Answer, Ask, Booked, Core, Restored, Rules};
 
 impl Place {
-    fn core(&self) -> Core {
+    pub(super) fn core(&self) -> Core {
+        self.core_from(self.restore())
+    }
+
+    pub(super) fn core_from(&self, restored: Restored) -> Core {
         let rules = Rules { queue_events_max: 64, dedup_horizon: HORIZON };
-        Core::new(self.dir.clone(), self.restore(), self.clock.clone(), &rules, Box::new(|_| {}), false)
+        Core::new(self.dir.clone(), restored, self.clock.clone(), &rules, Box::new(|_| {}), false)
     }
 }
 

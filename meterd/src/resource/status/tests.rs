@@ -30,6 +30,7 @@ fn run() -> Execution {
         document: None,
         started_at: at("2026-05-10T10:34:50Z"),
         completed_at: None,
+        rested_at: None,
         cost: "0.620000000000000001".parse().unwrap(),
         subtree_cost: "5".parse().unwrap(),
         model_calls: 9,

@@ -201,6 +201,7 @@ fn kill_facts(execution: &Ref) -> Vec<Fact> {
         Fact::KillManual { kill: "kill-17".into() },
         Fact::KillCollateral { kill: "kill-17".into(), executions: vec![Ref::new("ns", "other")] },
         Fact::Forgotten { executions: vec![Ref::new("ns", "old"), Ref::new("ns", "older")] },
+        Fact::Rested { executions: vec![Ref::new("ns", "idle")] },
     ]
 }
 
