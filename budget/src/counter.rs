@@ -157,6 +157,26 @@ impl Row {
         all
     }
 
+    /// When `need` will have left `window` by time alone: at its end, or hour by hour out of a rolling day.
+    pub(crate) fn resets_at(&self, window: Span, need: i128) -> Option<Timestamp> {
+        const DAY_NANOS: i64 = 86_400_000_000_000;
+        if self.window != Window::Rolling24h {
+            return window.end;
+        }
+        let (mut left, mut last) = (0_i128, None);
+        for Bucket { span, tally } in self.buckets.iter().filter(|bucket| window.contains(bucket.span.start)) {
+            let leaves = tally.spent.saturating_add(tally.held);
+            if leaves > 0 {
+                left = left.saturating_add(leaves);
+                last = Some(span.start.saturating_add(DAY_NANOS));
+            }
+            if left >= need.max(1) {
+                break;
+            }
+        }
+        last
+    }
+
     /// Books a charge dated `time`, logged at `now`.
     pub(crate) fn book(&mut self, calendar: &Calendar, now: Timestamp, time: Timestamp, delta: i128) {
         let at = Self::effective(time, now);

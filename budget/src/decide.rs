@@ -16,6 +16,7 @@ use std::sync::Arc;
 use pricing::{Money, Timestamp};
 
 pub use self::kill::KILLS_PER_DECISION_MAX;
+pub use self::slice::{FOLLOWING_MAX, unfollowed};
 use crate::adjust::Adjust;
 use crate::budget::{Action, Unit};
 use crate::charge::Charge;
@@ -148,6 +149,11 @@ pub enum Command {
         /// The time.
         before: Timestamp,
     },
+    /// Slices below a run follow its budget that could not in one decision.
+    Follow {
+        /// The run.
+        execution: Ref,
+    },
 }
 
 /// The answer to a command.
@@ -279,6 +285,7 @@ pub fn decide(state: &State, now: Timestamp, command: Command, facts: &mut Vec<F
         Command::Register { execution, process } => run::register(state, execution, process, facts),
         Command::Forget { before } => run::forget(state, before, facts),
         Command::Rest { before } => run::rest(state, before, facts),
+        Command::Follow { execution } => slice::follow_on(state, now, &execution, facts),
     }
 }
 

@@ -159,6 +159,7 @@ impl Slot {
             limit: row.cap.as_ref()?.amount,
             spent: tally.spent,
             held: tally.held,
+            resets_at: row.resets_at(span, 1),
         })
     }
 }

@@ -21,7 +21,7 @@ use crate::scope::Ref;
 use crate::window::{Span, Window};
 
 /// A counter's identity and its figures at one moment, for denials, warnings and kills.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Eq, Serialize, Deserialize)]
 pub struct CounterAt {
     /// Which kind of resource the budget came from.
     pub source: Source,
@@ -43,6 +43,18 @@ pub struct CounterAt {
     pub spent: i128,
     /// Reserved.
     pub held: i128,
+    /// When time alone makes room: at the window's end, or once enough of a rolling window has left it. For answers only: not
+    /// kept, and `None` where it is not known.
+    #[serde(skip)]
+    pub resets_at: Option<Timestamp>,
+}
+
+/// Two are the same that say the same of their counter; when it has room again is worked out from that.
+impl PartialEq for CounterAt {
+    fn eq(&self, other: &Self) -> bool {
+        let key = |at: &Self| (at.source, at.generation, at.unit, at.window, at.span, at.limit, at.spent, at.held);
+        key(self) == key(other) && self.budget == other.budget && self.agent == other.agent
+    }
 }
 
 /// Why a run is killed.

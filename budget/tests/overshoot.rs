@@ -1,5 +1,5 @@
 //! Laws of what estimates do not cover, against an oracle that keeps plain lists: the overshoot that is reported is exactly
-//! Σ(actual − estimate)⁺ + late + unreserved, a limit is passed by no more than that, what is held for calls without a price is
+//! Σ(actual − estimate)⁺ + late + unreserved, a limit of whatever window is passed by no more than what of that is in its window, what is held for calls without a price is
 //! given back exactly once, an estimate is superseded once, and a state that was restored decides as the live one.
 #![allow(
     clippy::unwrap_used,
@@ -15,8 +15,6 @@
 #[path = "support/world.rs"]
 mod world;
 
-use std::collections::BTreeMap;
-
 use budget::adjust::Superseded;
 use budget::reservation::{Estimate, Found, Reserve, Standing};
 use budget::{
@@ -29,8 +27,18 @@ use world::{World, applied, model, set, wish};
 
 const CENT: i128 = 10_000_000_000_000_000;
 const MINUTE: i64 = 60_000_000_000;
-const RUN_LIMIT: i128 = 100;
-const MONTH_LIMIT: i128 = 170;
+/// Each limit in cents: all of them bind, now this one first and now that.
+const LIMITS: [(Window, i128); 6] = [
+    (Window::Run, 100),
+    (Window::Hour, 80),
+    (Window::Day, 110),
+    (Window::Rolling24h, 120),
+    (Window::Week, 150),
+    (Window::Month, 170),
+];
+/// When it begins, and the months from there on in days.
+const START: &str = "2026-11-01T00:00:00Z";
+const MONTHS: [i64; 12] = [30, 31, 31, 28, 31, 30, 31, 30, 31, 31, 30, 31];
 const CEILING: i128 = 15;
 const RUNS: u8 = 3;
 
@@ -78,6 +86,8 @@ struct Hold {
     run: u8,
     asked: i128,
     held: i128,
+    /// When it was granted: its windows.
+    at: i64,
     until: i64,
     standing: Standing,
     open: u32,
@@ -93,6 +103,8 @@ enum Cover {
 
 struct Paper {
     run: u8,
+    /// The time that picked its windows.
+    at: i64,
     seq: u64,
     logged: Timestamp,
     charge: Charge,
@@ -112,51 +124,97 @@ type Parts = (i128, i128, i128);
 struct Oracle {
     holds: Vec<Hold>,
     papers: Vec<Paper>,
-    spent: BTreeMap<u8, i128>,
-    over: BTreeMap<u8, Parts>,
+    /// Run, time of its windows, cents.
+    spent: Vec<(u8, i64, i128)>,
+    over: Vec<(u8, i64, Parts)>,
+}
+
+/// Sums of one counter, in cents.
+#[derive(Default)]
+struct Figures {
+    spent: i128,
+    held: i128,
+    over: i128,
+    /// Part of what is held: for calls without a price that had reserved nothing.
+    ceilings: i128,
+}
+
+/// The window that holds `now`, by counting; nothing of it is shared with the core.
+fn span(window: Window, now: i64) -> (i64, i64) {
+    const HOUR: i64 = 60 * MINUTE;
+    const DAY: i64 = 24 * HOUR;
+    let whole = |size: i64, from: i64| {
+        let start = now - (now - from).rem_euclid(size);
+        (start, start + size)
+    };
+    match window {
+        Window::Run => (i64::MIN, i64::MAX),
+        Window::Hour => whole(HOUR, 0),
+        Window::Day => whole(DAY, 0),
+        // The epoch was a Thursday; weeks begin on Mondays.
+        Window::Week => whole(7 * DAY, 4 * DAY),
+        Window::Rolling24h => (whole(HOUR, 0).0 - 23 * HOUR, whole(HOUR, 0).1),
+        Window::Month => {
+            let mut start = START.parse::<Timestamp>().unwrap().nanos();
+            let lengths = MONTHS.iter().map(|days| days * DAY);
+            for length in lengths {
+                if now < start + length {
+                    return (start, start + length);
+                }
+                start += length;
+            }
+            panic!("a year is enough")
+        }
+    }
 }
 
 impl Oracle {
-    /// What is held for a run: live reservations, the money of those with open calls, and ceilings.
-    fn held(&self, run: u8) -> i128 {
-        let counts = |hold: &&Hold| hold.run == run && (hold.standing == Standing::Held || hold.open > 0);
-        let holds: i128 = self.holds.iter().filter(counts).map(|hold| hold.held).sum();
-        let ceilings = self.papers.iter().filter(|paper| paper.run == run && paper.price.is_none());
-        let ceilings = ceilings.map(|paper| if let Cover::Ceiling(cents) = paper.cover { cents } else { 0 });
-        holds + ceilings.sum::<i128>()
+    /// What a counter that counts this run must say at `now`.
+    fn figures(&self, run: u8, window: Window, now: i64) -> Figures {
+        let (start, end) = span(window, now);
+        let counts = |of: u8, at: i64| if window == Window::Run { of == run } else { (start..end).contains(&at) };
+        let mut figures = Figures::default();
+        for (of, at, cents) in &self.spent {
+            figures.spent += if counts(*of, *at) { *cents } else { 0 };
+        }
+        for (of, at, (above, late, unreserved)) in &self.over {
+            figures.over += if counts(*of, *at) { above + late + unreserved } else { 0 };
+        }
+        for hold in self.holds.iter().filter(|hold| counts(hold.run, hold.at)) {
+            figures.held += if hold.standing == Standing::Held || hold.open > 0 { hold.held } else { 0 };
+        }
+        for paper in self.papers.iter().filter(|paper| paper.price.is_none() && counts(paper.run, paper.at)) {
+            figures.ceilings += if let Cover::Ceiling(cents) = paper.cover { cents } else { 0 };
+        }
+        figures.held += figures.ceilings;
+        figures
     }
 
-    fn all(&self, of: impl Fn(u8) -> i128) -> i128 {
-        (0..RUNS).map(of).sum()
-    }
-
-    fn spent(&self, run: u8) -> i128 {
-        self.spent.get(&run).copied().unwrap_or(0)
+    /// Above estimates, late, unreserved: of one run since it began.
+    fn parts(&self, run: u8) -> Parts {
+        let of = self.over.iter().filter(|(of, ..)| *of == run);
+        of.fold((0, 0, 0), |sum, (_, _, parts)| (sum.0 + parts.0, sum.1 + parts.1, sum.2 + parts.2))
     }
 
     /// A paper costs so much now: what stood for its price is given back, what was not held for is overshoot.
     fn correct(&mut self, which: usize, cents: i128) -> Option<i128> {
-        let Paper { run, price, cover, late, .. } = self.papers[which];
-        let parts = self.over.entry(run).or_default();
+        let Paper { run, at, price, cover, late, .. } = self.papers[which];
         let delta = cents - price.unwrap_or(0);
-        match (price, cover) {
-            (None, Cover::Hold(at)) => {
-                let hold = &mut self.holds[at];
-                parts.0 += (cents - hold.held).max(0);
+        let parts = match (price, cover) {
+            (None, Cover::Hold(hold)) => {
+                let hold = &mut self.holds[hold];
+                let above = (cents - hold.held).max(0);
                 hold.held -= hold.held.min(cents);
                 hold.open -= 1;
+                (above, 0, 0)
             }
-            (None, Cover::Ceiling(_)) if late => parts.1 += cents,
-            (None, Cover::Ceiling(_)) => parts.2 += cents,
-            _ => parts.1 += delta.max(0),
-        }
-        *self.spent.entry(run).or_default() += delta;
+            (None, Cover::Ceiling(_)) if late => (0, cents, 0),
+            (None, Cover::Ceiling(_)) => (0, 0, cents),
+            _ => (0, delta.max(0), 0),
+        };
+        self.over.push((run, at, parts));
+        self.spent.push((run, at, delta));
         Some(cents)
-    }
-
-    fn over(&self, run: u8) -> i128 {
-        let (above, late, unreserved) = self.over.get(&run).copied().unwrap_or_default();
-        above + late + unreserved
     }
 }
 
@@ -178,7 +236,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (index(), 0..60_u8, any::<u8>()).prop_map(|(which, cents, tokens)| Step::Know { which, cents, tokens }),
         6 => (index(), 0..60_u8, 0..3_u8).prop_map(|(which, cents, table)| Step::Price { which, cents, table }),
         2 => index().prop_map(Step::Release),
-        2 => (1..9_i64).prop_map(|minutes| Step::Wait { minutes }),
+        2 => prop_oneof![6 => 1..9_i64, 2 => 20..90_i64, 1 => 300..4_000_i64]
+            .prop_map(|minutes| Step::Wait { minutes }),
         1 => any::<bool>().prop_map(|more| Step::Edit { more }),
     ];
     prop::collection::vec(step, 1..80)
@@ -192,7 +251,7 @@ fn cap(more: bool) -> Budget {
         id: Ref::new("ns", "cap"),
         generation: 0,
         scope: Scope::default(),
-        limits: vec![limit(Window::Run, RUN_LIMIT), limit(Window::Month, MONTH_LIMIT)],
+        limits: LIMITS.iter().map(|(window, cents)| limit(*window, *cents)).collect(),
         soft_levels: Vec::new(),
         on_hard_limit: Action::Deny,
         time_zone: "UTC".into(),
@@ -262,26 +321,22 @@ impl Life {
 
     fn reserve(&mut self, run: u8, cents: i128) {
         let id = self.oracle.holds.len();
+        let now = self.now();
         let (verdict, _) = self.world.run(Command::Reserve(Box::new(reserve(id, run, cents))));
         let found = self.world.state.reservation(&format!("res-{id}")).unwrap();
         let standing = match verdict {
             Verdict::Granted { .. } => Standing::Held,
             Verdict::Refused { denial, .. } => {
                 let Denial::Limit(at) = *denial else { panic!("{denial:?}") };
-                let oracle = &self.oracle;
-                let (spent, held) = if at.window == Window::Run {
-                    (oracle.spent(run), oracle.held(run))
-                } else {
-                    (oracle.all(|run| oracle.spent(run)), oracle.all(|run| oracle.held(run)))
-                };
+                let Figures { spent, held, .. } = self.oracle.figures(run, at.window, now);
                 assert!((spent + held + cents) * CENT > at.limit, "{at:?} had room for {cents}");
                 Standing::Denied
             }
             other => panic!("{other:?}"),
         };
-        let until = found.until.nanos();
+        let (at, until) = (found.reserved_at.nanos(), found.until.nanos());
         let held = if standing == Standing::Held { cents } else { 0 };
-        self.oracle.holds.push(Hold { run, asked: cents, held, until, standing, open: 0 });
+        self.oracle.holds.push(Hold { run, asked: cents, held, at, until, standing, open: 0 });
     }
 
     fn settle(&mut self, which: usize, percent: Option<u16>, last: bool) {
@@ -308,14 +363,15 @@ impl Life {
         let charge = *charge;
         let oracle = &mut self.oracle;
         let live = claim.filter(|(which, _)| oracle.holds[*which].standing == Standing::Held);
-        let parts = oracle.over.entry(run).or_default();
         let paid = cents.unwrap_or(0);
-        match (live, claim) {
-            (Some((which, _)), _) => parts.0 += (paid - oracle.holds[which].held).max(0),
-            (None, Some(_)) => parts.1 += paid,
-            (None, None) => parts.2 += paid,
-        }
-        *oracle.spent.entry(run).or_default() += paid;
+        let at = live.map_or(charge.time.nanos(), |(which, _)| oracle.holds[which].at);
+        let parts = match (live, claim) {
+            (Some((which, _)), _) => ((paid - oracle.holds[which].held).max(0), 0, 0),
+            (None, Some(_)) => (0, paid, 0),
+            (None, None) => (0, 0, paid),
+        };
+        oracle.over.push((run, at, parts));
+        oracle.spent.push((run, at, paid));
         let mut cover = Cover::Nothing;
         if cents.is_none() {
             cover = match live {
@@ -334,7 +390,7 @@ impl Life {
         let table = cents.map(|_| 0);
         let (seq, logged, price) = (entry.seq, entry.at, cents);
         let late = live.is_none() && claim.is_some();
-        oracle.papers.push(Paper { run, seq, logged, charge, price, table, cover, tokens: 7, estimated, late });
+        oracle.papers.push(Paper { run, at, seq, logged, charge, price, table, cover, tokens: 7, estimated, late });
     }
 
     fn price(&mut self, which: usize, cents: i128, table: u8) {
@@ -372,37 +428,39 @@ impl Life {
         (paper.price, paper.tokens, paper.estimated, paper.table) = (price, tokens, false, Some(15));
     }
 
-    /// Figures are the oracle's, and what is above a limit is overshoot.
+    /// The time that decisions are made at.
+    fn now(&self) -> i64 {
+        self.world.now.max(self.world.state.log_time()).nanos()
+    }
+
+    /// Figures are the oracle's, and what is above a limit is overshoot of its own window.
     fn check(&self) {
         let Self { world, oracle, more } = self;
-        let most = |limit: i128| (limit + if *more { 50 } else { 0 }) * CENT;
+        let most = |window| {
+            let (_, cents) = LIMITS.iter().find(|(of, _)| *of == window).unwrap();
+            (cents + if *more { 50 } else { 0 }) * CENT
+        };
         for run in 0..RUNS {
             let Some(execution) = world.state.execution(&run_ref(run)) else { continue };
             let mine = oracle.papers.iter().filter(|paper| paper.run == run);
             assert_eq!(execution.tokens.total(), mine.map(|paper| i128::from(paper.tokens)).sum::<i128>());
             let over = execution.overshoot;
-            let (above, late, unreserved) = oracle.over.get(&run).copied().unwrap_or_default();
+            let (above, late, unreserved) = oracle.parts(run);
             let found = (over.above_estimate, over.late, over.unreserved);
             assert_eq!(found, (money(above), money(late), money(unreserved)), "overshoot of r{run}");
-            for at in allowance(&world.state, world.now, &run_ref(run)).unwrap().counters {
-                let (spent, held, over, limit) = if at.window == Window::Run {
-                    (oracle.spent(run), oracle.held(run), oracle.over(run), most(RUN_LIMIT))
-                } else {
-                    let sum = |of: &dyn Fn(u8) -> i128| oracle.all(of);
-                    let (spent, held) = (sum(&|run| oracle.spent(run)), sum(&|run| oracle.held(run)));
-                    (spent, held, sum(&|run| oracle.over(run)), most(MONTH_LIMIT))
-                };
+            let counters = allowance(&world.state, world.now, &run_ref(run)).unwrap().counters;
+            assert_eq!(counters.len(), LIMITS.len());
+            for at in counters {
+                let Figures { spent, held, over, ceilings } = oracle.figures(run, at.window, self.now());
                 assert_eq!((at.spent, at.held), (spent * CENT, held * CENT), "{at:?}");
                 // Ceilings of calls that had reserved nothing are held beside what was granted.
-                let open = oracle.papers.iter().filter(|paper| paper.price.is_none());
-                let mine = open.filter(|paper| at.window != Window::Run || paper.run == run);
-                let ceilings = mine.filter(|paper| matches!(paper.cover, Cover::Ceiling(_))).count() as i128;
-                assert!(at.spent + at.held <= limit + (over + ceilings * CEILING) * CENT, "passed by more: {at:?}");
+                let most = most(at.window) + (over + ceilings) * CENT;
+                assert!(at.spent + at.held <= most, "passed by more: {at:?}");
             }
         }
-        let all = oracle.all(|run| oracle.over(run));
+        let all = (0..RUNS).map(|run| oracle.parts(run)).map(|(above, late, unreserved)| above + late + unreserved);
         let of_budget = world.state.overshoot_of_budget(Source::Budget, &Ref::new("ns", "cap"));
-        assert_eq!(of_budget, Some(money(all)));
+        assert_eq!(of_budget, Some(money(all.sum())));
     }
 
     /// A state that went through bytes answers every question as the live one.
@@ -427,7 +485,7 @@ proptest! {
 
     #[test]
     fn a_limit_is_passed_by_no_more_than_the_overshoot(steps in steps()) {
-        let world = World { now: "2026-11-01T00:00:00Z".parse::<Timestamp>().unwrap(), ..World::default() };
+        let world = World { now: START.parse::<Timestamp>().unwrap(), ..World::default() };
         let mut life = Life { world, oracle: Oracle::default(), more: false };
         life.world.run(Command::Apply(applied("Budget", cap(false))));
         steps.iter().for_each(|step| life.step(step));

@@ -13,8 +13,9 @@
 mod world;
 
 use budget::adjust::{ADJUSTMENTS_KEPT_MAX, Beyond, QUARANTINE_LISTED_MAX, Standing};
-use budget::decide::KILLS_PER_DECISION_MAX;
+use budget::decide::{Denial, KILLS_PER_DECISION_MAX};
 use budget::entry::Phase;
+use budget::reservation::{Estimate, Reserve};
 use budget::signal::{ATTEMPTS_KEPT_MAX, Attempt, Channel, KillState};
 use budget::state::DEPTH_MAX;
 use budget::{
@@ -98,6 +99,66 @@ fn closed_windows_are_forgotten() {
     assert!(late <= early + 64, "the state grew from {early} to {late} bytes in a month");
     let rolling = world.state.counters(world.now).into_iter().find(|at| at.window == Window::Rolling24h).unwrap();
     assert_eq!(rolling.spent, usd("0.24").scaled());
+}
+
+/// A rolling day has room again when enough has left it, which a denial says; a civil window at its end.
+#[test]
+fn a_rolling_window_resets_hour_by_hour() {
+    // 10:00 UTC of some day.
+    let start = Timestamp::from_nanos(1_795_341_600_000_000_000);
+    let mut world = World { now: start, ..World::default() };
+    let limits = [(Window::Rolling24h, "5"), (Window::Week, "9")];
+    world.run(Command::Apply(applied("Budget", budget("all", &limits, Action::Deny))));
+    let at = |hours: i64| start.saturating_add(hours * HOUR);
+    for (hours, amount) in [(0, "1"), (3, "2"), (7, "1.5")] {
+        world.now = at(hours).saturating_add(HOUR / 2);
+        pay(&mut world, 0, amount);
+    }
+    let denied = |world: &mut World, id: &str, usd: &str| {
+        let wish = Reserve {
+            id: id.into(),
+            body: 0,
+            execution: run_ref(0),
+            subject: Subject::default(),
+            parent: None,
+            estimate: Estimate { usd: usd.parse().ok(), model_calls: 1, ..Estimate::default() },
+            ceiling: None,
+            ttl_ms: 60_000,
+        };
+        let (Verdict::Refused { denial, .. }, _) = world.run(Command::Reserve(Box::new(wish))) else {
+            panic!("granted")
+        };
+        let Denial::Limit(counter) = *denial else { panic!("{denial:?}") };
+        (counter.window, counter.resets_at)
+    };
+    // 4.5 of 5 are spent: 1 leaves at 10:00 of the next day, 2 more at 13:00, the rest at 17:00.
+    assert_eq!(denied(&mut world, "a", "0.6"), (Window::Rolling24h, Some(at(24))));
+    assert_eq!(denied(&mut world, "b", "1.6"), (Window::Rolling24h, Some(at(27))));
+    assert_eq!(denied(&mut world, "c", "4"), (Window::Rolling24h, Some(at(31))));
+    let counters = allowance(&world.state, world.now, &run_ref(0)).unwrap().counters;
+    let resets: Vec<_> = counters.iter().map(|at| (at.window, at.resets_at)).collect();
+    let week = counters.iter().find(|at| at.window == Window::Week).unwrap().span.end;
+    assert!(
+        resets.contains(&(Window::Rolling24h, Some(at(24)))) && resets.contains(&(Window::Week, week)),
+        "{resets:?}"
+    );
+    // It is true: then, and not an hour before.
+    for (hours, verdict) in [(26, false), (27, true)] {
+        world.now = at(hours);
+        let wish = Estimate { usd: "1.6".parse().ok(), model_calls: 1, ..Estimate::default() };
+        let reserve = Reserve {
+            id: format!("d-{hours}").into(),
+            body: 0,
+            execution: run_ref(0),
+            subject: Subject::default(),
+            parent: None,
+            estimate: wish,
+            ceiling: None,
+            ttl_ms: 60_000,
+        };
+        let granted = matches!(world.run(Command::Reserve(Box::new(reserve))).0, Verdict::Granted { .. });
+        assert_eq!(granted, verdict, "after {hours} hours");
+    }
 }
 
 #[test]

@@ -45,6 +45,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{delete, get, post, put};
@@ -209,55 +210,66 @@ pub fn router(app: App) -> Router {
         .route("/openapi.json", get(openapi::get))
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz));
-    served(routes.route_layer(from_fn_with_state(app.clone(), caller::admit)), app)
+    routes
+        .route_layer(from_fn_with_state(app.clone(), enter))
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(app)
 }
 
 /// Every route of the metrics listener.
 pub fn metrics_router(app: App) -> Router {
-    let routes = Router::new()
+    Router::new()
         .route("/metrics", get(scrape::metrics))
         .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz));
-    served(routes, app)
-}
-
-/// What both listeners have: answers for what is not there, and every request counted and timed.
-fn served(routes: Router<App>, app: App) -> Router {
-    routes
+        .route("/readyz", get(health::readyz))
+        .route_layer(from_fn_with_state(app.clone(), observe))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(from_fn_with_state(app.clone(), observe))
         .with_state(app)
 }
 
-async fn not_found(request: Request) -> Problem {
+async fn not_found(State(app): State<App>, request: Request) -> Problem {
     let detail = format!("no such path: {}; /openapi.json lists every path", request.uri().path());
-    Problem::new(axum::http::StatusCode::NOT_FOUND, "unknown_path", detail)
+    app.metrics.http("other", method_label(&request), StatusCode::NOT_FOUND.as_u16(), 0.0);
+    Problem::new(StatusCode::NOT_FOUND, "unknown_path", detail)
 }
 
-async fn method_not_allowed(request: Request) -> Problem {
-    let method = request.method();
-    Problem::new(
-        axum::http::StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        format!("{method} is not for {}; /openapi.json lists every path and method", request.uri().path()),
-    )
+async fn method_not_allowed(State(app): State<App>, path: Option<MatchedPath>, request: Request) -> Problem {
+    let (method, status) = (request.method(), StatusCode::METHOD_NOT_ALLOWED);
+    app.metrics.http(label(path.as_ref()), method_label(&request), status.as_u16(), 0.0);
+    let detail = format!("{method} is not for {}; /openapi.json lists every path and method", request.uri().path());
+    Problem::new(status, "method_not_allowed", detail)
 }
 
 /// Counts and times every request by route pattern: a closed set of labels.
 async fn observe(State(app): State<App>, path: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let method = match *request.method() {
+    let (begin, method, handler) = (Instant::now(), method_label(&request), label(path.as_ref()));
+    let response = next.run(request).await;
+    app.metrics.http(handler, method, response.status().as_u16(), begin.elapsed().as_secs_f64());
+    response
+}
+
+/// The same, through the door: one layer for both, since each costs every request.
+async fn enter(State(app): State<App>, path: MatchedPath, request: Request, next: Next) -> Response {
+    let (begin, method, handler) = (Instant::now(), method_label(&request), label(Some(&path)));
+    let response = caller::admit(&app, handler, request, next).await;
+    app.metrics.http(handler, method, response.status().as_u16(), begin.elapsed().as_secs_f64());
+    response
+}
+
+fn label(path: Option<&MatchedPath>) -> &'static str {
+    path.map_or("other", |path| openapi::handler(path.as_str()))
+}
+
+fn method_label(request: &Request) -> &'static str {
+    match *request.method() {
         axum::http::Method::GET => "GET",
         axum::http::Method::POST => "POST",
         axum::http::Method::PUT => "PUT",
         axum::http::Method::DELETE => "DELETE",
         _ => "other",
-    };
-    let begin = Instant::now();
-    let response = next.run(request).await;
-    let handler = path.as_ref().map_or("other", |path| openapi::handler(path.as_str()));
-    app.metrics.http(handler, method, response.status().as_u16(), begin.elapsed().as_secs_f64());
-    response
+    }
 }
 
 impl From<meter::Refused> for Problem {
@@ -268,7 +280,7 @@ impl From<meter::Refused> for Problem {
                 "the intake queue is full; nothing of this request was taken, send it again",
             ),
             meter::Refused::TooMany => Self::new(
-                axum::http::StatusCode::PAYLOAD_TOO_LARGE,
+                StatusCode::PAYLOAD_TOO_LARGE,
                 "too_many_events",
                 "one request holds more events than the queue; send fewer at once, or raise ingest.queueEventsMax",
             ),
@@ -277,7 +289,7 @@ impl From<meter::Refused> for Problem {
                 "the ledger takes nothing more until the daemon is restarted; what was not acknowledged is safe to send again then",
             ),
             meter::Refused::DiskFull => Self::new(
-                axum::http::StatusCode::INSUFFICIENT_STORAGE,
+                StatusCode::INSUFFICIENT_STORAGE,
                 "disk_full",
                 "the disk of the data directory is full; make room and restart the daemon; what was not acknowledged is safe to send again then",
             )
@@ -290,7 +302,7 @@ impl From<crate::ledger::LedgerError> for Problem {
     fn from(error: crate::ledger::LedgerError) -> Self {
         tracing::error!(%error, "ledger read failed");
         Self::new(
-            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            StatusCode::INTERNAL_SERVER_ERROR,
             "ledger_unreadable",
             "the ledger could not be read; the log says where",
         )

@@ -2,8 +2,9 @@
 //!
 //! The wall clock is believed while it goes as the boot clock does, which nobody sets. When it jumps, time goes on as measured:
 //! no window rolls over and nothing expires because somebody set a clock. A wall clock that then stays where it is
-//! is believed again.
+//! is believed again. What is believed outlives a restart, as long as the machine does not start anew.
 
+mod belief;
 mod guard;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pricing::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 
+pub use self::belief::Belief;
 pub use self::guard::{Guard, Health, JUMP_NANOS, STABLE_NANOS};
 
 /// Tells the time: the wall's as far as it can be believed, or in tests a hand that only the test moves.
@@ -81,6 +83,23 @@ impl Clock {
             }
         };
         Timestamp::from_nanos(nanos)
+    }
+
+    /// Goes on with what was believed before a restart, if the machine has not started anew since.
+    pub fn resume(&self, belief: &Belief) {
+        if let Source::Machine(guard) = &*self.0
+            && belief::boot().as_deref() == Some(&*belief.boot)
+        {
+            *guard.lock().unwrap_or_else(PoisonError::into_inner) = Guard::resumed(belief.difference);
+        }
+    }
+
+    /// What is believed, to be kept for a restart; `None` for hands.
+    #[must_use]
+    pub fn belief(&self) -> Option<Belief> {
+        let Source::Machine(guard) = &*self.0 else { return None };
+        let difference = guard.lock().unwrap_or_else(PoisonError::into_inner).believed()?;
+        Some(Belief { boot: belief::boot()?, difference })
     }
 
     /// Is the wall clock believed, and how often was it not?

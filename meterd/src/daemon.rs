@@ -102,7 +102,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Daemon, StartError> 
     let auth = Auth::new(auth::load(&config.auth, credentials::owner())?);
     let mut listeners = Listeners::open(config).await?;
     let dir = DataDir::new(&config.data_dir);
-    let restored = restore(config, &dir)?;
+    let restored = restore(config, &dir, &clock)?;
     listeners.socket = kills::socket(config, &dir).await?;
     let (reader, metrics) = (restored.writer.reader(), own_metrics(&restored)?);
     let (ledger_metrics, rollups) = (MetricsView::open(&dir, &reader, caps(config))?, RollupView::open(&dir, &reader));
@@ -183,7 +183,7 @@ async fn begin(
     pricer.begin(book).await?.map_err(StartError::Files)?;
     followers.spawn(pricer.clone().serve(orders, app.stop.clone()));
     followers.spawn(app.settler.clone().run(app.stop.clone()));
-    followers.spawn(expire::expire(app.clone(), app.stop.clone()));
+    followers.spawn(expire::expire(app.clone(), dir.clone(), app.stop.clone()));
     followers.spawn(selectors::watch(app.clone(), app.stop.clone()));
     kills::drive(config, app, dir, cursor, followers, following)?;
     Ok(pricer)
@@ -271,8 +271,9 @@ fn files_of(config: &Config) -> Result<(PriceBook, Vec<(PathBuf, Resource)>), St
 }
 
 /// The ledger as it was left.
-fn restore(config: &Config, dir: &DataDir) -> Result<meter::Restored, LedgerError> {
+fn restore(config: &Config, dir: &DataDir, clock: &Clock) -> Result<meter::Restored, LedgerError> {
     let mut restored = meter::restore(dir)?;
+    expire::resume(clock, dir);
     restored.upkeep = Upkeep {
         pack_after: Some(config.ledger.pack_after),
         // An event that is not too old may still come for it.

@@ -114,7 +114,7 @@ pub fn start(
 
 fn run(core: &mut Core, queue: &mut queue::Receiver, shared: &queue::Shared) -> Result<(), LedgerError> {
     let mut jobs: Vec<Job> = Vec::new();
-    while queue.next_batch(&mut jobs, BATCH_COMMANDS_MAX) {
+    while queue.next_batch(&mut jobs, BATCH_COMMANDS_MAX, !core.is_behind()) {
         let mut pending = Vec::with_capacity(jobs.len());
         let mut permits = Vec::with_capacity(jobs.len());
         for job in jobs.drain(..) {

@@ -17,6 +17,7 @@ mod budgets;
 mod callers;
 mod clickhouse;
 mod clickhouse_settings;
+mod clocks;
 mod commands;
 mod console;
 mod contract;

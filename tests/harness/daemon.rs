@@ -26,6 +26,7 @@ pub(crate) struct Daemon {
     process: Option<Process>,
     folder: TempDir,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     starts: u32,
     api: String,
     metrics: String,
@@ -41,6 +42,15 @@ impl Daemon {
     /// A daemon with the configuration that `config` writes, given the test's folder; empty text means no file.
     #[track_caller]
     pub(crate) fn start_with(config: impl FnOnce(&Path) -> String) -> Self {
+        Self::start_in(config, |_| Vec::new())
+    }
+
+    /// The same, with variables of the environment, given the test's folder.
+    #[track_caller]
+    pub(crate) fn start_in(
+        config: impl FnOnce(&Path) -> String,
+        environment: impl FnOnce(&Path) -> Vec<(String, String)>,
+    ) -> Self {
         let folder = tempfile::Builder::new().prefix("meterd-e2e-").tempdir().expect("a temporary folder");
         let text = config(folder.path());
         let mut arguments = Vec::new();
@@ -50,7 +60,8 @@ impl Daemon {
             arguments = vec!["-c".to_owned(), path.display().to_string()];
         }
         let (api, metrics) = (String::new(), String::new());
-        let mut daemon = Self { process: None, folder, arguments, starts: 0, api, metrics };
+        let environment = environment(folder.path());
+        let mut daemon = Self { process: None, folder, arguments, environment, starts: 0, api, metrics };
         daemon.launch();
         daemon
     }
@@ -59,7 +70,7 @@ impl Daemon {
     fn launch(&mut self) {
         self.starts += 1;
         let mut command = serve(&self.data_dir());
-        command.args(&self.arguments);
+        command.args(&self.arguments).envs(self.environment.iter().cloned());
         let mut process = Process::start(&mut command, &format!("serve-{}", self.starts), self.folder.path());
         let endpoints = self.data_dir().join("endpoints.json");
         let pid = process.id();

@@ -192,7 +192,9 @@ fn lacking(state: &State, now: Timestamp, bound: &Bound<'_>, asked: &Amounts) ->
     if after <= bound.cap.amount {
         return None;
     }
-    bound.slot.counter_at(bound.row, window, tally).map(Denial::Limit)
+    let mut counter = bound.slot.counter_at(bound.row, window, tally)?;
+    counter.resets_at = bound.row.resets_at(window, after.saturating_sub(bound.cap.amount));
+    Some(Denial::Limit(counter))
 }
 
 /// Gives a live reservation back.

@@ -66,7 +66,8 @@ pub(super) async fn post(State(app): State<App>, caller: Caller, body: Body) -> 
     Ok(answered(&id, &result))
 }
 
-/// The execution (`executionId` of the payload or of the context, else the session), the agent, and the step's own id.
+/// The execution (`executionId` of the context, of the request itself or of the payload, else the session), the agent, and the step's
+/// own id. The published schema and those who use it differ in where these stand, so each is taken from wherever it is.
 fn step(params: &Value, id: &Value) -> Option<Step> {
     let context = params.get("context").unwrap_or(&Value::Null);
     let payloads = ["toolCallRequest", "toolCallResult", "agentTrigger", "message"];
@@ -76,16 +77,27 @@ fn step(params: &Value, id: &Value) -> Option<Step> {
         text.filter(|text| !text.chars().any(char::is_control)).map(str::to_owned)
     };
     let within = |outer: &str, inner: &str| text(context.get(outer).and_then(|value| value.get(inner)));
+    let top = |key: &str| text(params.get(key));
+    let inside = |outer: &str, inner: &str| text(params.get(outer).and_then(|value| value.get(inner)));
     let call = text(payload.get("executionId"));
-    let session = text(context.get("executionId")).or_else(|| within("session", "id"));
+    let session = text(context.get("executionId")).or_else(|| within("execution", "id")).or_else(|| top("executionId"));
+    let session = session.or_else(|| inside("metadata", "joch.execution.id"));
+    let session =
+        session.or_else(|| within("session", "id")).or_else(|| inside("session", "id")).or_else(|| top("sessionId"));
     let name = session.or_else(|| call.clone())?;
-    let namespace = text(context.get("namespace")).or_else(|| within("organization", "id"));
-    let own = call.filter(|call| *call != name).or_else(|| text(context.get("stepId")));
+    let namespace =
+        text(context.get("namespace")).or_else(|| top("namespace")).or_else(|| within("organization", "id"));
+    let own = call.filter(|call| *call != name).or_else(|| text(context.get("stepId"))).or_else(|| top("stepId"));
     let own = own.unwrap_or_else(|| id.to_string());
     Some(Step {
         reservation: Arc::from(format!("aos/{name}/{own}")),
         execution: Ref::new(namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE), &name),
-        agent: within("agent", "name").or_else(|| within("agent", "id")).map(Arc::from),
+        agent: within("agent", "name")
+            .or_else(|| within("agent", "id"))
+            .or_else(|| inside("agent", "name"))
+            .or_else(|| inside("agent", "id"))
+            .or_else(|| top("agent"))
+            .map(Arc::from),
     })
 }
 

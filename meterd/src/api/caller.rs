@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::rejection::RawPathParamsRejection;
-use axum::extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State};
+use axum::RequestExt;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -14,7 +14,6 @@ use budget::{Command, Ref};
 
 use super::App;
 use super::access::{self, Access, Reach};
-use super::openapi;
 use crate::auth::{self, Denied, Principal, Role, Unknown};
 use crate::server::body::header_text;
 use crate::server::peer::Peer;
@@ -34,37 +33,34 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
 }
 
 /// Stands before every handler.
-pub(super) async fn admit(
-    State(app): State<App>,
-    path: MatchedPath,
-    params: Result<RawPathParams, RawPathParamsRejection>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let access = access::of(request.method().as_str(), openapi::handler(path.as_str()));
+pub(super) async fn admit(app: &App, path: &'static str, mut request: Request, next: Next) -> Response {
+    let access = access::of(request.method().as_str(), path);
     if access.reach == Reach::Open {
         return next.run(request).await;
     }
-    let principal = match identify(&app, &request) {
+    let principal = match identify(app, &request) {
         Ok(principal) => principal,
         Err(problem) => return problem.into_response(),
     };
-    let object = request.uri().path().to_owned();
-    let place = match params {
-        Ok(params) => Place::of(&params),
-        Err(rejection) => return Problem::bad_request("invalid_path", rejection.body_text()).into_response(),
+    let place = match access.reach {
+        Reach::Path => match request.extract_parts::<RawPathParams>().await {
+            Ok(params) => Place::of(&params),
+            Err(rejection) => return Problem::bad_request("invalid_path", rejection.body_text()).into_response(),
+        },
+        Reach::Open | Reach::Handler | Reach::Everywhere => Place::default(),
     };
-    if let Err(problem) = check(&app, &principal, &access, &place, request.method().is_safe()).await {
+    if let Err(problem) = check(app, &principal, &access, &place, request.method().is_safe()).await {
         if problem.code() == "forbidden" {
-            record(&app, &principal, &access, object, StatusCode::FORBIDDEN).await;
+            record(app, &principal, &access, request.uri().path().to_owned(), StatusCode::FORBIDDEN).await;
         }
         return problem.into_response();
     }
+    let object = if access.audited { request.uri().path().to_owned() } else { String::new() };
     request.extensions_mut().insert(Caller(Arc::clone(&principal)));
     let response = next.run(request).await;
     // What was wrong in itself has changed nothing.
     if access.audited && response.status().is_success() {
-        record(&app, &principal, &access, object, response.status()).await;
+        record(app, &principal, &access, object, response.status()).await;
     }
     response
 }

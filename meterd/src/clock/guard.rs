@@ -32,6 +32,18 @@ struct Doubt {
 }
 
 impl Guard {
+    /// A guard that goes on with what was believed before.
+    #[must_use]
+    pub fn resumed(difference: i64) -> Self {
+        Self { believed: Some(difference), ..Self::default() }
+    }
+
+    /// Wall less boot time, as it is believed; `None` before the first look.
+    #[must_use]
+    pub const fn believed(&self) -> Option<i64> {
+        self.believed
+    }
+
     /// What time it is when the clocks say this.
     pub fn now(&mut self, wall: i64, boot: i64) -> i64 {
         let difference = wall.saturating_sub(boot);

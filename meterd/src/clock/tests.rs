@@ -2,8 +2,8 @@
 
 use pricing::Timestamp;
 
-use super::guard::{JUMP_NANOS, STABLE_NANOS};
-use super::{Clock, Health};
+use super::guard::{Guard, JUMP_NANOS, STABLE_NANOS};
+use super::{Belief, Clock, Health};
 
 const SECOND: i64 = 1_000_000_000;
 const YEAR: i64 = 365 * 86_400 * SECOND;
@@ -55,4 +55,20 @@ fn a_clock_that_is_steady_after_a_jump_is_believed_again() {
     // One that goes on jumping is not.
     let jumps: Vec<_> = (1..100).map(|n| (n * YEAR + n * 60 * SECOND, n * 60 * SECOND, n * 60 * SECOND)).collect();
     check(&jumps, true, 99);
+}
+
+/// A restart in the middle of a jump goes on with the time from before it.
+#[test]
+fn what_was_believed_outlives_a_restart() {
+    let belief = Belief { boot: "b-1".to_owned(), difference: START - 50 };
+    let kept: Belief = belief.to_string().parse().unwrap();
+    assert_eq!(kept, belief);
+    let mut guard = Guard::resumed(kept.difference);
+    assert_eq!(guard.now(START + YEAR + SECOND, 50 + SECOND), START + SECOND);
+    assert!(guard.health().frozen);
+    assert_eq!(guard.now(START + 2 * SECOND, 50 + 2 * SECOND), START + 2 * SECOND, "and is back with it");
+    assert!(!guard.health().frozen);
+    for garbage in ["", "b-1", "b-1 soon", "b-1 1 2"] {
+        assert!(garbage.parse::<Belief>().is_err(), "{garbage:?}");
+    }
 }

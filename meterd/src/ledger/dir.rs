@@ -105,6 +105,12 @@ impl DataDir {
         self.root.join("spans")
     }
 
+    /// What the clock believed last.
+    #[must_use]
+    pub fn clock(&self) -> PathBuf {
+        self.root.join("clock")
+    }
+
     /// Where a running daemon says how to reach it.
     #[must_use]
     pub fn endpoints(&self) -> PathBuf {

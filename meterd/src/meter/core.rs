@@ -4,11 +4,13 @@
 mod reserve;
 mod supersede;
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use budget::decide::{FOLLOWING_MAX, unfollowed};
 #[cfg(feature = "mistakes")]
 use budget::mistakes::{Mistake, made};
-use budget::{Charge, Command, Entry, Fact, Reserve, State, Verdict, decide};
+use budget::{Charge, Command, Entry, Fact, Ref, Reserve, State, Verdict, decide};
 use pricing::Timestamp;
 
 pub use self::reserve::{Held, Settled};
@@ -77,6 +79,8 @@ pub struct Core {
     wanted: u64,
     /// The disk had no room for new work when it was last asked for.
     scarce: bool,
+    /// Runs below which slices have yet to follow.
+    following: VecDeque<Ref>,
 }
 
 impl Core {
@@ -95,6 +99,8 @@ impl Core {
         dedup.set(rules.dedup_horizon, beside);
         let mut writer = restored.writer;
         writer.reserve(restored.upkeep.reserve_bytes);
+        // A stop may have come before all slices had followed.
+        let following = unfollowed(&restored.state).into();
         Self {
             dir,
             saver: Saver::new(beside),
@@ -114,6 +120,7 @@ impl Core {
             facts: Vec::new(),
             wanted: 0,
             scarce: false,
+            following,
         }
     }
 
@@ -187,8 +194,25 @@ impl Core {
         let now = self.clock.now();
         self.index(|dedup| dedup.keep(now)).map_err(|error| self.stop(error))?;
         self.forget_runs(now)?;
+        self.follow_slices()?;
         self.packer.look(&self.dir, &self.writer.reader(), now, self.dedup.floor());
         if self.since_snapshot >= snapshot::EVERY_ENTRIES { self.snapshot() } else { Ok(()) }
+    }
+
+    /// Is there more to keep in order, also when nobody asks for anything?
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        !self.following.is_empty()
+    }
+
+    /// One page of the slices that follow a changed budget, as a batch of its own.
+    fn follow_slices(&mut self) -> Result<(), LedgerError> {
+        let Some(execution) = self.following.front().cloned() else { return Ok(()) };
+        if self.command(Command::Follow { execution }) == Verdict::Done {
+            return self.commit();
+        }
+        self.following.pop_front();
+        Ok(())
     }
 
     fn still_up(&self) -> Result<(), LedgerError> {
@@ -339,7 +363,10 @@ impl Core {
     fn command(&mut self, command: Command) -> Verdict {
         let now = self.clock.now();
         let mut facts = std::mem::take(&mut self.facts);
+        let opens = if let Command::Open(opened) = &command { Some(opened.execution.clone()) } else { None };
         let verdict = decide(&self.state, self.log_time(now), command, &mut facts);
+        let many = facts.len() > FOLLOWING_MAX;
+        self.following.extend(opens.filter(|_| many));
         for fact in facts.drain(..) {
             let entry = Entry { seq: self.state.seq() + 1, at: self.log_time(now), fact };
             self.state.apply(&entry);

@@ -116,15 +116,15 @@ pub(super) fn channel(capacity: usize) -> (Handle, Receiver) {
 }
 
 impl Receiver {
-    /// Blocks for the first job, then takes what is there without waiting. `false` after a stop, or when every handle
+    /// With `wait` blocks for the first job, then takes what is there without waiting. `false` after a stop, or when every handle
     /// is gone.
-    pub(super) fn next_batch(&mut self, jobs: &mut Vec<Job>, commands_max: usize) -> bool {
+    pub(super) fn next_batch(&mut self, jobs: &mut Vec<Job>, commands_max: usize, wait: bool) -> bool {
         let mut commands = 0;
         while commands < commands_max {
             // Closed, this waits for those that are just sending and then says that nobody will: no job is forgotten
             // between the queue and its end.
-            let wait = jobs.is_empty() || self.closed;
-            let next = if wait { self.receiver.blocking_recv() } else { self.receiver.try_recv().ok() };
+            let blocks = (wait && jobs.is_empty()) || self.closed;
+            let next = if blocks { self.receiver.blocking_recv() } else { self.receiver.try_recv().ok() };
             match next {
                 Some(Message::Job(job)) => {
                     commands += job.work.len();
@@ -134,7 +134,7 @@ impl Receiver {
                 None => break,
             }
         }
-        !jobs.is_empty()
+        !jobs.is_empty() || !(wait || self.closed)
     }
 
     /// Lets go of everybody who still waits: they hear that nothing of theirs was taken.

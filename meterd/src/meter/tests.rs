@@ -9,6 +9,7 @@ mod identity;
 mod laws;
 mod mend;
 mod queue;
+mod slices;
 mod stopping;
 
 use std::fs;

@@ -46,6 +46,9 @@ pub(super) const RUN_LIMITS: [(&str, Unit, Window); 4] = [
 pub(super) const CARRIED: [&str; 7] =
     ["onHardLimit", "softLimitPct", "onUnpriced", "estimateCeilingUsd", "windDown", "kill", "onPartition"];
 
+/// What joch has in `enforcement`.
+const ENFORCEMENT: [&str; 3] = ["onSoftLimit", "onHardLimit", "softLimitPct"];
+
 const ACTIONS: [(&str, Action); 3] =
     [("alert", Action::Alert), ("deny", Action::Deny), ("terminate", Action::Terminate)];
 
@@ -57,7 +60,7 @@ pub(super) fn budget(id: &Ref, place: Place, spec: Option<&Fields<'_>>, report: 
     };
     const KNOWN: [&str; 8] =
         ["scope", "limits", "enforcement", "allocation", "attribution", "timeZone", "weekStart", "monthStartDay"];
-    let known: Vec<&str> = KNOWN.iter().chain(&policy::KEYS).copied().collect();
+    let known: Vec<&str> = KNOWN.iter().chain(&ENFORCEMENT).chain(&policy::KEYS).copied().collect();
     spec.known(&known, Unknown::Warn, report);
     let mut budget = empty(Source::Budget, id, Action::Deny, scope(id, spec, report));
     let table = spec.child("limits", report);
@@ -73,10 +76,12 @@ pub(super) fn budget(id: &Ref, place: Place, spec: Option<&Fields<'_>>, report: 
         let place = table.map_or(spec.place, |table| table.place);
         report.warn(place, &spec.at("limits"), "the budget has no limit, so it limits nothing", Some(hint));
     }
-    enforcement(&mut budget, spec, report);
+    let enforcement = spec.child("enforcement", report);
+    let at = Either { spec, enforcement: enforcement.as_ref() };
+    at.enforce(&mut budget, report);
     budget.by_agent = allocation(spec, report);
     calendar(&mut budget, spec, report);
-    budget.policy = policy::policy(spec, report);
+    budget.policy = policy::policy(|key| at.of(key), report);
     Some(budget)
 }
 
@@ -106,7 +111,7 @@ pub(super) fn carried(
     if let Some(levels) = soft_levels(budgets, report) {
         budget.soft_levels = levels;
     }
-    budget.policy = policy::policy(budgets, report);
+    budget.policy = policy::policy(|_| budgets, report);
     if source == Source::Execution {
         budget.policy.slice = policy::slice(budgets, &budget.limits, report);
     }
@@ -177,15 +182,36 @@ fn limits(fields: &Fields<'_>, table: &[(&str, Unit, Window)], report: &mut Repo
     limits
 }
 
-fn enforcement(budget: &mut Budget, spec: &Fields<'_>, report: &mut Report) {
-    let Some(fields) = spec.child("enforcement", report) else { return };
-    fields.known(&["onSoftLimit", "onHardLimit", "softLimitPct"], Unknown::Warn, report);
-    fields.word("onSoftLimit", &[("alert", ())], report);
-    if let Some(action) = fields.word("onHardLimit", &ACTIONS, report) {
-        budget.on_hard_limit = action;
+/// What a budget does may stand in its `enforcement`, as joch has it, or in its `spec`.
+struct Either<'f, 'n> {
+    spec: &'f Fields<'n>,
+    enforcement: Option<&'f Fields<'n>>,
+}
+
+impl<'f, 'n> Either<'f, 'n> {
+    /// Where a key stands.
+    fn of(&self, key: &str) -> &'f Fields<'n> {
+        self.enforcement.filter(|fields| fields.get(key).is_some()).unwrap_or(self.spec)
     }
-    if let Some(levels) = soft_levels(&fields, report) {
-        budget.soft_levels = levels;
+
+    fn enforce(&self, budget: &mut Budget, report: &mut Report) {
+        if let Some(fields) = self.enforcement {
+            let known: Vec<&str> = ENFORCEMENT.iter().chain(&policy::KEYS).copied().collect();
+            fields.known(&known, Unknown::Warn, report);
+            for key in known.iter().filter(|key| fields.get(key).is_some()) {
+                if let Some(twice) = self.spec.get(key) {
+                    let message = "stands in enforcement as well; write it once";
+                    report.error(twice.place, &self.spec.at(key), message, None);
+                }
+            }
+        }
+        self.of("onSoftLimit").word("onSoftLimit", &[("alert", ())], report);
+        if let Some(action) = self.of("onHardLimit").word("onHardLimit", &ACTIONS, report) {
+            budget.on_hard_limit = action;
+        }
+        if let Some(levels) = soft_levels(self.of("softLimitPct"), report) {
+            budget.soft_levels = levels;
+        }
     }
 }
 

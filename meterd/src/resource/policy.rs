@@ -31,16 +31,16 @@ pub(super) const KEYS: [&str; 5] = ["onUnpriced", "estimateCeilingUsd", "windDow
 /// The key that makes a run's budget a slice of its parent's.
 pub(super) const SLICE: &str = "sliceOfParent";
 
-/// Reads the policy of a Budget's spec, or of budgets that another resource carries.
-pub(super) fn policy(spec: &Fields<'_>, report: &mut Report) -> Policy {
-    spec.without_effect(&["onPartition"], report);
+/// Reads the policy of a Budget, or of budgets that another resource carries; `of` says where a key stands.
+pub(super) fn policy<'f, 'n: 'f>(of: impl Fn(&str) -> &'f Fields<'n>, report: &mut Report) -> Policy {
+    of("onPartition").without_effect(&["onPartition"], report);
     Policy {
-        on_unpriced: spec.word("onUnpriced", &ON_UNPRICED, report).unwrap_or_default(),
-        estimate_ceiling: spec.usd("estimateCeilingUsd", report),
+        on_unpriced: of("onUnpriced").word("onUnpriced", &ON_UNPRICED, report).unwrap_or_default(),
+        estimate_ceiling: of("estimateCeilingUsd").usd("estimateCeilingUsd", report),
         per_call: None,
-        on_partition: on_partition(spec, report).unwrap_or_default(),
-        wind_down: wind_down(spec, report),
-        kill_plan: kill_plan(spec, report),
+        on_partition: on_partition(of("onPartition"), report).unwrap_or_default(),
+        wind_down: wind_down(of("windDown"), report),
+        kill_plan: kill_plan(of("kill"), report),
         slice: None,
     }
 }

@@ -185,6 +185,25 @@ spec:
     );
 }
 
+/// What a budget does may stand in its spec or in its enforcement, once.
+#[test]
+fn actions_stand_in_the_spec_or_in_the_enforcement() {
+    let budget = |spec: &str| {
+        one_budget(&format!(
+            "{{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {{name: b}}, spec: {{limits: {{perRunUsd: 1}}, {spec}}}}}"
+        ))
+    };
+    let parts = "onHardLimit: terminate, softLimitPct: [0.5, 0.9], onUnpriced: deny, estimateCeilingUsd: 2, \
+                 windDown: {allowanceUsd: 0.2, grace: 5s}, kill: {plan: [stream]}";
+    let (here, there) = (budget(parts), budget(&format!("enforcement: {{{parts}}}")));
+    assert_eq!(here, there);
+    assert_eq!((here.on_hard_limit, here.soft_levels.len()), (Action::Terminate, 2));
+    assert!(here.grants_a_turn() && here.policy.kill_plan.len() == 1 && here.policy.estimate_ceiling.is_some());
+    let twice = "{apiVersion: joch.dev/v1alpha1, kind: Budget, metadata: {name: b}, spec: {limits: {perRunUsd: 1}, \
+                 onHardLimit: deny, enforcement: {onHardLimit: terminate}}}";
+    assert!(problems(twice).contains("spec.onHardLimit: stands in enforcement as well"), "{}", problems(twice));
+}
+
 #[test]
 fn shares_are_exact() {
     let levels = |text: &str| {

@@ -32,7 +32,7 @@ impl Serialize for Shown<'_> {
         map.serialize_entry("window", counter.window.as_str())?;
         map.serialize_entry("unit", unit_word(counter.unit))?;
         map.serialize_entry("windowStart", &counter.span.start)?;
-        map.serialize_entry("resetsAt", &counter.span.end)?;
+        map.serialize_entry("resetsAt", &counter.resets_at.or(counter.span.end))?;
         map.serialize_entry("agent", &counter.agent)?;
         map.serialize_entry(limit, &Figure(counter.unit, counter.limit))?;
         map.serialize_entry(spent, &Figure(counter.unit, counter.spent))?;

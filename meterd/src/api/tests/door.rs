@@ -231,3 +231,27 @@ async fn a_page_of_somebody_elses_cannot_speak_for_this_machines_user() {
     api.send("GET", "/v1/budgets", &[("host", "[::1]:7460")], Body::empty()).await.ok();
     api.stop().await;
 }
+
+#[tokio::test]
+async fn every_request_is_counted_once_under_its_route() {
+    let api = Api::start();
+    api.get("/v1/budgets").await.ok();
+    api.get("/v1/nowhere").await.problem(404, "unknown_path");
+    api.put("/v1/budgets", &json!({})).await.problem(405, "method_not_allowed");
+    let _folder = closed(&api);
+    api.get("/v1/budgets").await.problem(401, "unauthenticated");
+    api.signed(ALPHA, "GET", "/v1/budgets", &Value::Null).await.problem(403, "forbidden");
+    let count = async |handler: &str, method: &str, code: u16| {
+        let labels = format!(r#"code="{code}",handler="{handler}",method="{method}""#);
+        api.series(&format!("meterd_http_requests_total{{{labels}}}")).await
+    };
+    for (handler, method, code) in [
+        ("/v1/budgets", "GET", 200),
+        ("other", "GET", 404),
+        ("/v1/budgets", "PUT", 405),
+        ("/v1/budgets", "GET", 401),
+        ("/v1/budgets", "GET", 403),
+    ] {
+        assert_eq!(count(handler, method, code).await.as_deref(), Some("1"), "{method} {handler} {code}");
+    }
+}

@@ -160,5 +160,20 @@ async fn a_guardian_answers_for_tool_calls() {
     assert_eq!(call("steps/toolCallResult", "a").await["result"]["decision"], "allow");
     assert_eq!(call("steps/toolCallRequest", "d").await["result"]["decision"], "allow");
     assert_eq!(call("unheard/of", "a").await["error"]["code"], -32_601);
+    // What names the run stands here or there, whoever writes it.
+    for (n, params) in [
+        json!({ "executionId": "run", "agent": { "name": "helper" }, "stepId": "e" }),
+        json!({ "metadata": { "joch.execution.id": "run" } }),
+        json!({ "session": { "id": "run" }, "toolCallRequest": { "toolId": "search" } }),
+        json!({ "context": { "execution": { "id": "run" } } }),
+        json!({ "sessionId": "run" }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = json!({ "id": n, "method": "steps/toolCallRequest", "params": params });
+        let answer = api.post("/v1/hooks/aos", &request).await.ok();
+        assert_eq!(answer["result"]["reason"], "budget_exceeded", "{request}: {answer}");
+    }
     api.stop().await;
 }

@@ -206,5 +206,6 @@ pub(in crate::metrics) fn counter_at(budget: &Budget, spent: i128) -> CounterAt 
         limit: budget.limits.first().unwrap().amount,
         spent,
         held: 0,
+        resets_at: Some(Timestamp::from_nanos(day)),
     }
 }

@@ -135,7 +135,7 @@ fn counter_document(counter: &CounterAt) -> Json {
     if let Some(agent) = &counter.agent {
         document.set("agent", Json::text(agent));
     }
-    if let Some(end) = counter.span.end {
+    if let Some(end) = counter.resets_at.or(counter.span.end) {
         document.set("resetsAt", Json::text(end));
     }
     document

@@ -171,7 +171,8 @@ fn counter(unit: Unit, window: Window, limit: i128, spent: i128) -> CounterAt {
     let span =
         Span { start: at("2026-05-10T00:00:00Z"), end: (window != Window::Run).then(|| at("2026-05-11T00:00:00Z")) };
     let budget = Ref::new("ns", "b");
-    CounterAt { source: Source::Budget, budget, generation: 1, unit, window, span, agent: None, limit, spent, held: 1 }
+    let (source, resets_at) = (Source::Budget, span.end);
+    CounterAt { source, budget, generation: 1, unit, window, span, agent: None, limit, spent, held: 1, resets_at }
 }
 
 #[test]

@@ -219,6 +219,7 @@ pub(crate) fn one_of_each_fact() -> Vec<Fact> {
         limit: usd("5").scaled(),
         spent: usd("5.000000000000000001").scaled(),
         held: 0,
+        resets_at: Some(later(86_400_000_000_000)),
     };
     let mut full = event("e-1", "run");
     full.parent_execution = Some("above".into());
