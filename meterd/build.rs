@@ -34,10 +34,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A hash of every source file of `pricing`, and of the libraries' versions. Not against malice: against forgetting.
+/// A hash of every source file of `pricing`, of its tables, and of the libraries' versions. Not against malice: against forgetting.
 fn sources() -> Result<u64, Box<dyn Error>> {
     let root = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("..");
-    let (mut folders, mut files) = (vec![root.join("pricing/src")], vec![root.join("Cargo.lock")]);
+    let (mut folders, mut files) =
+        (vec![root.join("pricing/src"), root.join("pricing/tables")], vec![root.join("Cargo.lock")]);
     while let Some(folder) = folders.pop() {
         println!("cargo::rerun-if-changed={}", folder.display());
         for entry in fs::read_dir(&folder)? {

@@ -9,6 +9,7 @@ mod harness;
 
 mod adjust;
 mod allowances;
+mod archive;
 mod auth;
 mod bench;
 mod bombs;

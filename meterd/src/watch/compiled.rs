@@ -18,10 +18,12 @@ use sha2::{Digest as _, Sha256};
 
 /// How a file begins.
 const MAGIC: &[u8; 16] = b"meterd compiled\n";
-/// Digest of the sources that read and compile tables: another build's files are never read.
+/// Digest of the sources that read and compile tables, and of the built-in ones: another build's files are never read.
 const BUILD: &str = env!("METERD_PRICING_SOURCES");
 /// Magic, key and checksum.
 const HEADER_BYTES: usize = 16 + 32 + 32;
+/// Under what something is kept.
+pub(super) type CacheKey = [u8; 32];
 /// The largest file; a table whose form is larger is read anew each time.
 const FILE_BYTES_MAX: u64 = 67_108_864;
 /// All files together; beyond, the oldest go.
@@ -70,33 +72,43 @@ impl Cache {
         Self { dir: base.map(|base| base.join("meterd/prices")) }
     }
 
-    /// What was kept of a text.
-    pub(super) fn get(&self, text: &str) -> Option<Compiled> {
+    /// The key of a text.
+    pub(super) fn key(&self, text: &str) -> CacheKey {
+        self.key_of(b"", text)
+    }
+
+    /// The key of a text that is built in, and named so.
+    pub(super) fn key_of_built_in(&self, file: &Path) -> CacheKey {
+        self.key_of(b"built-in\n", &file.to_string_lossy())
+    }
+
+    fn key_of(&self, kind: &[u8], text: &str) -> CacheKey {
+        let mut hash = Sha256::new();
+        // Without a cache nobody asks for it.
+        if self.dir.is_some() {
+            [&MAGIC[..], BUILD.as_bytes(), kind, text.as_bytes()].iter().for_each(|part| hash.update(part));
+        }
+        hash.finalize().into()
+    }
+
+    /// What was kept under a key; `buffer` is used for its bytes.
+    pub(super) fn get(&self, key: &CacheKey, buffer: &mut Vec<u8>) -> Option<Compiled> {
         let dir = self.dir.as_ref()?;
-        let key = key(text);
-        let bytes = read(&dir.join(name(&key)))?;
-        let (head, payload) = bytes.split_at_checked(HEADER_BYTES)?;
-        (head == header(&key, payload)).then_some(())?;
+        read(&dir.join(name(key)), buffer)?;
+        let (head, payload) = buffer.split_at_checked(HEADER_BYTES)?;
+        (head == header(key, payload)).then_some(())?;
         let (compiled, rest) = postcard::take_from_bytes(payload).ok()?;
         rest.is_empty().then_some(compiled)
     }
 
-    /// Keeps what a text was read to. Not to be able to is no error: the text can be read again.
-    pub(super) fn put(&self, text: &str, compiled: &ToCompile<'_>) {
+    /// Keeps under a key what a text was read to. Not to be able to is no error: the text can be read again.
+    pub(super) fn put(&self, key: &CacheKey, compiled: &ToCompile<'_>) {
         let Some(dir) = &self.dir else { return };
-        let kept = write(dir, &key(text), compiled);
+        let kept = write(dir, key, compiled);
         if let Err(error) = kept {
             tracing::debug!(dir = %dir.display(), %error, "compiled price tables are not kept");
         }
     }
-}
-
-fn key(text: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(MAGIC);
-    hash.update(BUILD.as_bytes());
-    hash.update(text.as_bytes());
-    hash.finalize().into()
 }
 
 fn name(key: &[u8; 32]) -> String {
@@ -110,7 +122,7 @@ fn header(key: &[u8; 32], payload: &[u8]) -> Vec<u8> {
 }
 
 /// A file of this user's that nobody else may write.
-fn read(path: &Path) -> Option<Vec<u8>> {
+fn read(path: &Path, bytes: &mut Vec<u8>) -> Option<()> {
     let flags = i32::try_from(OFlags::NOFOLLOW.bits()).ok()?;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path).ok()?;
     let meta = file.metadata().ok()?;
@@ -118,9 +130,10 @@ fn read(path: &Path) -> Option<Vec<u8>> {
     if !is_ours || !meta.is_file() || meta.len() > FILE_BYTES_MAX {
         return None;
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(meta.len()).ok()?);
-    file.take(FILE_BYTES_MAX).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
+    bytes.clear();
+    bytes.reserve_exact(usize::try_from(meta.len()).ok()?);
+    file.take(FILE_BYTES_MAX).read_to_end(bytes).ok()?;
+    Some(())
 }
 
 /// Whole or not at all: written beside and renamed. Not synced, as the checksum tells what a crash left.

@@ -12,7 +12,7 @@ use pricing::book::{LayerProblem, Layers};
 use pricing::document::{self, Node, Place, Problem, Severity};
 use pricing::{PriceBook, PriceTable};
 
-use super::compiled::{Cache, Compiled, ToCompile};
+use super::compiled::{Cache, CacheKey, Compiled, ToCompile};
 use super::folder::{EXTENSIONS, load_dir};
 use super::given::Given;
 use crate::config::{FileProblem, seed};
@@ -39,10 +39,8 @@ pub fn load_prices_and(
     given: &[Given],
     cache: &Cache,
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
-    let built_in: Vec<(PathBuf, String)> = match seed {
-        true => {
-            seed::TABLES.iter().map(|(name, text)| (Path::new("built-in").join(name), (*text).to_owned())).collect()
-        }
+    let built_in: Vec<(PathBuf, &str)> = match seed {
+        true => seed::TABLES.iter().map(|(name, text)| (Path::new("built-in").join(name), *text)).collect(),
         false => Vec::new(),
     };
     let mut files = Vec::new();
@@ -83,15 +81,15 @@ pub fn prices_and(
     prices_by(built_in, files, given, &Cache::none())
 }
 
-fn prices_by(
-    built_in: &[(PathBuf, String)],
+fn prices_by<T: AsRef<str> + Sync>(
+    built_in: &[(PathBuf, T)],
     files: &[(PathBuf, String)],
     given: &[Given],
     cache: &Cache,
 ) -> Result<(PriceBook, Vec<FileProblem>), Vec<FileProblem>> {
     let mut problems = Vec::new();
-    let lowest = documents(built_in, &[], cache, &mut problems);
-    let upper = documents(files, given, cache, &mut problems);
+    let lowest = documents(built_in, &[], cache, Key::Name, &mut problems);
+    let upper = documents(files, given, cache, Key::Text, &mut problems);
     if problems.iter().any(FileProblem::is_error) {
         return Err(problems);
     }
@@ -118,14 +116,15 @@ struct Documents<'a> {
 }
 
 /// Every table and book of these files and resources; two of one kind and name are an error.
-fn documents<'a>(
-    files: &'a [(PathBuf, String)],
+fn documents<'a, T: AsRef<str> + Sync>(
+    files: &'a [(PathBuf, T)],
     given: &'a [Given],
     cache: &Cache,
+    key: Key,
     problems: &mut Vec<FileProblem>,
 ) -> Documents<'a> {
     let mut documents = Documents::default();
-    for ((file, _), read) in files.iter().zip(read_all(files, cache)) {
+    for ((file, _), read) in files.iter().zip(read_all(files, cache, key)) {
         problems.extend(FileProblem::in_file(file, read.problems));
         for (table, place) in read.tables {
             documents.table(Arc::new(table), (file, place), problems);
@@ -176,6 +175,14 @@ impl Documents<'_> {
     }
 }
 
+/// What a file's place in the cache follows from.
+#[derive(Clone, Copy)]
+enum Key {
+    Text,
+    /// A built-in text is as old as the program, so its name is enough: its pages stay on disk.
+    Name,
+}
+
 /// What one file holds.
 #[derive(Default)]
 struct Read {
@@ -184,21 +191,36 @@ struct Read {
     problems: Vec<Problem>,
 }
 
-/// Reads the files on every core, as no file needs another; what each holds, in their order.
-fn read_all(files: &[(PathBuf, String)], cache: &Cache) -> Vec<Read> {
-    let cores = thread::available_parallelism().map_or(1, usize::from).min(files.len());
+/// What each file holds, in their order: from the cache, and what that does not have is read on every core, as no file needs another.
+/// The cache is asked by this thread alone, one file after the other: that takes little time, and leaves no memory behind.
+fn read_all<T: AsRef<str> + Sync>(files: &[(PathBuf, T)], cache: &Cache, key: Key) -> Vec<Read> {
+    let key = |file: &Path, text: &str| match key {
+        Key::Text => cache.key(text),
+        Key::Name => cache.key_of_built_in(file),
+    };
+    let mut buffer = Vec::new();
+    let mut kept = |(file, text): &(PathBuf, T)| {
+        let Compiled { tables, problems } = cache.get(&key(file, text.as_ref()), &mut buffer)?;
+        Some(Read { tables, problems, books: Vec::new() })
+    };
+    let mut all: Vec<Read> = Vec::with_capacity(files.len());
+    let mut missing = Vec::new();
+    for (index, file) in files.iter().enumerate() {
+        let read = kept(file);
+        if read.is_none() {
+            missing.push((index, file));
+        }
+        all.push(read.unwrap_or_default());
+    }
+    let cores = thread::available_parallelism().map_or(1, usize::from).min(missing.len());
     let next = AtomicUsize::new(0);
     let work = || {
         let mut done = Vec::new();
-        while let Some((index, (_, text))) = {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            files.get(index).map(|file| (index, file))
-        } {
-            done.push((index, read_by(cache, text)));
+        while let Some((index, (file, text))) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            done.push((*index, read_and_keep(cache, &key(file, text.as_ref()), text.as_ref())));
         }
         done
     };
-    let mut all: Vec<Read> = files.iter().map(|_| Read::default()).collect();
     thread::scope(|scope| {
         // Where no thread can be had, this one does what is left.
         let others: Vec<_> = (1..cores).filter_map(|_| thread::Builder::new().spawn_scoped(scope, work).ok()).collect();
@@ -213,15 +235,12 @@ fn read_all(files: &[(PathBuf, String)], cache: &Cache) -> Vec<Read> {
     all
 }
 
-/// What the cache has of a text, or else what the text says. Kept are tables that nothing is wrong with; books are short.
-fn read_by(cache: &Cache, text: &str) -> Read {
-    if let Some(Compiled { tables, problems }) = cache.get(text) {
-        return Read { tables, problems, books: Vec::new() };
-    }
+/// What a text says. Kept are tables that nothing is wrong with; books are short.
+fn read_and_keep(cache: &Cache, key: &CacheKey, text: &str) -> Read {
     let read = read(text);
     let is_refused = read.problems.iter().any(|problem| problem.severity == Severity::Error);
     if !is_refused && read.books.is_empty() && !read.tables.is_empty() {
-        cache.put(text, &ToCompile { tables: &read.tables, problems: &read.problems });
+        cache.put(key, &ToCompile { tables: &read.tables, problems: &read.problems });
     }
     read
 }
