@@ -179,6 +179,11 @@ impl World {
         let [call] = calls.as_slice() else { return Ok(false) };
         let before = self.forgotten_before;
         let booked = entries.iter().take(2).any(|entry| is_charge_of(entry, call.id));
+        // Its reservation was settled by an estimate, which gives way to it.
+        let corrected = entries.first().filter(|entry| is_call_of(entry, call.id)).map(|entry| match &entry.fact {
+            Fact::Adjusted(adjustment) => adjustment.of,
+            _ => 0,
+        });
         // A response that is forgotten is no reason any more: the call is new, or its reservation tells what it is.
         let other = |first: u64| match answer {
             Some(Answer::Charges(answers)) => {
@@ -190,7 +195,7 @@ impl World {
             && !self.oracle.by_id.contains_key(&call.id)
             && let Some(first) = self.oracle.by_response.get(&response)
             && first.at < before
-            && (booked || other(first.seq))
+            && (booked || corrected.is_some_and(|of| of != first.seq) || other(first.seq))
         {
             self.oracle.booked_before.entry(response).or_default().insert(first.seq);
             self.oracle.by_response.remove(&response);
@@ -217,9 +222,8 @@ impl World {
                 _ => false,
             }),
             _ => {
-                let superseded = entries.first().is_some_and(|entry| is_call_of(entry, call.id));
                 let known = self.oracle.by_id.get(&call.id).is_some_and(|own| own.at >= before);
-                call.time < before && !booked && !superseded && !known
+                call.time < before && !booked && corrected.is_none() && !known
             }
         };
         if refused && call.time >= before {
