@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::charge::{CallOutcome, Called, Charge, Moved, Priced, Subject, Zero};
 use crate::counter::AHEAD_MAX_NANOS;
+#[cfg(feature = "mistakes")]
+use crate::mistakes::{Mistake::EstimateStays, made};
 use crate::scope::Ref;
 
 /// Unpriced charges that the state lists one by one; those beyond are counted, and found in the ledger.
@@ -285,6 +287,9 @@ impl AdjustReason {
         match self {
             Self::Superseded(known) => Moved {
                 tokens: known.tokens,
+                #[cfg(feature = "mistakes")]
+                fewer: if made(EstimateStays) { TokenTotals::default() } else { known.tokens_before },
+                #[cfg(not(feature = "mistakes"))]
                 fewer: known.tokens_before,
                 tool_calls: known.tool_calls,
                 fewer_tool_calls: known.tool_calls_before,

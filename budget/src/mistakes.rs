@@ -84,6 +84,11 @@ mistakes! {
     RemovedBeforePacked: "a segment is removed before its packed copy has its name for good",
     PackedUnsaid: "readers go on with a segment that was packed and removed",
     RestedAwake: "a run that rests is not woken by what comes next",
+    EstimateStays: "tokens and calls of an estimate stay counted beside those of the call itself",
+    UnpricedIsLost: "a call without a price does not take its estimate's place",
+    TurnPassesAll: "the last turn of a run passes the limits of budgets that grant none",
+    TurnGoesOn: "the last turn of a run goes on when its time is over",
+    RevisedByAny: "any entry about a run that is over makes a new revision",
 }
 
 thread_local! {

@@ -14,7 +14,7 @@ use crate::adjust::{Adjust, AdjustReason, Adjustment, Turns};
 use crate::charge::{Charge, Priced};
 use crate::entry::Fact;
 #[cfg(feature = "mistakes")]
-use crate::mistakes::{Mistake::SettledTwice, made};
+use crate::mistakes::{Mistake::SettledTwice, Mistake::UnpricedIsLost, made};
 use crate::state::Who;
 
 /// The newest price of a charge, and the table that gave it.
@@ -32,6 +32,8 @@ pub(super) fn adjust(state: &State, now: Timestamp, adjust: Adjust, facts: &mut 
     let supersedes = matches!(adjust.reason, AdjustReason::Superseded(_));
     let total = match adjust.priced.total() {
         Some(total) => total,
+        #[cfg(feature = "mistakes")]
+        None if made(UnpricedIsLost) => return Verdict::Unchanged,
         None if supersedes && may_stay_open(state, &adjust, &newest) => newest.total.unwrap_or(Money::ZERO),
         None => return Verdict::Unchanged,
     };

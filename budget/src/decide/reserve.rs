@@ -147,6 +147,10 @@ fn short_of(
     let mut denial = None;
     let unpriced = unpriced || who.run.execution.unpriced_calls > 0;
     state.each_bound(who, |bound| {
+        #[cfg(feature = "mistakes")]
+        if in_turn && made(Mistake::TurnPassesAll) {
+            return;
+        }
         if in_turn && bound.slot.budget.grants_a_turn() {
             return;
         }

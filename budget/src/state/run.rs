@@ -292,6 +292,10 @@ impl Run {
     /// Notes that an entry named this run. One that was at rest is awake again.
     pub(crate) fn touch(&mut self, seq: u64, at: Timestamp) {
         self.execution.last_seq = seq;
+        #[cfg(feature = "mistakes")]
+        if crate::mistakes::made(crate::mistakes::Mistake::RevisedByAny) {
+            self.revise();
+        }
         self.named_at = at;
         #[cfg(feature = "mistakes")]
         if crate::mistakes::made(crate::mistakes::Mistake::RestedAwake) {

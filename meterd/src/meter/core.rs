@@ -337,6 +337,7 @@ impl Core {
             Ok(Some(Seen::Other(seq))) if made(Mistake::ConflictAsDuplicate) => return Booked::Duplicate { seq },
             Ok(Some(Seen::Same(seq))) => return self.supersede(seq, &charge).unwrap_or(Booked::Duplicate { seq }),
             Ok(Some(Seen::Other(seq))) => return self.supersede(seq, &charge).unwrap_or(Booked::Conflict { seq }),
+            Ok(Some(Seen::Known(seq))) => return Booked::Duplicate { seq },
             // Who has a dead letter booked answers for it: the letters are told apart where they are kept.
             Ok(Some(Seen::Forgotten)) if charge.late => {}
             Ok(Some(Seen::Forgotten)) => return Booked::TooOld,

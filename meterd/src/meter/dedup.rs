@@ -103,6 +103,8 @@ pub(super) enum Seen {
     Same(u64),
     /// The id was booked with another body, by this entry.
     Other(u64),
+    /// Its response was booked by this entry, and it is of a time whose ids are forgotten: it may have been booked itself.
+    Known(u64),
     /// It is of a time whose ids are forgotten.
     Forgotten,
 }
@@ -232,7 +234,9 @@ impl Dedup {
         if let Some(key) = charge.response_key
             && let Some(first) = self.find(key ^ RESPONSE, look.response)?
         {
-            return Ok(Some(Seen::Same(first.seq)));
+            // Who has a dead letter booked answers for it.
+            let old = charge.time < self.floor.forgotten_before && !charge.late;
+            return Ok(Some(if old { Seen::Known(first.seq) } else { Seen::Same(first.seq) }));
         }
         Ok((charge.time < self.floor.forgotten_before).then_some(Seen::Forgotten))
     }

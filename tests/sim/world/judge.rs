@@ -206,11 +206,12 @@ impl World {
             None if known_again.is_some() && entries.is_empty() => return Ok(true),
             Some(Answer::Charges(answers)) => answers.iter().all(|answer| match answer {
                 Booked::TooOld => true,
-                // Its own id is forgotten, with what it said then, and its response was told of again since.
+                // Its own id is forgotten or was never known, and its response was told of since: it moves nothing.
                 Booked::Duplicate { seq } => {
                     let first = call.response.and_then(|response| self.oracle.by_response.get(&response));
                     let own = self.oracle.by_id.get(&call.id);
-                    own.is_some_and(|own| own.at < before && (own.seq != *seq || own.body != call.body))
+                    call.time < before
+                        && own.is_none_or(|own| own.at < before && (own.seq != *seq || own.body != call.body))
                         && first.is_some_and(|first| first.seq == *seq)
                 }
                 _ => false,

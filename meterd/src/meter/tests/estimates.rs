@@ -8,7 +8,7 @@ use pricing::{Money, UsageKey};
 use super::{HORIZON, Place};
 use crate::event::UsageEvent;
 use crate::event::charge::charge;
-use crate::event::charge::tests::sample::{book, event, pin, usage};
+use crate::event::charge::tests::sample::{book, event, later, pin, usage};
 use crate::ledger::verify::verify;
 use crate::meter::{Answer, Ask, Booked, Core, Rules};
 
@@ -214,7 +214,7 @@ fn what_comes_after_a_reservation_expired_is_late_and_counts_once() {
         ttl_ms: 1_000,
     };
     it.core.batch(vec![Ask::Reserve(Box::new(wish))]).unwrap();
-    it.place.clock.set(crate::event::charge::tests::sample::later(2_000_000_000));
+    it.place.clock.set(later(2_000_000_000));
     it.core.batch(vec![Ask::Command(Box::new(budget::Command::Expire))]).unwrap();
     assert_eq!(it.core.state().reservation("r-1").unwrap().standing, Standing::Expired);
     let of = it.accepted(told("e1", "a", 1_000, settles));
@@ -223,4 +223,35 @@ fn what_comes_after_a_reservation_expired_is_late_and_counts_once() {
     let late = it.core.state().execution(&Ref::new("ns", "run-1")).unwrap().overshoot.late;
     assert_eq!(late.to_string(), "0.002");
     it.proved("0.002");
+}
+
+/// Its id is forgotten and so is its response; another source tells of the response again as an estimate. What was booked long
+/// ago may not be booked a second time as that estimate's truth.
+#[tokio::test]
+async fn a_call_whose_id_is_forgotten_supersedes_nothing() {
+    let (place, response) = (Place::new(), "resp-1");
+    let (hour, old) = (3_600_000_000_000, told("e1", "a", 1_000, |event| answer_to(event, response)));
+    let at = |hours: i64, mut charge: Charge| {
+        place.clock.set(later(hours * hour));
+        charge.time = later(hours * hour);
+        charge
+    };
+    let meter = place.start();
+    pin(&place.dir, &book());
+    meter.book_one(old.clone()).await;
+    meter.stop().await.unwrap();
+    place.spill();
+    let meter = place.start();
+    meter.book_one(at(3, told("e2", "a", 1_000, |_| {}))).await;
+    meter.stop().await.unwrap();
+    let meter = place.start();
+    let again = told("span-1", "b", 500, |event| {
+        estimated(event);
+        answer_to(event, response);
+    });
+    let Booked::Accepted { seq: of, .. } = meter.book_one(at(3, again)).await else { panic!("a new call") };
+    assert_eq!(meter.book_one(old).await, Booked::Duplicate { seq: of });
+    meter.stop().await.unwrap();
+    // 1,000 tokens, 1,000 tokens, and the estimate as it was told.
+    assert_eq!(verify(&place.dir, None, |_, _| {}).unwrap().total.to_string(), "0.005");
 }
