@@ -24,6 +24,9 @@ use crate::meter::dedup::{Look, Seen};
 
 /// Files of the index that are made again for one question, at most.
 const MENDED_AT_ONCE_MAX: usize = 64;
+/// Between two looks for runs that may rest or be forgotten.
+const LOOK_MIN: Duration = Duration::from_secs(60);
+const LOOK_MAX: Duration = Duration::from_secs(3_600);
 
 /// What is asked of the meter at once.
 #[derive(Clone, Debug)]
@@ -61,7 +64,8 @@ pub struct Core {
     packer: Packer,
     forget_after: Option<Duration>,
     rest_after: Option<Duration>,
-    forgot_at: Option<Timestamp>,
+    /// When to look next for runs that may rest or be forgotten.
+    look_at: Option<Timestamp>,
     writer: Writer,
     state: State,
     dedup: Dedup,
@@ -106,7 +110,7 @@ impl Core {
             saver: Saver::new(beside),
             forget_after: restored.upkeep.forget_after,
             rest_after: restored.upkeep.rest_after,
-            forgot_at: None,
+            look_at: None,
             packer: Packer::new(restored.upkeep.pack_after, beside),
             writer,
             state: restored.state,
@@ -244,23 +248,26 @@ impl Core {
     /// Now and then, runs that nothing has named for long are put to rest, and those that ended, or rested, long ago leave the
     /// state: entries say which.
     fn forget_runs(&mut self, now: Timestamp) -> Result<(), LedgerError> {
-        const LOOK_EVERY_NANOS: i64 = 60_000_000_000;
-        if self.forgot_at.is_some_and(|at| now < at.saturating_add(LOOK_EVERY_NANOS)) {
+        if self.look_at.is_some_and(|at| now < at) {
             return Ok(());
         }
-        self.forgot_at = Some(now);
         let ago = |after: Duration| {
             let nanos = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
             #[cfg(feature = "mistakes")]
             let nanos = if made(Mistake::ForgottenEarly) { nanos / 2 } else { nanos };
             now.saturating_add(nanos.saturating_neg())
         };
+        let mut more = false;
         if let Some(before) = self.rest_after.map(ago) {
-            self.command(Command::Rest { before });
+            more |= self.command(Command::Rest { before }) == Verdict::Done;
         }
         if let Some(before) = self.forget_after.map(ago) {
-            self.command(Command::Forget { before });
+            more |= self.command(Command::Forget { before }) == Verdict::Done;
         }
+        // A look goes over every run, so one that found nothing is not the next batch's business again.
+        let least = self.rest_after.into_iter().chain(self.forget_after).min().unwrap_or(LOOK_MAX);
+        let wait = if more { LOOK_MIN } else { (least / 64).clamp(LOOK_MIN, LOOK_MAX) };
+        self.look_at = Some(now.saturating_add(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX)));
         self.commit()
     }
 
