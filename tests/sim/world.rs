@@ -65,8 +65,8 @@ pub struct World {
     delivery_entries_max: usize,
     /// When runs rest and are forgotten, and segments are packed.
     upkeep: Upkeep,
-    /// When this process last looked after runs.
-    looked_at: Option<i64>,
+    /// When this process looks after runs next.
+    look_at: Option<i64>,
     /// Runs that had a kill, for the tally.
     killed_once: BTreeSet<RunNo>,
 }
@@ -122,7 +122,7 @@ impl World {
             courier: None,
             delivery_entries_max: *prng.pick(&[1, 7, 60]),
             upkeep,
-            looked_at: None,
+            look_at: None,
             killed_once: BTreeSet::new(),
             prng,
         };
@@ -174,7 +174,7 @@ impl World {
         restored.writer.reader().keep_recent(self.recent_entries_max);
         restored.dedup.limit_memory(self.fresh_keys_max);
         restored.upkeep = self.upkeep;
-        self.looked_at = None;
+        self.look_at = None;
         // A new process believes the wall clock that it finds.
         if self.clocks.is_far_off() {
             self.clocks.mend();

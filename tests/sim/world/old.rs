@@ -15,7 +15,7 @@ impl World {
     pub(super) fn keep_house(&mut self) -> Result<(), (String, Vec<Act>)> {
         let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap();
         self.forgotten_before = self.forgotten_before.max(self.now - nanos(self.rules.dedup_horizon));
-        let due = self.looked_at.is_none_or(|at| self.now >= at + 60 * SECOND);
+        let due = self.look_at.is_none_or(|at| self.now >= at);
         let ago = |span: Option<Duration>| self.now - nanos(span.unwrap());
         let look = Act::Forget { rest: ago(self.upkeep.rest_after), before: ago(self.upkeep.forget_after) };
         let acts = if due { vec![look] } else { Vec::new() };
@@ -26,11 +26,16 @@ impl World {
         {
             return Err((error, acts));
         }
-        if due {
-            self.looked_at = Some(self.now);
-        }
         self.tally.add("segments packed", self.packed() - packed);
-        self.judge(self.now, &acts, None).map_err(|error| (error, Vec::new()))
+        let entries = self.oracle.seq;
+        self.judge(self.now, &acts, None).map_err(|error| (error, Vec::new()))?;
+        if due {
+            // Soon again while there is something to do.
+            let least = [self.upkeep.rest_after, self.upkeep.forget_after].into_iter().flatten().min();
+            let quiet = (nanos(least.unwrap()) / 64).clamp(60 * SECOND, HOUR);
+            self.look_at = Some(self.now + if self.oracle.seq > entries { 60 * SECOND } else { quiet });
+        }
+        Ok(())
     }
 
     fn packed(&self) -> u64 {
