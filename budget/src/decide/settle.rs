@@ -212,7 +212,7 @@ impl<'a> Booking<'a> {
         if made(Mistake::LimitLate) && after.spent == cap.amount {
             return;
         }
-        if after.spent < cap.amount || after.reached {
+        if !is_used_up(after, cap.amount) || after.reached {
             return;
         }
         let Some(counter) = slot.counter_at(row, window, after) else { return };

@@ -16,7 +16,6 @@ mod run;
 #[cfg(test)]
 pub(super) mod tests;
 
-use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -141,10 +140,10 @@ impl Table {
         self.stretch.newest = self.stretch.newest.max(entry.at.max(charge.time));
         let first = First { seq: entry.seq, body: charge.body };
         self.keys.insert(halves(charge.key), first);
-        if let Some(key) = charge.response_key
-            && let Slot::Vacant(slot) = self.keys.entry(halves(key ^ RESPONSE))
-        {
-            slot.insert(first);
+        // One that was booked under a response that stands here already came when that was forgotten: the newer one counts,
+        // also where both are read again because the index was lost.
+        if let Some(key) = charge.response_key {
+            self.keys.insert(halves(key ^ RESPONSE), first);
         }
     }
 

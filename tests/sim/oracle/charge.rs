@@ -183,7 +183,7 @@ impl Oracle {
                         notes.push((one.key, window, Some(*level)));
                     }
                 }
-                if spent >= one.cap && !held.reached {
+                if used_up(spent) && !held.reached {
                     seen.push(Seen::Reached { run: number, key: one.key, spent, limit: one.cap });
                     notes.push((one.key, window, None));
                     if one.key.window != Window::Run && self.counters.terminates(&one.key) {

@@ -190,7 +190,7 @@ fn merge(dir: &DataDir, inputs: &[Arc<Run>]) -> Result<Run, LedgerError> {
     let mut sources = inputs.iter().map(|run| Source::open(run)).collect::<Result<Vec<_>, _>>()?;
     let mut last = None;
     loop {
-        // Few sources: a walk over them is as quick as a heap. The oldest comes first, and the first time counts.
+        // Few sources: a walk over them is as quick as a heap. The oldest comes first.
         let smallest = sources
             .iter_mut()
             .filter(|source| source.head.is_some())
@@ -202,10 +202,10 @@ fn merge(dir: &DataDir, inputs: &[Arc<Run>]) -> Result<Run, LedgerError> {
             && last != Some(key)
         {
             last = Some(key);
-            // Of one entry the newest body: that of the event which superseded an estimate.
-            let newer = sources.iter().rev().filter_map(|source| source.head);
-            let newest =
-                newer.filter(|(other, _)| *other == key).map(|(_, other)| other).find(|other| other.seq == first.seq);
+            // The newest counts, as it does for who asks: of one entry the body of the event which superseded an estimate, and of
+            // a response the call that was booked after it had been forgotten.
+            let mut newer = sources.iter().rev().filter_map(|source| source.head);
+            let newest = newer.find(|(other, _)| *other == key).map(|(_, other)| other);
             writer.push((key, newest.unwrap_or(first)))?;
         }
     }
