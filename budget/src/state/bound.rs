@@ -110,7 +110,7 @@ impl State {
 
     /// What one call may cost at most, by the route that it takes: the lowest such amount, and whose it is.
     pub(crate) fn per_call(&self, who: Who<'_, '_>) -> Option<(Ref, Money)> {
-        let class = self.class_of(who, who.call);
+        let class = self.class_of(who, if who.same { who.subject } else { who.call });
         let slots = class.slots.iter().filter_map(|slot| self.truth.limits.slot(*slot));
         let limits = slots.filter_map(|slot| Some((&slot.budget, slot.budget.policy.per_call?)));
         limits.min_by_key(|(_, limit)| *limit).map(|(budget, limit)| (budget.id.clone(), limit))
@@ -135,7 +135,7 @@ impl State {
         let run = who.run;
         let own = &run.execution.subject;
         if let Some(number) = who.number
-            && (std::ptr::eq(subject, own) || (who.same && std::ptr::eq(who.subject, own)) || *subject == *own)
+            && (std::ptr::eq(subject, own) || subject == own)
             && run.bound_at == limits.generation
             && let Some(class) = self.index.class_of_run(number)
         {
